@@ -14,11 +14,12 @@ GustError
 │   ├── Unfinished           … or too long: a part is done, the same request again does the rest
 │   └── NotSupportedYet
 ├── Stale                    another writer moved it first: reload and decide again, or drop the message
-│   ├── StaleTaskInstance
-│   ├── StaleDagRun
-│   ├── StaleDag
+│   ├── StaleItem            … and it shows the stored one
+│   │   ├── StaleTaskInstance
+│   │   ├── StaleDagRun
+│   │   ├── StaleDag
+│   │   └── StaleCallback
 │   ├── StaleBackfill
-│   ├── StaleCallback
 │   ├── StaleHITLDetail
 │   ├── StaleWatcher
 │   ├── StaleAssetQueue
@@ -32,15 +33,17 @@ GustError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from gust.model.callback import Callback
-    from gust.model.dag import Dag
-    from gust.model.dag_run import DagRun
+    from gust.model.dag import Dag  # noqa: F401 - named in a base's argument
+    from gust.model.dag_run import DagRun  # noqa: F401 - named in a base's argument
     from gust.model.task_instance import TaskInstance
+
+T = TypeVar("T")
 
 
 class GustError(Exception):
@@ -50,47 +53,45 @@ class GustError(Exception):
 class Rejected(GustError):
     """The request cannot be carried out as it is; nothing was changed."""
 
-    status = 400
+    status: ClassVar[int] = 400
+    """Of the HTTP answer."""
+
+    def __init_subclass__(cls, status: int | None = None) -> None:
+        """A subclass without a status has its base's."""
+        cls.status = cls.status if status is None else status
 
 
-class BadRequest(Rejected):
+class BadRequest(Rejected, status=400):
     """The request as a whole cannot be carried out, though each field is well formed."""
 
-    status = 400
 
-
-class NotFound(Rejected):
+class NotFound(Rejected, status=404):
     """The thing that the request names does not exist."""
 
-    status = 404
 
-
-class AlreadyExists(Rejected):
+class AlreadyExists(Rejected, status=409):
     """The thing that the request would make exists already."""
 
-    status = 409
 
-
-class Conflict(Rejected):
+class Conflict(Rejected, status=409):
     """The thing is in a state that does not allow this."""
-
-    status = 409
 
     def __init__(self, message: str, **detail: Any) -> None:
         super().__init__(message)
         self.detail = detail
 
+    @classmethod
+    def of_state(cls, message: str, current: TaskInstance | Callback | None) -> Conflict:
+        """The worker's report does not fit the state of the stored `current`."""
+        return cls(message, reason="invalid_state", previous_state=current.state if current else None)
 
-class Gone(Rejected):
+
+class Gone(Rejected, status=410):
     """The thing that the request names existed, and something else has replaced it for good."""
 
-    status = 410
 
-
-class Invalid(Rejected):
+class Invalid(Rejected, status=422):
     """A field's value is not acceptable."""
-
-    status = 422
 
     def __init__(self, message: str, *, field: tuple[str | int, ...] = (), value: Any = None) -> None:
         super().__init__(message)
@@ -99,74 +100,56 @@ class Invalid(Rejected):
         self.value = value
 
 
-class Unreadable(Rejected):
+class Unreadable(Rejected, status=409):
     """The stored value was encrypted with a key that the stack no longer has."""
 
-    status = 409
 
-
-class Unauthorized(Rejected):
+class Unauthorized(Rejected, status=401):
     """No token, or one that is not valid."""
 
-    status = 401
 
-
-class Forbidden(Rejected):
+class Forbidden(Rejected, status=403):
     """The caller is known and may not do this."""
 
-    status = 403
 
-
-class Unfinished(Rejected):
+class Unfinished(Rejected, status=503):
     """Part of the request is done, and a request's time is over. Sending it again does the rest."""
 
-    status = 503
 
-
-class NotSupportedYet(Rejected):
+class NotSupportedYet(Rejected, status=501):
     """The operation belongs to a feature this release does not have; the message names the feature."""
-
-    status = 501
 
 
 class Stale(GustError):
     """The stored thing is no longer what the writer saw."""
 
 
-class StaleTaskInstance(Stale):
-    """The task instance moved since it was read. `current` is the stored one, `None` if there is none."""
+class StaleItem(Stale, Generic[T]):
+    """`current` is the stored one, `None` if there is none."""
 
-    def __init__(self, message: str, current: TaskInstance | None) -> None:
+    def __init__(self, message: str, current: T | None) -> None:
         super().__init__(message)
         self.current = current
 
 
-class StaleDagRun(Stale):
-    """The DagRun moved since it was read. `current` is the stored one, `None` if there is none."""
-
-    def __init__(self, message: str, current: DagRun | None) -> None:
-        super().__init__(message)
-        self.current = current
+class StaleTaskInstance(StaleItem["TaskInstance"]):
+    """The task instance moved since it was read."""
 
 
-class StaleDag(Stale):
-    """The DAG's item moved since it was read. `current` is the stored one, `None` if there is none."""
+class StaleDagRun(StaleItem["DagRun"]):
+    """The DagRun moved since it was read."""
 
-    def __init__(self, message: str, current: Dag | None) -> None:
-        super().__init__(message)
-        self.current = current
+
+class StaleDag(StaleItem["Dag"]):
+    """The DAG's item moved since it was read."""
 
 
 class StaleBackfill(Stale):
     """The backfill moved since it was read: another makes its runs, or it has ended."""
 
 
-class StaleCallback(Stale):
-    """The callback moved since it was read. `current` is the stored one, `None` if there is none."""
-
-    def __init__(self, message: str, current: Callback | None) -> None:
-        super().__init__(message)
-        self.current = current
+class StaleCallback(StaleItem["Callback"]):
+    """The callback moved since it was read."""
 
 
 class StaleHITLDetail(Stale):

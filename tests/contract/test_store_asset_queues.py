@@ -22,8 +22,10 @@ from gust.model.asset import (
     ToQueue,
 )
 from gust.model.dag_run import DagRun
+from gust.model.history_query import AssetEventSource
 from gust.model.state import DagRunState, DagRunType
 from gust.ports.store import Store
+from gust.scheduling.added_run import AssetRun
 from gust.store.table import Table
 from tests.contract.given import a_run, at
 from tests.contract.stores import OnDynamoDB
@@ -72,13 +74,13 @@ def test_events_of_one_report_arrive_together(store: Store) -> None:
     to = (ToQueue(dag_id="etl"),)
     store.put_asset_events("report", [AssetUpdate(one, to), AssetUpdate(two, to)])
     assert queue(store) == AssetQueue(dag_id="etl", queued={ORDERS: at(1), USERS: at(2)}, arrivals=1, due_at=at(61))
-    assert store.list_asset_events(name="orders") == [one]
-    assert store.list_asset_events(alias="a") == [two]
+    assert store.list_asset_events(AssetEventSource(name="orders")) == [one]
+    assert store.list_asset_events(AssetEventSource(alias="a")) == [two]
 
 
 def test_the_same_report_arrives_once(store: Store) -> None:
     given_event(store, "e1", 1, ToQueue(dag_id="etl"))
-    store.create_asset_run(an_asset_run(1), consuming=queue(store), events=[])
+    store.create_asset_run(AssetRun(an_asset_run(1), consuming=queue(store), events=[]))
     given_event(store, "e1", 5, ToQueue(dag_id="etl"), ToQueue(dag_id="other"))
     assert queue(store).queued == {}
     assert store.asset_queue("other") is None
@@ -86,13 +88,13 @@ def test_the_same_report_arrives_once(store: Store) -> None:
 
 def test_no_event_is_stored_in_a_time_that_a_run_has_closed(store: Store) -> None:
     given_event(store, "e1", 5, ToQueue(dag_id="etl"))
-    store.create_asset_run(an_asset_run(5), consuming=queue(store), events=[])
+    store.create_asset_run(AssetRun(an_asset_run(5), consuming=queue(store), events=[]))
     for seconds in (4, 5):
         with pytest.raises(StaleAssetQueue) as caught:
             given_event(store, "e2", seconds, ToQueue(dag_id="other"), ToQueue(dag_id="etl", queues=False))
         assert caught.value.closed_until == at(5)
     assert store.asset_queue("other") is None
-    assert [event.event_id for event in store.list_asset_events(name="orders")] == ["e1"]
+    assert [event.event_id for event in store.list_asset_events(AssetEventSource(name="orders"))] == ["e1"]
     given_event(store, "e2", 6, ToQueue(dag_id="etl"))
     assert queue(store).queued == {ORDERS: at(6)}
 
@@ -100,7 +102,7 @@ def test_no_event_is_stored_in_a_time_that_a_run_has_closed(store: Store) -> Non
 def test_a_run_takes_what_waits_and_keeps_its_events(store: Store) -> None:
     event = given_event(store, "e1", 1, ToQueue(dag_id="etl"), extra={"n": 1}, source_aliases=("a",))
     run = an_asset_run(1)
-    store.create_asset_run(run, consuming=queue(store), events=[event])
+    store.create_asset_run(AssetRun(run, consuming=queue(store), events=[event]))
     assert store.get_run(run.key) == run
     assert store.consumed_events(run.key) == [event]
     assert queue(store) == AssetQueue(dag_id="etl", consumed_until=at(1), last_run_id="r", arrivals=2)
@@ -113,13 +115,13 @@ def test_a_run_is_made_only_of_all_there_is(store: Store) -> None:
     seen = queue(store)
     given_event(store, "e2", 2, ToQueue(dag_id="etl", queues=False))
     with pytest.raises(StaleAssetQueue):
-        store.create_asset_run(an_asset_run(1), consuming=seen, events=[])
+        store.create_asset_run(AssetRun(an_asset_run(1), consuming=seen, events=[]))
     seen = queue(store)
-    store.create_asset_run(an_asset_run(1), consuming=seen, events=[])
+    store.create_asset_run(AssetRun(an_asset_run(1), consuming=seen, events=[]))
     with pytest.raises(StaleAssetQueue):
-        store.create_asset_run(an_asset_run(2, "r2"), consuming=seen, events=[])
+        store.create_asset_run(AssetRun(an_asset_run(2, "r2"), consuming=seen, events=[]))
     with pytest.raises(AlreadyExists):
-        store.create_asset_run(an_asset_run(1), consuming=queue(store), events=[])
+        store.create_asset_run(AssetRun(an_asset_run(1), consuming=queue(store), events=[]))
 
 
 def test_what_cannot_run_now_is_looked_at_when_it_is_due(store: Store) -> None:
@@ -148,18 +150,18 @@ def test_what_waits_can_be_forgotten(store: Store) -> None:
     assert (queue(store).queued, queue(store).due_at) == ({}, None)
     assert store.unqueue("etl") == store.unqueue("other") == []
     with pytest.raises(StaleAssetQueue):
-        store.create_asset_run(an_asset_run(2), consuming=seen, events=[])
+        store.create_asset_run(AssetRun(an_asset_run(2), consuming=seen, events=[]))
 
 
 def test_what_a_deleted_dag_or_run_had_to_do_with_assets_goes(store: Store) -> None:
     event = given_event(store, "e1", 1, ToQueue(dag_id="etl"), to_partition("p"))
     run = an_asset_run(1)
-    store.create_asset_run(run, consuming=queue(store), events=[event])
+    store.create_asset_run(AssetRun(run, consuming=queue(store), events=[event]))
     store.delete_run(run)
     assert store.consumed_events(run.key) == []
     store.delete_asset_queues("etl")
     assert (store.asset_queue("etl"), store.pending_partitions("etl")) == (None, [])
-    assert store.list_asset_events(name="orders") == [event]
+    assert store.list_asset_events(AssetEventSource(name="orders")) == [event]
 
 
 # --- partitions -------------------------------------------------------------------------------------------------------
@@ -210,16 +212,16 @@ def test_a_run_takes_its_partition_and_no_other(store: Store) -> None:
     event = given_event(store, "e1", 1, to_partition("p"), to_partition("q"))
     first, second = store.pending_partitions("etl")
     run = an_asset_run(5, partition_key="p", partition_date=at(0))
-    store.create_asset_run(run, consuming=first, events=[event])
+    store.create_asset_run(AssetRun(run, consuming=first, events=[event]))
     assert store.get_run(run.key) == run
     assert store.consumed_events(run.key) == [event]
     assert store.pending_partitions("etl") == [second]
     with pytest.raises(StaleAssetQueue):
-        store.create_asset_run(replace(run, run_id="r2"), consuming=first, events=[event])
+        store.create_asset_run(AssetRun(replace(run, run_id="r2"), consuming=first, events=[event]))
     given_event(store, "e2", 2, to_partition("p"))
     assert [partition.partition_key for partition in store.pending_partitions("etl")] == ["q", "p"]
     with pytest.raises(StaleAssetQueue):  # the partition of then, though as many events have come to this one
-        store.create_asset_run(replace(run, run_id="r2"), consuming=first, events=[event])
+        store.create_asset_run(AssetRun(replace(run, run_id="r2"), consuming=first, events=[event]))
     store.postpone(first, due_at=None)
     assert len(store.due_dags(at(99))) == 2
 
@@ -272,7 +274,7 @@ def test_who_dies_between_two_transactions_is_gone_on_from(
     with pytest.raises(KeyboardInterrupt):
         given_event(store, "e1", 1, *to_many(250))
     assert len(waiting(store, 250)) == 98
-    store.create_asset_run(an_asset_run(1, dag_id="d000"), consuming=queue(store, "d000"), events=[])
+    store.create_asset_run(AssetRun(an_asset_run(1, dag_id="d000"), consuming=queue(store, "d000"), events=[]))
     given_event(store, "e1", 9, *to_many(250))
     assert len(waiting(store, 250)) == 250
     queued = [queue(store, dag_id).queued for dag_id in waiting(store, 250)]

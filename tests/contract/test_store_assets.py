@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from gust.model.asset import Asset, AssetEvent, AssetKey, AssetUpdate
+from gust.model.history_query import AssetEventQuery, AssetEventSource
 from gust.model.window import NEWEST_FIRST, Window
 from gust.ports.store import Store
 from tests.contract.given import NOW, at
@@ -63,15 +64,15 @@ def test_an_event_is_read_as_it_was_written(store: Store) -> None:
         partition_key="2026",
     )
     store.put_asset_events(event.event_id, [AssetUpdate(event)])
-    assert store.list_asset_events(name="orders") == [event]
+    assert store.list_asset_events(AssetEventSource(name="orders")) == [event]
 
 
 def test_an_event_is_stored_once(store: Store) -> None:
     event = an_event("e1", source_aliases=("a",))
     store.put_asset_events(event.event_id, [AssetUpdate(event)])
     store.put_asset_events("e1", [AssetUpdate(replace(event, timestamp=at(5), extra={"again": True}))])
-    assert store.list_asset_events(name="orders") == [event]
-    assert store.list_asset_events(alias="a") == [event]
+    assert store.list_asset_events(AssetEventSource(name="orders")) == [event]
+    assert store.list_asset_events(AssetEventSource(alias="a")) == [event]
 
 
 def test_events_are_listed_by_what_they_belong_to(store: Store) -> None:
@@ -82,13 +83,13 @@ def test_events_are_listed_by_what_they_belong_to(store: Store) -> None:
     for event in (theirs, mine, moved):
         store.put_asset_events(event.event_id, [AssetUpdate(event)])
     assert store.list_asset_events() == [mine, theirs, moved]
-    assert store.list_asset_events(name="orders") == [mine, moved]
-    assert store.list_asset_events(uri="s3://lake/orders") == [mine]
-    assert store.list_asset_events(name="orders", uri="s3://old/orders") == [moved]
-    assert store.list_asset_events(alias="b") == [mine, moved]
-    assert store.list_asset_events(alias="a") == [mine]
-    assert store.list_asset_events(alias="b", uri="s3://old/orders") == [moved]
-    assert store.list_asset_events(name="unknown") == []
+    assert store.list_asset_events(AssetEventSource(name="orders")) == [mine, moved]
+    assert store.list_asset_events(AssetEventSource(uri="s3://lake/orders")) == [mine]
+    assert store.list_asset_events(AssetEventSource(name="orders", uri="s3://old/orders")) == [moved]
+    assert store.list_asset_events(AssetEventSource(alias="b")) == [mine, moved]
+    assert store.list_asset_events(AssetEventSource(alias="a")) == [mine]
+    assert store.list_asset_events(AssetEventSource(alias="b", uri="s3://old/orders")) == [moved]
+    assert store.list_asset_events(AssetEventSource(name="unknown")) == []
 
 
 def test_events_are_cut_by_time_order_and_limit(store: Store) -> None:
@@ -96,16 +97,19 @@ def test_events_are_cut_by_time_order_and_limit(store: Store) -> None:
     for event in reversed(events):
         store.put_asset_events(event.event_id, [AssetUpdate(event)])
     listed = store.list_asset_events
-    assert listed(name="orders", window=Window(at(1), at(3), ascending=True)) == events[1:4]
-    assert listed(name="orders", window=NEWEST_FIRST) == events[::-1]
-    assert listed(name="orders", limit=2) == events[:2]
-    assert listed(name="orders", window=Window(last=at(2), ascending=False), limit=2) == [events[2], events[1]]
+    assert listed(AssetEventSource(name="orders"), Window(at(1), at(3), ascending=True)) == events[1:4]
+    assert listed(AssetEventSource(name="orders"), NEWEST_FIRST) == events[::-1]
+    assert listed(AssetEventSource(name="orders"), limit=2) == events[:2]
+    assert listed(AssetEventSource(name="orders"), Window(last=at(2), ascending=False), limit=2) == [
+        events[2],
+        events[1],
+    ]
 
 
 def test_events_of_one_moment_have_an_order(store: Store) -> None:
     for event_id in ("b", "a", "c"):
         store.put_asset_events(event_id, [AssetUpdate(an_event(event_id))])
-    assert [event.event_id for event in store.list_asset_events(name="orders")] == ["a", "b", "c"]
+    assert [event.event_id for event in store.list_asset_events(AssetEventSource(name="orders"))] == ["a", "b", "c"]
 
 
 # --- events of all assets ---------------------------------------------------------------------------------------------
@@ -130,40 +134,43 @@ def given_events(store: Store) -> list[AssetEvent]:
 def test_events_of_all_assets_are_walked_in_order_of_time(store: Store) -> None:
     events = given_events(store)
     assert list(store.walk_asset_events()) == events
-    assert list(store.walk_asset_events(window=NEWEST_FIRST)) == events[::-1]
-    assert list(store.walk_asset_events(window=Window(at(0), at(5), ascending=True))) == events[1:4]
-    assert list(store.walk_asset_events(window=Window(at(6), ascending=False))) == events[4:]
+    assert list(store.walk_asset_events(AssetEventQuery(window=NEWEST_FIRST))) == events[::-1]
+    assert list(store.walk_asset_events(AssetEventQuery(window=Window(at(0), at(5), ascending=True)))) == events[1:4]
+    assert list(store.walk_asset_events(AssetEventQuery(window=Window(at(6), ascending=False)))) == events[4:]
 
 
 def test_events_of_one_asset_or_of_one_dag_are_walked_alone(store: Store) -> None:
     events = given_events(store)
     orders = an_asset().key
-    assert list(store.walk_asset_events(orders)) == [events[0], events[2], events[3]]
-    assert list(store.walk_asset_events(orders, Window(last=at(0), ascending=False))) == [events[2], events[0]]
-    assert list(store.walk_asset_events(source_dag_id="etl#1")) == [events[0], events[1], events[4]]
+    assert list(store.walk_asset_events(AssetEventQuery(orders))) == [events[0], events[2], events[3]]
+    assert list(store.walk_asset_events(AssetEventQuery(orders, Window(last=at(0), ascending=False)))) == [
+        events[2],
+        events[0],
+    ]
+    assert list(store.walk_asset_events(AssetEventQuery(source_dag_id="etl#1"))) == [events[0], events[1], events[4]]
     around = Window(at(-1), at(1), ascending=True)
-    assert list(store.walk_asset_events(None, around, source_dag_id="etl#1")) == [events[1]]
-    assert list(store.walk_asset_events(orders, source_dag_id="etl#1")) == [events[0]]
-    assert not list(store.walk_asset_events(AssetKey("orders", "s3://elsewhere")))
+    assert list(store.walk_asset_events(AssetEventQuery(None, around, source_dag_id="etl#1"))) == [events[1]]
+    assert list(store.walk_asset_events(AssetEventQuery(orders, source_dag_id="etl#1"))) == [events[0]]
+    assert not list(store.walk_asset_events(AssetEventQuery(AssetKey("orders", "s3://elsewhere"))))
 
 
 def test_events_are_counted_as_far_as_is_asked(store: Store) -> None:
     given_events(store)
     assert store.count_asset_events() == 5
     assert store.count_asset_events(limit=2) == 2
-    assert store.count_asset_events(window=Window(at(0), at(5), ascending=True)) == 3
+    assert store.count_asset_events(AssetEventQuery(window=Window(at(0), at(5), ascending=True))) == 3
     empty = Window(at(5), at(0), ascending=True)
-    assert store.count_asset_events(window=empty) == 0
-    assert store.count_asset_events(an_asset().key, empty) == 0
-    assert not list(store.walk_asset_events(an_asset().key, empty))
-    assert store.count_asset_events(an_asset().key) == 3
-    assert store.count_asset_events(source_dag_id="etl#1") == 3
+    assert store.count_asset_events(AssetEventQuery(window=empty)) == 0
+    assert store.count_asset_events(AssetEventQuery(an_asset().key, empty)) == 0
+    assert not list(store.walk_asset_events(AssetEventQuery(an_asset().key, empty)))
+    assert store.count_asset_events(AssetEventQuery(an_asset().key)) == 3
+    assert store.count_asset_events(AssetEventQuery(source_dag_id="etl#1")) == 3
 
 
 def test_a_page_of_events_costs_what_it_shows(dynamodb: OnDynamoDB) -> None:
     given_events(dynamodb.store)
     dynamodb.calls.clear()
-    next(dynamodb.store.walk_asset_events(window=NEWEST_FIRST))
+    next(dynamodb.store.walk_asset_events(AssetEventQuery(window=NEWEST_FIRST)))
     assert dynamodb.calls.operations == ["query"] * 5 + [
         "batch_get_item"
     ]  # the days, two and one of them, and each day

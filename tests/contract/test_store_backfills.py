@@ -14,6 +14,7 @@ from gust.model.dag_run import DagRun
 from gust.model.state import DagRunState
 from gust.model.window import Window
 from gust.ports.store import Store
+from gust.scheduling.added_run import BackfillRun
 from tests.contract.given import NOW, a_run, at, given_dag, given_run
 from tests.contract.stores import OnDynamoDB
 from tests.contract.test_store_contention import WRITERS, at_once
@@ -111,15 +112,15 @@ def test_backfills_of_all_dags_are_listed_by_number(store: Store) -> None:
 def test_a_run_is_made_once(store: Store) -> None:
     given_dag(store)
     backfill = given_backfill(store)
-    store.add_to_backfill(backfill, its_run(logical_date=at(-7200)), made=1)
+    store.add_to_backfill(backfill, BackfillRun(its_run(logical_date=at(-7200)), made=1))
     assert (stored(store).made, stored(store).unfinished_runs) == (1, 1)
     with pytest.raises(StaleBackfill):
-        store.add_to_backfill(backfill, its_run(2), made=1)
+        store.add_to_backfill(backfill, BackfillRun(its_run(2), made=1))
     made_one = stored(store)
     with pytest.raises(AlreadyExists, match="logical date"):
-        store.add_to_backfill(made_one, its_run(2, logical_date=at(-7200)), made=2)
+        store.add_to_backfill(made_one, BackfillRun(its_run(2, logical_date=at(-7200)), made=2))
     with pytest.raises(AlreadyExists, match="backfill__1"):
-        store.add_to_backfill(made_one, its_run(1), made=2)
+        store.add_to_backfill(made_one, BackfillRun(its_run(1), made=2))
     assert stored(store) == made_one
 
 
@@ -128,13 +129,13 @@ def test_a_finished_run_is_queued_again_as_the_backfills(store: Store) -> None:
     before = given_run(store, a_run("mine", state=DagRunState.FAILED, logical_date=at(-7200)))
     backfill = given_backfill(store)
     again = replace(before, state=DagRunState.QUEUED, clear_number=1, backfill_id=1, backfill_ordinal=1, due_at=at(60))
-    store.add_to_backfill(backfill, again, made=1, before=before)
+    store.add_to_backfill(backfill, BackfillRun(again, made=1, before=before))
     assert store.get_run(before.key) == again
     assert store.queued_runs("etl", limit=9, backfill_id=1) == [before.key]
     assert store.queued_runs("etl", limit=9) == []
     assert stored(store).unfinished_runs == 1
     with pytest.raises(StaleDagRun):
-        store.add_to_backfill(stored(store), again, made=2, before=before)
+        store.add_to_backfill(stored(store), BackfillRun(again, made=2, before=before))
 
 
 def test_its_runs_wait_in_its_order_and_start_under_its_limit(store: Store) -> None:
@@ -142,7 +143,7 @@ def test_its_runs_wait_in_its_order_and_start_under_its_limit(store: Store) -> N
     backfill = given_backfill(store)
     for ordinal in (1, 2):
         run = its_run(ordinal, run_after=at(-ordinal))
-        store.add_to_backfill(replace(backfill, made=ordinal - 1), run, made=ordinal)
+        store.add_to_backfill(replace(backfill, made=ordinal - 1), BackfillRun(run, made=ordinal))
     assert store.queued_runs("etl", limit=9, backfill_id=1) == [its_run(1).key, its_run(2).key]
     first, second = (store.get_run(key) for key in store.queued_runs("etl", limit=9, backfill_id=1))
     assert first is not None
@@ -162,7 +163,7 @@ def test_its_runs_wait_in_its_order_and_start_under_its_limit(store: Store) -> N
 def test_a_paused_backfill_starts_none(store: Store) -> None:
     given_dag(store)
     backfill = given_backfill(store)
-    store.add_to_backfill(backfill, its_run(), made=1)
+    store.add_to_backfill(backfill, BackfillRun(its_run(), made=1))
     seen = stored(store)
     store.update_backfill(seen, replace(seen, is_paused=True))
     with pytest.raises(LimitReached):
@@ -173,7 +174,7 @@ def test_a_paused_backfill_starts_none(store: Store) -> None:
 
 def test_what_ends_or_comes_back_without_running_is_counted_too(store: Store) -> None:
     given_dag(store)
-    store.add_to_backfill(given_backfill(store), its_run(due_at=at(5)), made=1)
+    store.add_to_backfill(given_backfill(store), BackfillRun(its_run(due_at=at(5)), made=1))
     failed = replace(its_run(due_at=at(5)), state=DagRunState.FAILED)
     store.update_run(its_run(due_at=at(5)), failed)
     assert stored(store).unfinished_runs == 0
@@ -186,7 +187,7 @@ def test_what_ends_or_comes_back_without_running_is_counted_too(store: Store) ->
 
 def test_it_ends_when_all_its_runs_have_ended_or_it_is_cancelled(store: Store) -> None:
     given_dag(store)
-    store.add_to_backfill(given_backfill(store), its_run(), made=1)
+    store.add_to_backfill(given_backfill(store), BackfillRun(its_run(), made=1))
     seen = stored(store)
     ended = replace(seen, completed_at=at(9), due_at=None)
     with pytest.raises(StaleBackfill):
@@ -195,14 +196,14 @@ def test_it_ends_when_all_its_runs_have_ended_or_it_is_cancelled(store: Store) -
     with pytest.raises(StaleBackfill):
         store.end_backfill(seen, ended, cancels=True)
     with pytest.raises(StaleBackfill):
-        store.add_to_backfill(seen, its_run(2), made=2)
+        store.add_to_backfill(seen, BackfillRun(its_run(2), made=2))
     assert store.due_backfills(at(3600)) == []
 
 
 def test_counts_are_the_runs_alone(store: Store) -> None:
     given_dag(store)
     seen = given_backfill(store)
-    store.add_to_backfill(seen, its_run(), made=1)
+    store.add_to_backfill(seen, BackfillRun(its_run(), made=1))
     made_one = replace(seen, made=1)
     store.update_backfill(made_one, replace(made_one, due_at=at(99), unfinished_runs=7))
     assert stored(store) == replace(made_one, due_at=at(99), unfinished_runs=1)
@@ -247,7 +248,7 @@ def test_what_a_backfills_run_costs(dynamodb: OnDynamoDB) -> None:
     given_run(store)  # the first of its day, which is noted with it
     backfill = given_backfill(store)
     calls.clear()
-    store.add_to_backfill(backfill, its_run(logical_date=at(0)), made=1)
+    store.add_to_backfill(backfill, BackfillRun(its_run(logical_date=at(0)), made=1))
     store.start_run(its_run(), replace(its_run(), state=DagRunState.RUNNING), max_active_runs=1)
     running = replace(its_run(), state=DagRunState.RUNNING)
     store.update_run(running, replace(running, due_at=at(9)))
@@ -260,7 +261,7 @@ def test_many_who_make_and_start_runs_at_once_make_each_once_and_start_no_more_t
     given_dag(store)
     backfill = given_backfill(store)
     outcomes = at_once(
-        partial(store.add_to_backfill, backfill, its_run(maker, logical_date=at(maker)), made=1)
+        partial(store.add_to_backfill, backfill, BackfillRun(its_run(maker, logical_date=at(maker)), made=1))
         for maker in range(WRITERS)
     )
     assert outcomes == {"done": 1, "StaleBackfill": WRITERS - 1}

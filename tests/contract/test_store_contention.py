@@ -16,11 +16,13 @@ from gust.errors import GustError
 from gust.model.asset import AssetEvent, AssetUpdate, ToPartition, ToQueue
 from gust.model.bundle import Bundle
 from gust.model.dag_run import DagRun
+from gust.model.history_query import AssetEventSource
 from gust.model.state import DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.window import Window
 from gust.model.xcom import XCom
 from gust.ports.store import Store
+from gust.scheduling.added_run import AssetRun
 from tests.contract.given import (
     NOW,
     a_run,
@@ -178,8 +180,8 @@ def test_an_event_reported_many_times_is_stored_once(store: Store) -> None:
         return lambda: store.put_asset_events(event.event_id, [AssetUpdate(event)])
 
     assert at_once(report(n) for n in range(WRITERS)) == {"done": WRITERS}
-    assert len(store.list_asset_events(name="a")) == 1
-    assert store.list_asset_events(name="a") == store.list_asset_events(alias="x")
+    assert len(store.list_asset_events(AssetEventSource(name="a"))) == 1
+    assert store.list_asset_events(AssetEventSource(name="a")) == store.list_asset_events(AssetEventSource(alias="x"))
 
 
 def test_many_events_of_one_asset_all_arrive(store: Store) -> None:
@@ -200,7 +202,7 @@ def test_one_of_many_schedulers_makes_the_run(store: Store) -> None:
     queue = store.asset_queue("etl")
     assert queue is not None
     run = a_run("asset_triggered__1", run_type=DagRunType.ASSET_TRIGGERED, run_after=at(1))
-    outcomes = at_once([partial(store.create_asset_run, run, consuming=queue, events=[event])] * WRITERS)
+    outcomes = at_once([partial(store.create_asset_run, AssetRun(run, consuming=queue, events=[event]))] * WRITERS)
     assert outcomes == {"done": 1, "StaleAssetQueue": WRITERS - 1}
     assert store.consumed_events(run.key) == [event]
 
@@ -219,20 +221,22 @@ def test_events_and_runs_at_once_lose_none_and_take_none_twice(store: Store) -> 
         until = max(queue.queued.values())
         events = [
             event
-            for event in store.list_asset_events(name="a", window=Window(last=until, ascending=True))
+            for event in store.list_asset_events(AssetEventSource(name="a"), Window(last=until, ascending=True))
             if queue.consumed_until is None or event.timestamp > queue.consumed_until
         ]
         made = a_run(f"r{until.isoformat()}", run_type=DagRunType.ASSET_TRIGGERED, run_after=until)
-        store.create_asset_run(made, consuming=queue, events=events)
+        store.create_asset_run(AssetRun(made, consuming=queue, events=events))
 
     at_once([*(report(n) for n in range(WRITERS)), *[run] * WRITERS])
     while (queue := store.asset_queue("etl")) and queue.queued:
         run()
     taken = [event.event_id for made in store.list_runs("etl") for event in store.consumed_events(made.key)]
-    in_time = {event.event_id for event in store.list_asset_events(name="a")}
+    in_time = {event.event_id for event in store.list_asset_events(AssetEventSource(name="a"))}
     assert queue is not None
     assert queue.consumed_until is not None
-    passed = {e.event_id for e in store.list_asset_events(name="a") if e.timestamp > queue.consumed_until}
+    passed = {
+        e.event_id for e in store.list_asset_events(AssetEventSource(name="a")) if e.timestamp > queue.consumed_until
+    }
     assert Counter(taken) == Counter(in_time - passed)
 
 

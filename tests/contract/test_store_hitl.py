@@ -10,6 +10,7 @@ import pytest
 
 from gust.errors import StaleHITLDetail, StaleTaskInstance
 from gust.model.dag_spec import DagSpec, TaskSpec, TimetableSpec
+from gust.model.history_query import HITLQuery
 from gust.model.hitl import HITLAnswer, HITLDetail, ParkedQuestion, parked
 from gust.model.keys import TaskInstanceKey
 from gust.model.pool import Pool
@@ -202,16 +203,17 @@ def test_questions_are_listed_by_dag_by_run_and_by_whether_they_are_answered(sto
     assert store.list_hitl_details(dag_id="etl", answered=False) == [others[0], others[2]]
     assert store.list_hitl_details(dag_id="e") == []
     assert list(store.walk_hitl_details()) == [first, *others]
-    assert list(store.walk_hitl_details(window=NEWEST_FIRST)) == [*others[::-1], first]
-    assert list(store.walk_hitl_details("etl", answered=False)) == [others[0], others[2]]
-    assert list(store.walk_hitl_details(answered=True)) == [first]
+    assert list(store.walk_hitl_details(HITLQuery(window=NEWEST_FIRST))) == [*others[::-1], first]
+    assert list(store.walk_hitl_details(HITLQuery("etl", answered=False))) == [others[0], others[2]]
+    assert list(store.walk_hitl_details(HITLQuery(answered=True))) == [first]
     window = Window(at(1), at(2), ascending=False)
-    assert list(store.walk_hitl_details(window=window)) == [others[1], others[0]]
-    assert list(store.walk_hitl_details("etl", window)) == [others[0]]
-    assert list(store.walk_hitl_details("etl", window, answered=True)) == []
+    assert list(store.walk_hitl_details(HITLQuery(window=window))) == [others[1], others[0]]
+    assert list(store.walk_hitl_details(HITLQuery("etl", window))) == [others[0]]
+    assert list(store.walk_hitl_details(HITLQuery("etl", window, answered=True))) == []
     counts = store.count_hitl_details
-    assert (counts(window=window), counts("etl", window, answered=False)) == (2, 1)
-    assert (counts(), counts("etl"), counts(answered=False), counts(limit=2)) == (4, 3, 3, 2)
+    assert (counts(HITLQuery(window=window)), counts(HITLQuery("etl", window, answered=False))) == (2, 1)
+    assert (counts(), counts(limit=2)) == (4, 2)
+    assert (counts(HITLQuery("etl")), counts(HITLQuery(answered=False))) == (3, 3)
 
 
 def test_they_go_with_their_instance_and_their_run(store: Store) -> None:

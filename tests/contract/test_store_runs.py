@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gust.errors import AlreadyExists, LimitReached, NotFound, StaleDag, StaleDagRun
+from gust.model.history_query import LoggedEventQuery
 from gust.model.keys import DagRunKey
 from gust.model.logged_event import LoggedEvent
 from gust.model.run_state import LastRuns
@@ -372,12 +373,12 @@ def test_the_end_of_a_run_that_pauses_its_dag(store: Store) -> None:
     event = LoggedEvent(when=NOW, event="paused", dag_id="etl", owner="o", owner_display_name="O", extra="x")
     with pytest.raises(StaleDagRun):
         store.finish_run(run, failed, last=LastRuns(2, event))
-    assert store.logged_events("etl") == []
+    assert store.logged_events(LoggedEventQuery("etl")) == []
     store.finish_run(run, failed, last=LastRuns(1, event))
     dag = store.get_dag("etl")
     assert dag is not None
     assert (dag.is_paused, dag.running_runs) == (True, 0)
-    assert store.logged_events("etl") == [event]
+    assert store.logged_events(LoggedEventQuery("etl")) == [event]
     assert store.due_dags(at(99)) == []
 
 

@@ -27,6 +27,7 @@ from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.model.xcom import XCom
 from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import build
+from gust.scheduling.added_run import AssetRun
 from gust.scheduling.transition import Transition
 from gust.services.deployments.activate_bundle import activate
 from gust.services.deployments.deploy_bundle import snapshot
@@ -338,7 +339,7 @@ class Stage:
             return
         events.sort(key=lambda event: event.timestamp)
         self.store.note_consumers(run.key, events)
-        self.store.create_asset_run(run, consuming=queue, events=events)
+        self.store.create_asset_run(AssetRun(run, consuming=queue, events=events))
 
     def takers(self, event: dict[str, Any]) -> set[str]:
         """DAGs a run of which consumed it."""

@@ -18,7 +18,6 @@ import re
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +34,7 @@ from gust.errors import Forbidden, NotFound, Unopenable
 from gust.model import bucket_keys
 from gust.model.bundle import version_of
 from gust.model.environment import ENVIRONMENTS_FILE, Environments
+from gust.model.unreadable_zip import UNREADABLE
 from gust.ports.objects import Objects
 
 COMPILES_FOR: Final = 2.0
@@ -46,17 +46,6 @@ KEPT: Final = 3
 
 SPARE: Final = 16 * 1024 * 1024
 """Bytes of the disk to leave free for files that parsing and tasks write."""
-
-_UNREADABLE: Final = (
-    EOFError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""Exceptions of `zipfile` and the disk."""
 
 _HASH: Final = re.compile("[0-9a-f]{64}")
 _CHUNK: Final = 1024 * 1024
@@ -110,7 +99,7 @@ class BundleFolder:
                 self._forget(needed=0)
         except (NotFound, Forbidden) as error:
             raise Unopenable(f"{self.kind.named.format(version)} cannot be read: {error}") from error
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             reason = self._reason(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             raise Unopenable(f"{self.kind.named.format(version)} cannot be unpacked: {reason}") from error
         return folder

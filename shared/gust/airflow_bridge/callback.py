@@ -16,10 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
-
 from gust.airflow_bridge import compat
-from gust.airflow_bridge.supervisor import GONE, ExecutionApiClient, Lease, TaskInstance, run_supervised
+from gust.airflow_bridge.supervisor import ExecutionApiClient, Lease, TaskInstance, run_supervised, stale_if_gone
 from gust.airflow_bridge.task_log import Sink, stream_name, try_logger
 from gust.airflow_bridge.trigger import made_trigger
 from gust.airflow_bridge.worker_ports import WorkerPorts
@@ -44,17 +42,16 @@ def run_callback(workload: CallbackWorkload, ports: WorkerPorts) -> str | None:
     callback was begun, or its end could not be reported."""
     client = ExecutionApiClient(ports, workload.token)
     try:
-        ports.hide(HIDDEN_FOR)
-        error = _run(workload, client)
-        if workload.call is None:
-            url = END_CALLBACK.format(callback_uuid=workload.id)
-            client.patch(url, content=json.dumps({"output": error and error[:LONGEST_OUTPUT]}))
-    except httpx.HTTPStatusError as refused:
-        if refused.response.status_code not in GONE:
-            raise
-        raise StaleCallback(
-            f"{workload.callback_id} of {workload.run_id} is not to be run by this message", None
-        ) from refused
+        with stale_if_gone(
+            lambda _: StaleCallback(
+                f"{workload.callback_id} of {workload.run_id} is not to be run by this message", None
+            )
+        ):
+            ports.hide(HIDDEN_FOR)
+            error = _run(workload, client)
+            if workload.call is None:
+                url = END_CALLBACK.format(callback_uuid=workload.id)
+                client.patch(url, content=json.dumps({"output": error and error[:LONGEST_OUTPUT]}))
     finally:
         ports.sink.flush()
     return error

@@ -12,8 +12,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
-
 from gust.airflow_bridge import compat, surroundings
 from gust.airflow_bridge.child import run_in_child
 from gust.airflow_bridge.parse import memory_for_child
@@ -23,6 +21,7 @@ from gust.airflow_bridge.supervisor import (
     ConnectionTestState,
     ExecutionApiClient,
     enter_child,
+    stale_if_gone,
 )
 from gust.airflow_bridge.worker_ports import WorkerPorts
 from gust.errors import Stale, Unopenable
@@ -42,16 +41,14 @@ def run_connection_test(workload: ConnectionTestWorkload, ports: WorkerPorts) ->
     Raises Stale where it is not this message's to run, or its result comes too late. Any other error comes from before it
     was begun, or its end could not be reported."""
     client = ExecutionApiClient(ports, workload.token)
-    try:
+    with stale_if_gone(
+        lambda _: Stale(f"the test {workload.test_id} is not this message's to run or to end"), gone=OVER
+    ):
         given = client.connection_tests.get_connection(workload.id)
         timeout = min(workload.timeout, ports.seconds_before(STOP_BEFORE_LIMIT))
         is_good, message = _tested(given, workload, ports, timeout=max(1.0, timeout))
         state = ConnectionTestState.SUCCESS if is_good else ConnectionTestState.FAILED
         client.connection_tests.update_state(workload.id, state, message)
-    except httpx.HTTPStatusError as error:
-        if error.response.status_code not in OVER:
-            raise
-        raise Stale(f"the test {workload.test_id} is not this message's to run or to end") from error
     return str(state.value)
 
 

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
-import httpx
 from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion
 from airflow.sdk.exceptions import TaskAlreadyRunningError
 
 from gust.airflow_bridge.supervisor import (
-    GONE,
     TaskInstance,
     TaskInstanceState,
     TryClient,
     detail_of,
+    stale_if_gone,
     supervise_try,
 )
 from gust.airflow_bridge.task_log import try_logger
@@ -35,13 +34,10 @@ def run_try(workload: TaskWorkload, ports: WorkerPorts) -> int:
     try was started, or its end could not be reported: the message may come again, and finds out."""
     client = TryClient(ports, workload, ports.sink.of_stream(workload.log_stream))
     try:
-        return _run(workload, client)
+        with stale_if_gone(lambda error: StaleTaskInstance(f"{workload.key}: {detail_of(error)}", None)):
+            return _run(workload, client)
     except TaskAlreadyRunningError as error:
         raise StaleTaskInstance(str(error), None) from error
-    except httpx.HTTPStatusError as error:
-        if error.response.status_code not in GONE:
-            raise
-        raise StaleTaskInstance(f"{workload.key}: {detail_of(error)}", None) from error
     finally:
         client.transport.send_held()
         ports.sink.flush()
@@ -65,16 +61,7 @@ def _run(workload: TaskWorkload, client: TryClient) -> int:
 
 
 def _task_instance(workload: TaskWorkload) -> TaskInstance:
-    return TaskInstance(
-        id=workload.id,
-        task_id=workload.task_id,
-        dag_id=workload.dag_id,
-        run_id=workload.run_id,
-        try_number=workload.try_number,
-        map_index=workload.map_index,
-        dag_version_id=_dag_version_id(workload),
-        queue=workload.queue,
-    )
+    return TaskInstance(**workload.names_of_try, dag_version_id=_dag_version_id(workload), queue=workload.queue)
 
 
 def _dag_version_id(workload: TaskWorkload) -> UUID:

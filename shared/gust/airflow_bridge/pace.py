@@ -21,14 +21,17 @@ import json
 import math
 import selectors
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import FrameType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from airflow.sdk.serde import serialize
 from airflow.triggers.base import BaseTrigger
+
+T = TypeVar("T")
 
 PARK_FROM: Final = 5.0
 """Seconds of sleep from which parking pays. Starting again costs some 100 ms of a function, waiting in place the whole
@@ -235,6 +238,19 @@ def paced_loop(pace: Pace) -> asyncio.SelectorEventLoop:
 
     vars(asyncio)["sleep"] = vars(asyncio.tasks)["sleep"] = sleep
     return _PacedLoop(pace)
+
+
+async def run_until_parked(life: Coroutine[Any, Any, T], pace: Pace) -> tuple[asyncio.Task[T], asyncio.Future[Parked]]:
+    """Run a life until it ends or is parked, at `pace.end` at the latest: one of the two is done. What is parked is not
+    cancelled: its process ends."""
+    loop = asyncio.get_running_loop()
+    parked: asyncio.Future[Parked] = loop.create_future()
+    task = asyncio.create_task(life)
+    pace.task, pace.parked = task, parked
+    loop.call_later(max(0.0, pace.end - time.monotonic()), pace.park, 0.0)
+    ends: list[asyncio.Future[Any]] = [task, parked]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    return task, parked
 
 
 class _PacedLoop(asyncio.SelectorEventLoop):

@@ -132,9 +132,14 @@ def begun(objects: Objects, key: str) -> Progress:
 
 
 def lost(path: str) -> FileOutcome:
+    return _unparsed(path, f"The function that parsed {path} died each time it tried: out of memory, or killed.\n")
+
+
+def _unparsed(path: str, reason: str) -> FileOutcome:
+    """Of a file whose code did not run."""
     return FileOutcome(
         relative_path=path,
-        import_errors={path: f"The function that parsed {path} died each time it tried: out of memory, or killed.\n"},
+        import_errors={path: reason},
         is_worth_another_try=True,
         parsed_at=datetime.now(UTC),
         parse_duration=0.0,
@@ -147,13 +152,7 @@ def parse_in_environment(bundles: BundleFolder, bundle: Path, path: str, bundle_
     try:
         environment = bundles.fetch_environment(bundle, path)
     except Unopenable as error:
-        return FileOutcome(
-            relative_path=path,
-            import_errors={path: f"{path} could not be parsed. {error}\n"},
-            is_worth_another_try=True,
-            parsed_at=datetime.now(UTC),
-            parse_duration=0.0,
-        )
+        return _unparsed(path, f"{path} could not be parsed. {error}\n")
     return parse_file(bundles.objects, bundle, path, bundle_name, find, environment=environment)
 
 

@@ -39,7 +39,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -69,6 +69,7 @@ from gust.airflow_bridge.task_log import Held, Sink, try_logger
 from gust.airflow_bridge.transport import EXECUTION_API, LambdaTransport
 from gust.airflow_bridge.worker_ports import Hide, WorkerPorts
 from gust.aws.queues import HIDDEN_FOR, RENEWED_EVERY
+from gust.errors import Stale
 from gust.model import execution_paths
 from gust.model.place import Limit
 from gust.model.workload import TaskWorkload
@@ -126,6 +127,17 @@ _PR_SET_PDEATHSIG: Final = 1
 
 GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE})
 """Status codes with which the execution API says that the dispatch is no longer wanted."""
+
+
+@contextmanager
+def stale_if_gone(stale: Callable[[httpx.HTTPStatusError], Stale], *, gone: Collection[int] = GONE) -> Iterator[None]:
+    """Raises `stale` where the execution API answers that the message's work is no longer wanted."""
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code not in gone:
+            raise
+        raise stale(error) from error
 
 
 class ExecutionApiClient(Client):  # type: ignore[misc]  # untyped to us

@@ -18,22 +18,21 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-import httpx
 import structlog
 from airflow.sdk.module_loading import import_string
 from airflow.sdk.serde import deserialize, serialize
 from airflow.triggers.base import BaseTaskEndEvent, BaseTrigger, TriggerEvent
 
 from gust.airflow_bridge import compat
-from gust.airflow_bridge.pace import Pace, Parked, paced_loop
+from gust.airflow_bridge.pace import Pace, Parked, paced_loop, run_until_parked
 from gust.airflow_bridge.supervisor import (
-    GONE,
     STOP_BEFORE_LIMIT,
     Ended,
     ExecutionApiClient,
     Lease,
     TaskInstance,
     run_supervised,
+    stale_if_gone,
 )
 from gust.airflow_bridge.task_log import try_logger
 from gust.airflow_bridge.trigger_questions import replies_to_triggers, reply_to_question
@@ -75,19 +74,16 @@ def run_trigger(
     Raises StaleTaskInstance where the try no longer waits for the trigger."""
     client = ExecutionApiClient(ports, workload.token)
     try:
-        if workload.wake_at is not None and workload.wake_at > now() + timedelta(seconds=1):
-            end: Parked | Report = _as_it_was(workload, (workload.wake_at - now()).total_seconds())
-        else:
-            end = _run(workload, client, hide_every)
-        if isinstance(end, Parked):
-            parked = {**end.to_payload(now()), "relative_fileloc": workload.relative_fileloc}
-            client.post(_url(PARK_TRIGGER, workload), content=json.dumps(parked))
-            return End.PARKED
-        client.post(_url(TRIGGER_EVENT, workload), content=json.dumps(end))
-    except httpx.HTTPStatusError as error:
-        if error.response.status_code not in GONE:
-            raise
-        raise StaleTaskInstance(f"{workload.key} does not wait for this trigger", None) from error
+        with stale_if_gone(lambda _: StaleTaskInstance(f"{workload.key} does not wait for this trigger", None)):
+            if workload.wake_at is not None and workload.wake_at > now() + timedelta(seconds=1):
+                end: Parked | Report = _as_it_was(workload, (workload.wake_at - now()).total_seconds())
+            else:
+                end = _run(workload, client, hide_every)
+            if isinstance(end, Parked):
+                parked = {**end.to_payload(now()), "relative_fileloc": workload.relative_fileloc}
+                client.post(_url(PARK_TRIGGER, workload), content=json.dumps(parked))
+                return End.PARKED
+            client.post(_url(TRIGGER_EVENT, workload), content=json.dumps(end))
     finally:
         ports.sink.flush()
     return End.REPORTED
@@ -146,15 +142,7 @@ def _end(ended: Ended, workload: TriggerWorkload) -> Parked | Report:
 
 
 def _task_instance(workload: TriggerWorkload) -> TaskInstance:
-    return TaskInstance(
-        id=workload.id,
-        task_id=workload.task_id,
-        dag_id=workload.dag_id,
-        run_id=workload.run_id,
-        try_number=workload.try_number,
-        map_index=workload.map_index,
-        dag_version_id=TASK_INSTANCE_NAMESPACE,
-    )
+    return TaskInstance(**workload.names_of_try, dag_version_id=TASK_INSTANCE_NAMESPACE)
 
 
 # --- the child --------------------------------------------------------------------------------------------------------
@@ -171,16 +159,8 @@ def _live(definition: Mapping[str, Any], ti: TaskInstance, pace: Pace, log: Any)
 
 async def _first_of(definition: Mapping[str, Any], ti: TaskInstance, pace: Pace, log: Any) -> dict[str, Any]:
     """The trigger's report, or where it is parked. A trigger that is parked is not cancelled: the process ends."""
-    loop = asyncio.get_running_loop()
-    pace.parked = loop.create_future()
-    pace.task = asyncio.create_task(_until_it_fires(definition, ti, pace, log))
-    loop.call_later(max(0.0, pace.end - time.monotonic()), pace.park, 0.0)
-    ends: list[asyncio.Future[Any]] = [pace.task, pace.parked]
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    if pace.task.done():
-        report: dict[str, Any] = pace.task.result()
-        return report
-    return {"parked": asdict(pace.parked.result())}
+    task, parked = await run_until_parked(_until_it_fires(definition, ti, pace, log), pace)
+    return task.result() if task.done() else {"parked": asdict(parked.result())}
 
 
 async def _until_it_fires(definition: Mapping[str, Any], ti: TaskInstance, pace: Pace, log: Any) -> dict[str, Any]:

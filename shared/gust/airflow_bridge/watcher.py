@@ -21,7 +21,7 @@ from airflow.sdk.module_loading import import_string
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from gust.airflow_bridge import compat
-from gust.airflow_bridge.pace import Pace, Parked, paced_loop
+from gust.airflow_bridge.pace import Pace, Parked, paced_loop, run_until_parked
 from gust.airflow_bridge.supervisor import (
     GONE,
     STOP_BEFORE_LIMIT,
@@ -29,6 +29,7 @@ from gust.airflow_bridge.supervisor import (
     Lease,
     TaskInstance,
     run_supervised,
+    stale_if_gone,
 )
 from gust.airflow_bridge.task_log import stream_name, try_logger
 from gust.airflow_bridge.trigger import CLEANUP_TIME, End
@@ -53,17 +54,14 @@ def run_watcher(
     client = ExecutionApiClient(ports, workload.token)
     events: list[Any] = []
     try:
-        if workload.wake_at is not None and (early := (workload.wake_at - now()).total_seconds()) > 1:
-            parked = Parked(early, workload.sleeps_passed, workload.is_poller)
-        else:
-            events, parked = _run(workload, client)
-        for number, payload in enumerate(events):
-            _report(workload, client, number, payload)
-        client.post(_url(PARK_WATCHER, workload), content=json.dumps(parked.to_payload(now())))
-    except httpx.HTTPStatusError as error:
-        if error.response.status_code not in GONE:
-            raise
-        raise StaleWatcher(f"Watcher {workload.watcher_id} is not to be run by this message") from error
+        with stale_if_gone(lambda _: StaleWatcher(f"Watcher {workload.watcher_id} is not to be run by this message")):
+            if workload.wake_at is not None and (early := (workload.wake_at - now()).total_seconds()) > 1:
+                parked = Parked(early, workload.sleeps_passed, workload.is_poller)
+            else:
+                events, parked = _run(workload, client)
+            for number, payload in enumerate(events):
+                _report(workload, client, number, payload)
+            client.post(_url(PARK_WATCHER, workload), content=json.dumps(parked.to_payload(now())))
     finally:
         ports.sink.flush()
     return End.REPORTED if events else End.PARKED
@@ -148,17 +146,10 @@ def _live(definition: Mapping[str, Any], pace: Pace, log: Any) -> dict[str, Any]
 
 async def _one_life(definition: Mapping[str, Any], pace: Pace, log: Any) -> dict[str, Any]:
     """The events of this life, and where it is parked. A watcher that is parked is not cancelled: the process ends."""
-    loop = asyncio.get_running_loop()
     events: list[Any] = []
-    pace.parked = loop.create_future()
-    pace.task = asyncio.create_task(_watch(definition, pace, events, log))
-    loop.call_later(max(0.0, pace.end - time.monotonic()), pace.park, 0.0)
-    ends: list[asyncio.Future[Any]] = [pace.task, pace.parked]
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    if pace.parked.done():
-        return {"events": events, "parked": asdict(pace.parked.result())}
-    ended: float = pace.task.result()
-    return {"events": events, "parked": asdict(Parked(ended, 0, is_poller=pace.is_poller))}
+    task, parked = await run_until_parked(_watch(definition, pace, events, log), pace)
+    end = parked.result() if parked.done() else Parked(task.result(), 0, is_poller=pace.is_poller)
+    return {"events": events, "parked": asdict(end)}
 
 
 async def _watch(definition: Mapping[str, Any], pace: Pace, events: list[Any], log: Any) -> float:

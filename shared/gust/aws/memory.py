@@ -15,10 +15,9 @@ from gust.model.object_entry import ObjectEntry
 from gust.model.workload import (
     CallbackWorkload,
     ConnectionTestWorkload,
+    ForTriggerer,
     TaskWorkload,
-    TriggerWorkload,
     Wake,
-    WatcherWorkload,
 )
 
 
@@ -110,7 +109,7 @@ class MemoryQueues:
         self.tasks: list[TaskWorkload] = []
         self.callbacks: list[CallbackWorkload] = []
         self.connection_tests: list[ConnectionTestWorkload] = []
-        self.triggers: list[tuple[TriggerWorkload | WatcherWorkload, float]] = []
+        self.triggers: list[tuple[ForTriggerer, float]] = []
         """With their delays, in seconds."""
         self.wakes: list[tuple[Wake, float]] = []
         """With their delays, in seconds."""
@@ -131,7 +130,7 @@ class MemoryQueues:
         self.connection_tests.append(workload)
         return True
 
-    def send_triggers(self, workloads: Sequence[TriggerWorkload | WatcherWorkload], *, delay: float = 0) -> None:
+    def send_triggers(self, workloads: Sequence[ForTriggerer], *, delay: float = 0) -> None:
         self.triggers += [(workload, delay) for workload in workloads]
 
     def wake(self, wake: Wake, *, delay: float = 0) -> None:

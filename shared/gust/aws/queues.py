@@ -16,10 +16,9 @@ from gust.errors import ServiceUnavailable
 from gust.model.workload import (
     CallbackWorkload,
     ConnectionTestWorkload,
+    ForTriggerer,
     TaskWorkload,
-    TriggerWorkload,
     Wake,
-    WatcherWorkload,
 )
 
 LONGEST_DELAY: Final = 900
@@ -116,7 +115,7 @@ class SqsQueues:
     def send_connection_test(self, workload: ConnectionTestWorkload) -> bool:
         return not self._send(self._task_queue_url, [(workload, 0)])
 
-    def send_triggers(self, workloads: Sequence[TriggerWorkload | WatcherWorkload], *, delay: float = 0) -> None:
+    def send_triggers(self, workloads: Sequence[ForTriggerer], *, delay: float = 0) -> None:
         """Raises ServiceUnavailable if SQS refuses some; all may be sent again."""
         if refused := self._send(self._trigger_queue_url, [(workload, delay) for workload in workloads]):
             raise ServiceUnavailable(f"SQS refused {len(refused)} of {len(workloads)} triggers")

@@ -39,16 +39,8 @@ class ParserTimetables:
         answer = self._ask(spec, bundle_version, {"manual_interval": {"run_after": _text(run_after)}})
         return DataInterval(datetime.fromisoformat(answer["start"]), datetime.fromisoformat(answer["end"]))
 
-    def run_id(
-        self,
-        spec: TimetableSpec,
-        bundle_version: str | None,
-        *,
-        run_type: DagRunType,
-        run_after: datetime,
-        data_interval: DataInterval | None,
-    ) -> str:
-        described = _written(NextRun(run_after, data_interval))
+    def run_id(self, spec: TimetableSpec, bundle_version: str | None, *, run_type: DagRunType, run: NextRun) -> str:
+        described = _written(NextRun(run.run_after, run.data_interval))
         return str(self._ask(spec, bundle_version, {"run_id": {"run_type": run_type.value, "run": described}}))
 
     def deadline(

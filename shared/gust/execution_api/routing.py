@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, Concatenate, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -79,6 +79,13 @@ class Route:
     """Whether the route accepts the token of a message, which only starts a try."""
 
 
+def _routes_of(method: str) -> Callable[Concatenate["Routes", str, ...], Callable[[Handler], Handler]]:
+    def route(self: "Routes", path: str, **options: Any) -> Callable[[Handler], Handler]:
+        return self.add(method, path, **options)
+
+    return route
+
+
 class Routes:
     """Collects the routes of one file, in the order in which they are tried."""
 
@@ -86,25 +93,14 @@ class Routes:
         self.prefix = prefix
         self.table: list[Route] = []
 
-    def get(self, path: str, **options: Any) -> Callable[[Handler], Handler]:
-        return self._route("GET", path, **options)
+    get = _routes_of("GET")
+    head = _routes_of("HEAD")
+    post = _routes_of("POST")
+    put = _routes_of("PUT")
+    patch = _routes_of("PATCH")
+    delete = _routes_of("DELETE")
 
-    def head(self, path: str, **options: Any) -> Callable[[Handler], Handler]:
-        return self._route("HEAD", path, **options)
-
-    def post(self, path: str, **options: Any) -> Callable[[Handler], Handler]:
-        return self._route("POST", path, **options)
-
-    def put(self, path: str, **options: Any) -> Callable[[Handler], Handler]:
-        return self._route("PUT", path, **options)
-
-    def patch(self, path: str, **options: Any) -> Callable[[Handler], Handler]:
-        return self._route("PATCH", path, **options)
-
-    def delete(self, path: str, **options: Any) -> Callable[[Handler], Handler]:
-        return self._route("DELETE", path, **options)
-
-    def _route(
+    def add(
         self,
         method: str,
         path: str,

@@ -28,6 +28,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -130,32 +131,22 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@dataclass(eq=False)
 class Emulator:
-    def __init__(
-        self,
-        application: Application,
-        checkpoints: Checkpoints,
-        *,
-        restored: Path | None,
-        public_port: int,
-        door: FrontDoor | None = None,
-        pool: FunctionPool | None = None,
-        storage: Storage | None = None,
-        log_files: LogFiles | None = None,
-    ) -> None:
-        self._log_files = log_files
-        self._pool = pool
-        self._storage = storage
-        self._application = application
-        self._checkpoints = checkpoints
-        self._restored = restored
-        self._public_port = public_port
-        self._door = door or FrontDoor()
-        self._api_id: str | None = None
-        self._requests = 0
-        self._unsaved_since: float | None = None
-        self._closed = False
-        self._saving = asyncio.Lock()
+    application: Application
+    checkpoints: Checkpoints
+    _: KW_ONLY
+    restored: Path | None
+    public_port: int
+    door: FrontDoor = field(default_factory=FrontDoor)
+    pool: FunctionPool | None = None
+    storage: Storage | None = None
+    log_files: LogFiles | None = None
+    _api_id: str | None = field(default=None, init=False)
+    _requests: int = field(default=0, init=False)
+    _unsaved_since: float | None = field(default=None, init=False)
+    _closed: bool = field(default=False, init=False)
+    _saving: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def serve(self, port: int) -> None:
         """Serve until standard input ends or SIGTERM comes; then save once more, and end the process."""
@@ -183,7 +174,7 @@ class Emulator:
         loop.add_signal_handler(signal.SIGINT, stop.set)
         loop.add_reader(sys.stdin, _stop_at_end_of_input, loop, stop)
         keeper = asyncio.create_task(self._keep_checkpoints())
-        sockets = [nodelay(socket.create_server(("127.0.0.1", port))), self._door.listen(self._public_port)]
+        sockets = [nodelay(socket.create_server(("127.0.0.1", port))), self.door.listen(self.public_port)]
         server = asyncio.create_task(Server(config).serve(sockets))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({server, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -201,47 +192,47 @@ class Emulator:
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
             case "lifespan":
-                await self._application(scope, receive, self._once_loaded(send))
+                await self.application(scope, receive, self._once_loaded(send))
             case "http" if self._closed:
                 await _answer(send, 503, b"{}")
             case "http" if self._is_refused(scope):
                 await _answer(send, 403, b'{"detail": "Cross-origin request refused"}')
             case "http" if (answer := self._cannot_be_stored(scope)) is not None:
                 await _answer(send, *answer)
-            case "http" if scope["server"][1] == self._public_port:
+            case "http" if scope["server"][1] == self.public_port:
                 self._requests += 1
                 await self._enter(scope, receive, send)
             case "http" if scope["path"].startswith(CONTROL):
                 await self._obey(scope, send)
             case "http":
                 self._requests += 1
-                await self._application(scope, receive, send)
+                await self.application(scope, receive, send)
 
     def _cannot_be_stored(self, scope: Scope) -> tuple[int, bytes] | None:
         """Status and body to answer instead of the API, or of S3, while the disk is full; None to serve the request."""
-        if self._storage is None or not self._storage.is_full:
+        if self.storage is None or not self.storage.is_full:
             return None
-        is_public = scope["server"][1] == self._public_port
+        is_public = scope["server"][1] == self.public_port
         if is_public and scope["path"] == HEALTH:
             return 200, json.dumps(UNHEALTHY).encode()
         if is_public and scope["method"] not in _READING:
-            detail = f"The disk is full: nothing is accepted until {self._storage.needed // 1_000_000} MB are free"
+            detail = f"The disk is full: nothing is accepted until {self.storage.needed // 1_000_000} MB are free"
             return 507, json.dumps({"detail": detail}).encode()
         is_object = scope["method"] == "PUT" and not scope["path"].startswith(CONTROL)
         return (503, b"<Error><Code>SlowDown</Code><Message>The disk is full</Message></Error>") if is_object else None
 
     def _is_refused(self, scope: Scope) -> bool:
-        is_public = scope["server"][1] == self._public_port
-        return self._door.refuses(scope) if is_public else is_from_elsewhere(scope, links=False)
+        is_public = scope["server"][1] == self.public_port
+        return self.door.refuses(scope) if is_public else is_from_elsewhere(scope, links=False)
 
     def _once_loaded(self, send: Send) -> Send:
         async def after_start(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "lifespan.startup.complete":
                 ministack.leave_saving_to_gust()
-                if self._restored:
-                    repair(self._restored)
-                if self._log_files:
-                    ministack.adopt_streams(self._log_files)
+                if self.restored:
+                    repair(self.restored)
+                if self.log_files:
+                    ministack.adopt_streams(self.log_files)
             await send(message)
 
         return after_start
@@ -253,10 +244,10 @@ class Emulator:
             return
         prefix = f"/_aws/execute-api/{self._api_id}/$default"
         headers: Headers = scope["headers"]
-        inner = {**scope, "path": prefix + scope["path"], "headers": self._door.inner(headers)}
+        inner = {**scope, "path": prefix + scope["path"], "headers": self.door.inner(headers)}
         if scope.get("raw_path"):
             inner["raw_path"] = prefix.encode() + scope["raw_path"]
-        await self._application(inner, receive, send)
+        await self.application(inner, receive, send)
 
     async def _obey(self, scope: Scope, send: Send) -> None:
         match scope["path"].removeprefix(CONTROL).split("/"):
@@ -267,12 +258,12 @@ class Emulator:
                 saved = await self._checkpoint()
                 await _answer(send, 200 if saved else 500, b"{}")
             case ["storage"]:
-                full = self._storage is not None and self._storage.is_full
+                full = self.storage is not None and self.storage.is_full
                 unsaved = time.monotonic() - self._unsaved_since if self._unsaved_since is not None else 0.0
-                state = {"full": full, "needed": self._storage.needed if self._storage else 0, "unsaved": unsaved}
+                state = {"full": full, "needed": self.storage.needed if self.storage else 0, "unsaved": unsaved}
                 await _answer(send, 200, json.dumps(state).encode())
-            case ["waiting", function, queue] if self._pool:
-                await _answer(send, 200, json.dumps(_waiting(queue, function, self._pool)).encode())
+            case ["waiting", function, queue] if self.pool:
+                await _answer(send, 200, json.dumps(_waiting(queue, function, self.pool)).encode())
             case _:
                 await _answer(send, 404, b"{}")
 
@@ -281,7 +272,7 @@ class Emulator:
         next_at = time.monotonic() + _CHECKPOINT_EVERY
         while True:
             await asyncio.sleep(_LOOK_AT_DISK_EVERY)
-            changed = self._storage is not None and self._storage.look(checkpoint=self._checkpoints.size())
+            changed = self.storage is not None and self.storage.look(checkpoint=self.checkpoints.size())
             if not changed and time.monotonic() < next_at:
                 continue
             seen = self._requests
@@ -295,12 +286,12 @@ class Emulator:
         """Write a checkpoint; returns whether that succeeded."""
         async with self._saving:
             started = time.monotonic()
-            child = self._checkpoints.save_in_fork()
+            child = self.checkpoints.save_in_fork()
             paused = time.monotonic() - started
             code = await asyncio.to_thread(_wait_for, child)
             saved = code == 0
-            if code == NO_ROOM and self._storage:
-                self._storage.fill()
+            if code == NO_ROOM and self.storage:
+                self.storage.fill()
             what = "checkpoint %s: paused %.0f ms, took %.0f ms"
             numbers = paused * 1000, (time.monotonic() - started) * 1000
             if saved:

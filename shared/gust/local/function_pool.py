@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final, Protocol
 
 PATIENCE: Final = 1.0
@@ -68,45 +68,40 @@ class _Function:
     """Processes that are still importing, by `id`."""
 
 
+@dataclass(eq=False)
 class FunctionPool:
-    def __init__(
-        self,
-        acquire: Acquire,
-        processes: Callable[[str], list[Process]],
-        limits: Mapping[str, int],
-        *,
-        at_once: int = os.cpu_count() or 1,
-        patience: float = PATIENCE,
-        shed_after: float = SHED_AFTER,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """`processes` returns a function's processes; `limits` maps a function's full name to its most processes."""
-        self._acquire = acquire
-        self._processes = processes
-        self._limits = limits
-        self._at_once = at_once
-        self._patience = patience
-        self._shed_after = shed_after
-        self._clock = clock
-        self._changed = threading.Condition()
-        self._functions = {name: _Function() for name in limits}
+    acquire_now: Acquire
+    processes: Callable[[str], list[Process]]
+    """Returns a function's processes."""
+    limits: Mapping[str, int]
+    """Function's full name → its most processes."""
+    _: KW_ONLY
+    at_once: int = os.cpu_count() or 1
+    patience: float = PATIENCE
+    shed_after: float = SHED_AFTER
+    clock: Callable[[], float] = time.monotonic
+    _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
+    _functions: dict[str, _Function] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._functions = {name: _Function() for name in self.limits}
 
     def acquire(self, name: str, *arguments: Any, **options: Any) -> tuple[Any, str]:
         """A free process or a new one, in the order of the calls; for the API `(None, "func_cap")` after `SHED_AFTER`
         seconds."""
-        if name not in self._limits:
-            return self._acquire(name, *arguments, **options)
+        if name not in self.limits:
+            return self.acquire_now(name, *arguments, **options)
         function = self._functions[name]
         ticket = object()
-        asked_at = self._clock()
+        asked_at = self.clock()
         with self._changed:
             function.waiting.append(ticket)
             try:
-                while not self._may_have_one(name, ticket, self._clock() - asked_at):
-                    if name.endswith(f"-{ANSWERS_PEOPLE}") and self._clock() - asked_at > self._shed_after:
+                while not self._may_have_one(name, ticket, self.clock() - asked_at):
+                    if name.endswith(f"-{ANSWERS_PEOPLE}") and self.clock() - asked_at > self.shed_after:
                         return None, "func_cap"
                     self._changed.wait(LOOK_EVERY)
-                process, how = self._acquire(name, *arguments, **options)
+                process, how = self.acquire_now(name, *arguments, **options)
                 if how == "spawn":
                     function.starting.add(id(process))
                 return process, how
@@ -118,11 +113,11 @@ class FunctionPool:
         function = self._functions[name]
         if function.waiting[0] is not ticket:
             return False
-        processes = self._processes(name)
+        processes = self.processes(name)
         if any(not process.in_use for process in processes):
             return True
-        may_start = len(processes) < self._at_once or waited >= self._patience
-        return may_start and len(processes) < self._limits[name] and len(function.starting) < self._at_once
+        may_start = len(processes) < self.at_once or waited >= self.patience
+        return may_start and len(processes) < self.limits[name] and len(function.starting) < self.at_once
 
     def started(self, process: Process) -> None:
         """The process has imported, or failed to."""
@@ -143,4 +138,4 @@ class FunctionPool:
     def busy(self, name: str) -> int:
         """Processes that work on an invocation, without those that are still importing."""
         starting = self._functions[name].starting
-        return sum(each.in_use and id(each) not in starting for each in self._processes(name))
+        return sum(each.in_use and id(each) not in starting for each in self.processes(name))

@@ -17,6 +17,18 @@ class AssetKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _OfAsset:
+    """Names an asset by its two fields, as an item does."""
+
+    name: str
+    uri: str
+
+    @property
+    def asset(self) -> AssetKey:
+        return AssetKey(self.name, self.uri)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:
     name: str
     uri: str
@@ -38,12 +50,10 @@ class AssetAlias:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AssetEvent:
+class AssetEvent(_OfAsset):
     """One update of an asset. `event_id` is derived from its source, so that reporting twice stores once."""
 
     event_id: str
-    name: str
-    uri: str
     timestamp: datetime
     group: str = "asset"
     extra: dict[str, Any] = field(default_factory=dict)
@@ -54,13 +64,9 @@ class AssetEvent:
     source_aliases: tuple[str, ...] = ()
     partition_key: str | None = None
 
-    @property
-    def asset(self) -> AssetKey:
-        return AssetKey(self.name, self.uri)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AssetReference:
+class AssetReference(_OfAsset):
     """A DAG's schedule, or a task's inlet or outlet, names an asset. `what` says by which of name and URI it does."""
 
     use: Literal["schedule", "inlet", "outlet"]
@@ -71,10 +77,6 @@ class AssetReference:
     task_id: str = ""
     """Empty for a schedule."""
     created_at: datetime | None = None
-
-    @property
-    def asset(self) -> AssetKey:
-        return AssetKey(self.name, self.uri)
 
 
 # --- events that wait for a DAG ---------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 """
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
@@ -70,6 +70,11 @@ class ParsedDag(_Document):
     made_in: str = ""
     """Relative path of the file whose code made it. It is not the parsed file if that one imports the DAG or calls a
     helper's function. Empty: not known."""
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The fields by which a DAG and its version name the stored objects."""
+        return {"spec_key": self.spec_key, "serialized_key": self.serialized_key, "source_key": self.source_key}
 
 
 class ParseWarning(_Document):

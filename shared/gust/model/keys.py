@@ -19,13 +19,22 @@ class DagRunKey:
         return TaskInstanceKey(self.dag_id, self.run_id, task_id, map_index)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class TaskInstanceKey:
+@dataclass(frozen=True, slots=True)
+class OfInstance:
+    """The fields that name a task instance."""
+
     dag_id: str
     run_id: str
     task_id: str
     map_index: int = UNMAPPED
 
+    @property
+    def key(self) -> "TaskInstanceKey":
+        return TaskInstanceKey(self.dag_id, self.run_id, self.task_id, self.map_index)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TaskInstanceKey(OfInstance):
     @property
     def run(self) -> DagRunKey:
         return DagRunKey(self.dag_id, self.run_id)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gust.model.hitl import ParkedQuestion
-from gust.model.keys import UNMAPPED, TaskInstanceKey
+from gust.model.keys import OfInstance
 from gust.model.place import Limit
 from gust.model.state import TaskInstanceState
 
@@ -30,13 +30,9 @@ class ParkedTrigger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskInstance:
+class TaskInstance(OfInstance):
     """An instance without an item in the store equals `TaskInstance(key…)`: state `None`, try 0. Moments are UTC."""
 
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int = UNMAPPED
     state: TaskInstanceState | None = None
     try_number: int = 0
     """Of the running or last try; 0 before the first, as in Airflow."""
@@ -106,10 +102,6 @@ class TaskInstance:
     outgrew: Limit | None = None
     """The limit of Lambda that ended an earlier try. The next tries run on Fargate, if the stack has it."""
     note: str | None = None
-
-    @property
-    def key(self) -> TaskInstanceKey:
-        return TaskInstanceKey(self.dag_id, self.run_id, self.task_id, self.map_index)
 
     @property
     def last_heard_of(self) -> datetime:

@@ -1,6 +1,7 @@
 """Messages: what the scheduler sends to workers, to the triggerer and to itself. One JSON object each."""
 
 import json
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -37,6 +38,11 @@ class _OfDispatch(_Message):
     @property
     def id(self) -> UUID:
         return self.key.uuid(self.try_number)
+
+    @property
+    def names_of_try(self) -> dict[str, Any]:
+        """The fields by which Airflow's runtime knows the try."""
+        return {"id": self.id, "try_number": self.try_number, **asdict(self.key)}
 
 
 class TaskWorkload(_OfDispatch):

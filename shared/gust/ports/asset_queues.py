@@ -13,9 +13,8 @@ from gust.model.asset import (
     AssetUpdate,
     PendingPartition,
 )
-from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
-from gust.scheduling.callback import CallbackMove
+from gust.scheduling.added_run import AssetRun
 
 
 class AssetQueueStore(Protocol):
@@ -38,14 +37,7 @@ class AssetQueueStore(Protocol):
     def pending_partitions(self, dag_id: str) -> list[PendingPartition]:
         """The DAG's partitions for which events wait, oldest first."""
 
-    def create_asset_run(
-        self,
-        run: DagRun,
-        *,
-        consuming: AssetQueue | PendingPartition,
-        events: Sequence[AssetEvent],
-        callbacks: Sequence[CallbackMove] = (),
-    ) -> None:
+    def create_asset_run(self, made: AssetRun) -> None:
         """Store the run with the events that it consumes, and take them from the queue, in one transaction. Raises
         StaleAssetQueue if events have come since `consuming` was read, AlreadyExists as `create_run` does."""
 

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from gust.model.asset import (
-    Asset,
-    AssetAlias,
-    AssetEvent,
-    AssetKey,
-)
+from gust.model.asset import Asset, AssetAlias, AssetEvent, AssetKey
+from gust.model.history_query import ALL_ASSET_EVENTS, ANY_SOURCE, AssetEventQuery, AssetEventSource
 from gust.model.window import OLDEST_FIRST, Window
 
 
@@ -27,31 +23,15 @@ class AssetStore(Protocol):
         """The assets of this name and URI, where given; in order of name and URI."""
 
     def list_asset_events(
-        self,
-        *,
-        name: str | None = None,
-        uri: str | None = None,
-        alias: str | None = None,
-        window: Window = OLDEST_FIRST,
-        limit: int | None = None,
+        self, source: AssetEventSource = ANY_SOURCE, window: Window = OLDEST_FIRST, *, limit: int | None = None
     ) -> list[AssetEvent]:
-        """Events of this name, URI and alias, where given, whose timestamp lies in the window; at most `limit`, in order of
-        (timestamp, event_id). Without name and alias it finds events of the assets that `put_asset` stored."""
+        """Events of the source whose timestamp lies in the window; at most `limit`, in order of (timestamp, event_id).
+        Without name and alias it finds events of the assets that `put_asset` stored."""
 
-    def walk_asset_events(
-        self, asset: AssetKey | None = None, window: Window = OLDEST_FIRST, *, source_dag_id: str | None = None
-    ) -> Iterator[AssetEvent]:
-        """Events of the asset, or of all assets, whose timestamp lies in the window; `source_dag_id` keeps those that tasks
-        of this DAG emitted. In order of (timestamp, event_id). Reads as far as the caller iterates. May lag by a moment."""
+    def walk_asset_events(self, query: AssetEventQuery = ALL_ASSET_EVENTS) -> Iterator[AssetEvent]:
+        """In order of (timestamp, event_id). Reads as far as the caller iterates. May lag by a moment."""
 
-    def count_asset_events(
-        self,
-        asset: AssetKey | None = None,
-        window: Window = OLDEST_FIRST,
-        *,
-        source_dag_id: str | None = None,
-        limit: int = 1000,
-    ) -> int:
+    def count_asset_events(self, query: AssetEventQuery = ALL_ASSET_EVENTS, *, limit: int = 1000) -> int:
         """How many events `walk_asset_events` yields, at most `limit`."""
 
     def put_asset_alias(self, alias: AssetAlias) -> None:

@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from gust.model.backfill import Backfill
-from gust.model.dag_run import DagRun
-from gust.scheduling.callback import CallbackMove
+from gust.scheduling.added_run import BackfillRun
 
 
 class BackfillStore(Protocol):
@@ -45,16 +44,8 @@ class BackfillStore(Protocol):
         """`update_backfill`, and free the DAG for another active backfill. Raises StaleBackfill; also if runs of it have not
         ended, unless `cancels`."""
 
-    def add_to_backfill(
-        self,
-        backfill: Backfill,
-        run: DagRun,
-        *,
-        made: int,
-        before: DagRun | None = None,
-        callbacks: Sequence[CallbackMove] = (),
-    ) -> None:
-        """Store a new run with its deadlines (`callbacks`), or queue the finished run `before` again, and set `made`, in one
+    def add_to_backfill(self, backfill: Backfill, added: BackfillRun) -> None:
+        """Store the new run with its deadlines, or queue the finished one again, and set the backfill's `made`, in one
         transaction. Raises StaleBackfill as `update_backfill` does, AlreadyExists as `create_run` does, StaleDagRun as
         `update_run` does."""
 

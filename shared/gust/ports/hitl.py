@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from gust.model.history_query import ALL_QUESTIONS, HITLQuery
 from gust.model.hitl import HITLAnswer, HITLDetail
 from gust.model.keys import TaskInstanceKey
 from gust.model.task_instance import TaskInstance
-from gust.model.window import OLDEST_FIRST, Window
 
 
 class HITLStore(Protocol):
@@ -27,20 +27,10 @@ class HITLStore(Protocol):
         """The last question of each instance of the DAG and run, where given; `answered` keeps answered or unanswered ones.
         In order of `created_at`. Across runs it may lag by a moment."""
 
-    def walk_hitl_details(
-        self, dag_id: str | None = None, window: Window = OLDEST_FIRST, *, answered: bool | None = None
-    ) -> Iterator[HITLDetail]:
-        """The last question of each instance of the DAG, or of all DAGs, whose `created_at` lies in the window, in that
-        order; `answered` keeps answered or unanswered ones. Reads as far as the caller iterates. May lag by a moment."""
+    def walk_hitl_details(self, query: HITLQuery = ALL_QUESTIONS) -> Iterator[HITLDetail]:
+        """In order of `created_at`. Reads as far as the caller iterates. May lag by a moment."""
 
-    def count_hitl_details(
-        self,
-        dag_id: str | None = None,
-        window: Window = OLDEST_FIRST,
-        *,
-        answered: bool | None = None,
-        limit: int = 1000,
-    ) -> int:
+    def count_hitl_details(self, query: HITLQuery = ALL_QUESTIONS, *, limit: int = 1000) -> int:
         """How many questions `walk_hitl_details` yields, at most `limit`. May lag by a moment."""
 
     def answer_hitl_detail(

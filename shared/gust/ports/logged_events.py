@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from gust.model.history_query import ALL_EVENTS, LoggedEventQuery
 from gust.model.logged_event import LoggedEvent
-from gust.model.window import OLDEST_FIRST, Window
 
 
 class LoggedEventStore(Protocol):
@@ -19,28 +19,11 @@ class LoggedEventStore(Protocol):
     def get_logged_event(self, event_log_id: int) -> LoggedEvent | None:
         """`None` if there is no such event."""
 
-    def logged_events(
-        self,
-        dag_id: str | None = None,
-        window: Window = OLDEST_FIRST,
-        *,
-        run_id: str | None = None,
-        limit: int | None = None,
-    ) -> list[LoggedEvent]:
-        """Events of the DAG and run, where given, whose moment lies in the window; at most `limit`, in order of time. Events
-        of a DAG may lag by a moment."""
+    def logged_events(self, query: LoggedEventQuery = ALL_EVENTS, *, limit: int | None = None) -> list[LoggedEvent]:
+        """At most `limit` events, in order of time. Events of a DAG may lag by a moment."""
 
-    def walk_logged_events(
-        self, dag_id: str | None = None, window: Window = OLDEST_FIRST, *, run_id: str | None = None
-    ) -> Iterator[LoggedEvent]:
+    def walk_logged_events(self, query: LoggedEventQuery = ALL_EVENTS) -> Iterator[LoggedEvent]:
         """As `logged_events`; reads as far as the caller iterates."""
 
-    def count_logged_events(
-        self,
-        dag_id: str | None = None,
-        window: Window = OLDEST_FIRST,
-        *,
-        run_id: str | None = None,
-        limit: int = 1000,
-    ) -> int:
+    def count_logged_events(self, query: LoggedEventQuery = ALL_EVENTS, *, limit: int = 1000) -> int:
         """How many events `logged_events` lists, at most `limit`. May lag by a moment."""

@@ -8,10 +8,9 @@ from typing import Protocol
 from gust.model.workload import (
     CallbackWorkload,
     ConnectionTestWorkload,
+    ForTriggerer,
     TaskWorkload,
-    TriggerWorkload,
     Wake,
-    WatcherWorkload,
 )
 
 
@@ -30,7 +29,7 @@ class Queues(Protocol):
     def send_connection_test(self, workload: ConnectionTestWorkload) -> bool:
         """Send to the same workers. Returns whether SQS accepted the message."""
 
-    def send_triggers(self, workloads: Sequence[TriggerWorkload | WatcherWorkload], *, delay: float = 0) -> None:
+    def send_triggers(self, workloads: Sequence[ForTriggerer], *, delay: float = 0) -> None:
         """Send to the triggerer, after `delay` seconds."""
 
     def wake(self, wake: Wake, *, delay: float = 0) -> None:

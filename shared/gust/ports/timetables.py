@@ -30,16 +30,8 @@ class Timetables(Protocol):
     def manual_interval(self, spec: TimetableSpec, bundle_version: str | None, *, run_after: datetime) -> DataInterval:
         """The data interval of a manual run."""
 
-    def run_id(
-        self,
-        spec: TimetableSpec,
-        bundle_version: str | None,
-        *,
-        run_type: DagRunType,
-        run_after: datetime,
-        data_interval: DataInterval | None,
-    ) -> str:
-        """The id of a run of this type and moment."""
+    def run_id(self, spec: TimetableSpec, bundle_version: str | None, *, run_type: DagRunType, run: NextRun) -> str:
+        """The id of a run of this type, moment and data interval."""
 
     def deadline(
         self, reference: Mapping[str, Any], bundle_version: str | None, *, dag_id: str, run_id: str

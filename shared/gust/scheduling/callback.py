@@ -216,59 +216,39 @@ def due_by(moves: Iterable[Transition]) -> list[Callback]:
 
 
 def _of_dag(run: DagRun, why: WhyEnded, shown: TaskInstance | None) -> CallbackMove:
+    event = "success" if run.state is DagRunState.SUCCESS else "failure"
     at = run.end_date or run.queued_at
-    return CallbackMove(
-        None,
-        Callback(
-            dag_id=run.dag_id,
-            run_id=run.run_id,
-            callback_id=f"dag/{run.clear_number}",
-            kind=CallbackKind.DAG,
-            event="success" if run.state is DagRunState.SUCCESS else "failure",
-            state=CallbackState.PENDING,
-            created_at=at,
-            updated_at=at,
-            reason=why,
-            dispatch_count=1,
-            **_shows(shown),
-        ),
-    )
+    owed = _owed(run, f"dag/{run.clear_number}", CallbackKind.DAG, event=event, reason=why, at=at)
+    return CallbackMove(None, replace(owed, **_shows(shown)))
 
 
 def _of_listener(run: DagRun, hook: str, why: str) -> CallbackMove:
     at = run.end_date or run.start_date or run.queued_at
-    return CallbackMove(
-        None,
-        Callback(
-            dag_id=run.dag_id,
-            run_id=run.run_id,
-            callback_id=f"listener/{hook}/{run.clear_number}",
-            kind=CallbackKind.LISTENER,
-            event=hook,
-            state=CallbackState.PENDING,
-            created_at=at,
-            updated_at=at,
-            reason=why,
-            dispatch_count=1,
-        ),
-    )
+    name = f"listener/{hook}/{run.clear_number}"
+    return CallbackMove(None, _owed(run, name, CallbackKind.LISTENER, event=hook, reason=why, at=at))
 
 
 def _of_try(instance: TaskInstance, *, event: str, reason: str, at: datetime) -> Callback:
     """`event` is failure or retry; `instance` the try as it ended."""
     name = f"task/{instance.task_id}/{instance.map_index}/{instance.try_number}/{instance.dispatch_count}"
+    return replace(_owed(instance, name, CallbackKind.TASK, event=event, reason=reason, at=at), **_shows(instance))
+
+
+def _owed(
+    by: DagRun | TaskInstance, callback_id: str, kind: CallbackKind, *, event: str, reason: str, at: datetime
+) -> Callback:
+    """A new callback that a worker is to run at once."""
     return Callback(
-        dag_id=instance.dag_id,
-        run_id=instance.run_id,
-        callback_id=name,
-        kind=CallbackKind.TASK,
+        dag_id=by.dag_id,
+        run_id=by.run_id,
+        callback_id=callback_id,
+        kind=kind,
         event=event,
         state=CallbackState.PENDING,
         created_at=at,
         updated_at=at,
         reason=reason,
         dispatch_count=1,
-        **_shows(instance),
     )
 
 

@@ -35,9 +35,7 @@ def task_workload(
         **_dispatch(services, instance, now),
         max_tries=instance.max_tries,
         version_number=run.version_number,
-        bundle_name=spec.bundle_name,
-        bundle_version=bundle,
-        relative_fileloc=spec.relative_fileloc,
+        **_file_of(spec, bundle),
         queue=task.queue,
         pool=task.pool,
         pool_slots=task.pool_slots,
@@ -93,11 +91,13 @@ def callback_workload(
         run_id=callback.run_id,
         callback_id=callback.callback_id,
         dispatch_count=callback.dispatch_count,
-        bundle_name=spec.bundle_name,
-        bundle_version=bundle,
-        relative_fileloc=spec.relative_fileloc,
+        **_file_of(spec, bundle),
         token=services.tokens.for_callback(callback, now=now),
     )
+
+
+def _file_of(spec: DagSpec, bundle: str | None) -> dict[str, Any]:
+    return {"bundle_name": spec.bundle_name, "bundle_version": bundle, "relative_fileloc": spec.relative_fileloc}
 
 
 def _dispatch(services: Services, instance: TaskInstance, now: datetime) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from gust.model.backfill import Backfill
 from gust.model.callback import Callback
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
+from gust.model.field_values import values_of
+from gust.model.keys import OfInstance
 from gust.model.pool import Pool
 from gust.model.state import FINISHED_RUN, DagRunState
 from gust.model.task_instance import TaskInstance
@@ -27,16 +29,9 @@ Changes = dict[str, Any]
 _NOT_WRITTEN = frozenset({"dag_id", "running_runs", "success_runs", "failed_runs"})
 
 
-def instance_fence(instance: TaskInstance) -> Changes:
-    """One dispatch of one try in one state. `blocked_by_limit` and `holds` belong to the fence because other items follow
-    from them: the limit's line, and the counts of held slots."""
-    return {
-        "state": instance.state,
-        "try_number": instance.try_number,
-        "dispatch_count": instance.dispatch_count,
-        "blocked_by_limit": instance.blocked_by_limit,
-        "holds": instance.holds,
-    }
+instance_fence: Final = values_of(TaskInstance, "state", "try_number", "dispatch_count", "blocked_by_limit", "holds")
+"""One dispatch of one try in one state. `blocked_by_limit` and `holds` belong to the fence because other items follow
+from them: the limit's line, and the counts of held slots."""
 
 
 _NEW: Final[Changes] = {"state": None, "try_number": 0, "dispatch_count": 0, "blocked_by_limit": None, "holds": {}}
@@ -67,26 +62,16 @@ def repeated_move(transition: Transition) -> Changes:
     return {**instance_fence(after), **which, **answered}
 
 
-def watcher_fence(watcher: Watcher) -> Changes:
-    """The triggerer that runs the watcher, the DAGs that want it, and its due time."""
-    return {
-        "life": watcher.life,
-        "claimed_by": watcher.claimed_by,
-        "claimed_at": watcher.claimed_at,
-        "wanted_by": watcher.wanted_by,
-        "bundle_version": watcher.bundle_version,
-        "due_at": watcher.due_at,
-    }
+watcher_fence: Final = values_of(Watcher, "life", "claimed_by", "claimed_at", "wanted_by", "bundle_version", "due_at")
+"""The triggerer that runs the watcher, the DAGs that want it, and its due time."""
 
 
-def backfill_fence(backfill: Backfill) -> Changes:
-    """How many of its runs are made, and whether it is paused or ended."""
-    return {"made": backfill.made, "is_paused": backfill.is_paused, "completed_at": backfill.completed_at}
+backfill_fence: Final = values_of(Backfill, "made", "is_paused", "completed_at")
+"""How many of its runs are made, and whether it is paused or ended."""
 
 
-def run_fence(run: DagRun) -> Changes:
-    """With `clear_number` and `held_by`: a decision made before an API user's edit of the run must not write the run."""
-    return {"state": run.state, "clear_number": run.clear_number, "held_by": run.held_by}
+run_fence: Final = values_of(DagRun, "state", "clear_number", "held_by")
+"""With `clear_number` and `held_by`: a decision made before an API user's edit of the run must not write the run."""
 
 
 def update_fence(before: DagRun, after: DagRun) -> Changes:
@@ -101,14 +86,8 @@ def update_fence(before: DagRun, after: DagRun) -> Changes:
     return seen
 
 
-def dag_fence(dag: Dag) -> Changes:
-    """The fields that the DAG's place in the `due` index follows from, and the version."""
-    return {
-        "version_number": dag.version_number,
-        "is_paused": dag.is_paused,
-        "is_stale": dag.is_stale,
-        "next_run_after": dag.next_run_after,
-    }
+dag_fence: Final = values_of(Dag, "version_number", "is_paused", "is_stale", "next_run_after")
+"""The fields that the DAG's place in the `due` index follows from, and the version."""
 
 
 def next_run_fence(dag: Dag) -> Changes:
@@ -116,17 +95,20 @@ def next_run_fence(dag: Dag) -> Changes:
     return {"is_paused": dag.is_paused, "is_stale": dag.is_stale, **next_run(dag)}
 
 
-def next_run(dag: Dag) -> Changes:
-    """The DAG's next-run fields, which making a scheduled run moves."""
-    return {
-        "next_logical_date": dag.next_logical_date,
-        "next_data_interval_start": dag.next_data_interval_start,
-        "next_data_interval_end": dag.next_data_interval_end,
-        "next_partition_date": dag.next_partition_date,
-        "next_partition_key": dag.next_partition_key,
-        "next_run_id": dag.next_run_id,
-        "next_run_after": dag.next_run_after,
-    }
+next_run: Final = values_of(
+    Dag,
+    "next_logical_date",
+    "next_data_interval_start",
+    "next_data_interval_end",
+    "next_partition_date",
+    "next_partition_key",
+    "next_run_id",
+    "next_run_after",
+)
+"""The DAG's next-run fields, which making a scheduled run moves."""
+
+
+_NAMES: Final = frozenset(field.name for field in fields(OfInstance))
 
 
 def changed_instance_fields(before: TaskInstance, after: TaskInstance) -> Changes:
@@ -137,7 +119,7 @@ def changed_instance_fields(before: TaskInstance, after: TaskInstance) -> Change
     return {
         field.name: value
         for field in fields(TaskInstance)
-        if field.name not in ("dag_id", "run_id", "task_id", "map_index")
+        if field.name not in _NAMES
         and (
             (value := getattr(after, field.name)) != getattr(before, field.name)
             or (is_new and value != _default(field))
@@ -153,14 +135,8 @@ def changed_run_fields(before: DagRun, after: DagRun) -> Changes:
     return _difference(before, after) | waits_no_more
 
 
-def callback_fence(callback: Callback) -> Changes:
-    """One dispatch of the callback in one state, and its claim: after a worker's death only one other may claim it."""
-    return {
-        "state": callback.state,
-        "dispatch_count": callback.dispatch_count,
-        "started_at": callback.started_at,
-        "due_at": callback.due_at,
-    }
+callback_fence: Final = values_of(Callback, "state", "dispatch_count", "started_at", "due_at")
+"""One dispatch of the callback in one state, and its claim: after a worker's death only one other may claim it."""
 
 
 def repeated_callback(after: Callback) -> Changes:
@@ -177,14 +153,8 @@ def changed_by_a_person(pool: Pool) -> Changes:
     return {field.name: getattr(pool, field.name) for field in fields(Pool) if field.name not in ("name", "used")}
 
 
-def slot_rules(pool: Pool) -> Changes:
-    """The fields that decide whether an instance gets a slot, and for how long."""
-    return {
-        "slots": pool.slots,
-        "include_deferred": pool.include_deferred,
-        "is_uncounted": pool.is_uncounted,
-        "is_deleted": pool.is_deleted,
-    }
+slot_rules: Final = values_of(Pool, "slots", "include_deferred", "is_uncounted", "is_deleted")
+"""The fields that decide whether an instance gets a slot, and for how long."""
 
 
 def check_starts(before: DagRun, after: DagRun) -> None:

@@ -157,6 +157,7 @@ of the run pays for a large one.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -294,11 +295,8 @@ def hitl_details(key: TaskInstanceKey) -> str:
 
 def hitl_detail_of(key: Key) -> tuple[TaskInstanceKey, int] | None:
     """The instance and the try whose question `key` names; `None` for every other item."""
-    its_run = run_key(key.pk)
-    match key.sk.split("#"):
-        case ["HITL", task_id, map_index, try_number] if its_run:
-            return its_run.task_instance(unescape(task_id), int(map_index)), int(try_number)
-    return None
+    found = _part_of_instance(key, "HITL")
+    return None if found is None else (found[0], int(found[1]))
 
 
 def task_state(key: TaskInstanceKey, name: str) -> Key:
@@ -360,10 +358,16 @@ def instance_key(key: Key) -> TaskInstanceKey | None:
 
 def xcom_name(key: Key) -> tuple[TaskInstanceKey, str] | None:
     """The task instance and the name of the XCom whose item `key` names; `None` for every other item."""
+    found = _part_of_instance(key, "XCOM")
+    return None if found is None else (found[0], unescape(found[1]))
+
+
+def _part_of_instance(key: Key, kind: str) -> tuple[TaskInstanceKey, str] | None:
+    """The instance, and the last part of the key, of an item `<kind>#<task_id>#<map_index>#<part>` of a run."""
     its_run = run_key(key.pk)
     match key.sk.split("#"):
-        case ["XCOM", task_id, map_index, name] if its_run:
-            return its_run.task_instance(unescape(task_id), int(map_index)), unescape(name)
+        case [prefix, task_id, map_index, part] if its_run and prefix == kind:
+            return its_run.task_instance(unescape(task_id), int(map_index)), part
     return None
 
 
@@ -554,15 +558,6 @@ def events_of_alias(alias: str) -> str:
     return f"EVENTS_OF_ALIAS#{escape(alias)}"
 
 
-def asset_events_of_day(day: str) -> str:
-    return f"ASSET_EVENT#{day}"
-
-
-def asset_events_of_dag(dag_id: str) -> str:
-    """A partition of the index `listed`. The one of a DAG's runs holds no `#`, because its id is escaped."""
-    return f"ASSET_EVENT#{escape(dag_id)}"
-
-
 def event_order(timestamp: datetime, event_id: str) -> str:
     return f"{moment(timestamp)}#{escape(event_id)}"
 
@@ -735,26 +730,25 @@ def known_day(day: str) -> Key:
     return Key(DAYS, day)
 
 
-def runs_of_day(day: str) -> str:
-    return f"RUN#{day}"
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Partitions of indexes that list one kind of item. Those of a DAG's runs hold no `#`, because its id is escaped."""
+
+    kind: str
+
+    def of_day(self, day: str) -> str:
+        """Also of a month."""
+        return f"{self.kind}#{day}"
+
+    def of_dag(self, dag_id: str) -> str:
+        return f"{self.kind}#{escape(dag_id)}"
 
 
-def failed_runs(month: str) -> str:
-    """A partition of the index `by_state`. The one of a DAG's queued runs holds no `#`, because its id is escaped."""
-    return f"FAILED#{month}"
-
-
-def failures_of_day(day: str) -> str:
-    return f"FAILED#{day}"
-
-
-def deadlines_of_day(day: str) -> str:
-    return f"DEADLINE#{day}"
-
-
-def deadlines_of_dag(dag_id: str) -> str:
-    """A partition of the index `listed`. The one of a DAG's runs holds no `#`, because its id is escaped."""
-    return f"DEADLINE#{escape(dag_id)}"
+RUNS: Final = Listing("RUN")
+FAILURES: Final = Listing("FAILED")
+"""Failed instances by day in `recent`, failed runs by month in `by_state`."""
+DEADLINES: Final = Listing("DEADLINE")
+ASSET_EVENTS: Final = Listing("ASSET_EVENT")
 
 
 def deadline_order(due_at: datetime, run: DagRunKey, callback_id: str) -> str:

@@ -189,27 +189,26 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
-    """Write some attributes of an item, which need not exist."""
-
+class _ToItem:
     key: Key
     expression: Expression
 
 
 @dataclass(frozen=True, slots=True)
-class Delete:
+class Update(_ToItem):
+    """Write some attributes of an item, which need not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delete(_ToItem):
     """Remove an item, which need not exist."""
 
-    key: Key
     expression: Expression = field(default_factory=Expression)
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Check(_ToItem):
     """Change nothing of an item, but have it checked with the other writes of a transaction."""
-
-    key: Key
-    expression: Expression
 
 
 class Table:

@@ -24,6 +24,7 @@ from gust.model.dag_spec import (
     TimetableSpec,
     XComLength,
 )
+from gust.model.history_query import AssetEventSource
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunType
 from gust.model.state import TaskInstanceState as S
@@ -642,7 +643,7 @@ def test_a_repeated_success_emits_nothing_twice(etl: World, worker: Any) -> None
     assert etl.request("PATCH", url, token=etl.token(ti), body=body)[0] == 500
     assert etl.request("PATCH", url, token=etl.token(ti), body=body)[0] == 204
     assert etl.request("PATCH", url, token=etl.token(ti), body=body)[0] == 204
-    assert len(etl.store.list_asset_events(name="orders")) == 1
+    assert len(etl.store.list_asset_events(AssetEventSource(name="orders"))) == 1
 
 
 def test_events_through_an_alias_bring_forth_their_asset(etl: World, worker: Any) -> None:

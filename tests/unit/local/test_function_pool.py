@@ -123,7 +123,7 @@ def test_no_more_start_at_once_than_there_are_processors() -> None:
             starting -= 1
         started(process)
 
-    emulator.pool._acquire = counting
+    emulator.pool.acquire_now = counting
     started, emulator.pool.started = emulator.pool.started, begun  # type: ignore[method-assign]
     emulator.invoke_many(8, start=0.02, company=threading.Barrier(8))
     assert most == 2

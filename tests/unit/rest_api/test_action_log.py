@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gust.model.dag import Dag
+from gust.model.history_query import LoggedEventQuery
 from gust.model.logged_event import LoggedEvent
 from gust.model.window import NEWEST_FIRST
 from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
@@ -79,7 +80,7 @@ def test_long_ids_and_bodies_of_any_size(world: World, api: Api) -> None:
     [event] = world.store.logged_events()
     assert (event.dag_id, event.run_id) == ("x" * LONGEST_ID, "é" * LONGEST_ID)
     api("POST", "/api/v2/variables", {"key": "v", "value": "x", "description": "d" * LONGEST_EXTRA})
-    last = world.store.logged_events(window=NEWEST_FIRST, limit=1)[0]
+    last = world.store.logged_events(LoggedEventQuery(window=NEWEST_FIRST), limit=1)[0]
     assert json.loads(last.extra or "") == {
         "method": "POST",
         "left_out": f"{LONGEST_EXTRA + 65} characters are more than the event log keeps",

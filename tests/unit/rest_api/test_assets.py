@@ -21,6 +21,7 @@ from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TimetableSpec
 from gust.model.state import DagRunState, DagRunType
 from gust.model.watcher import Want, Watcher
+from gust.scheduling.added_run import AssetRun
 from tests.unit.rest_api.world import NOW, Api, World, etl_spec
 
 ORDERS, USERS = AssetKey("orders", "s3://lake/orders"), AssetKey("users", "s3://lake/users")
@@ -73,7 +74,7 @@ def given_asset_run(world: World, events: list[AssetEvent], **fields: Any) -> Da
         **fields,
     )
     world.store.note_consumers(run.key, events)
-    world.store.create_asset_run(run, consuming=queue, events=events)
+    world.store.create_asset_run(AssetRun(run, consuming=queue, events=events))
     return run
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from gust.errors import StaleDagRun
 from gust.model.dag_spec import DagSpec
+from gust.model.history_query import LoggedEventQuery
 from gust.model.keys import DagRunKey
 from gust.model.run_state import LastRuns
 from gust.model.state import DagRunState as R
@@ -46,7 +47,7 @@ def test_enough_failures_in_a_row_pause_the_dag_and_are_logged(world: World) -> 
     run_to_its_end(world, R.FAILED, "b")
     assert world.dag().is_paused
     assert world.dag().running_runs == 0
-    [event] = world.store.logged_events("etl")
+    [event] = world.store.logged_events(LoggedEventQuery("etl"))
     assert (event.when, event.event, event.owner, event.owner_display_name) == (at, "paused", "scheduler", "Scheduler")
     assert event.extra == "[('dag_id', 'etl'), ('is_paused', True)]"
 
@@ -113,7 +114,7 @@ def test_two_runs_that_fail_at_once_pause_it_once(world: World) -> None:
     assert world.advance(one).state is R.FAILED
     assert world.run(two).state is R.FAILED
     assert world.dag().is_paused
-    assert len(world.store.logged_events("etl")) == 1
+    assert len(world.store.logged_events(LoggedEventQuery("etl"))) == 1
 
 
 def test_a_backfills_failures_count(world: World) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from gust.model.asset import Asset, AssetUpdate
 from gust.model.dag import Dag
+from gust.model.history_query import AssetEventSource
 from gust.model.workload import WakeWatcher, WatcherWorkload
 from gust.services.assets.asset_references import change_references
 from gust.services.assets.watchers import change_watchers, look_after_watcher, wake_watchers
@@ -156,7 +157,7 @@ def lives(whole: Whole, number: int) -> None:
 
 
 def events(whole: Whole, asset: str = "one") -> list[object]:
-    return [event.extra["payload"] for event in whole.store.list_asset_events(name=asset)]
+    return [event.extra["payload"] for event in whole.store.list_asset_events(AssetEventSource(name=asset))]
 
 
 def test_what_it_sees_becomes_events_and_it_goes_on_watching(whole: Whole, tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_what_it_sees_becomes_events_and_it_goes_on_watching(whole: Whole, tmp_p
     (folder / "c").touch()
     lives(whole, 1)
     assert events(whole) == [{"file": "a"}, {"file": "b"}, {"file": "c"}]
-    (stored, *_) = whole.store.list_asset_events(name="one")
+    (stored, *_) = whole.store.list_asset_events(AssetEventSource(name="one"))
     assert stored.extra == {"from_trigger": True, "payload": {"file": "a"}}
     assert (stored.source_dag_id, stored.source_task_id) == (None, None)
 

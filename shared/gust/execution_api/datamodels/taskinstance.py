@@ -1,6 +1,6 @@
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Discriminator, Field, JsonValue, Tag
 
@@ -9,6 +9,7 @@ from gust.execution_api.datamodels.base import Strict, UtcDateTime, moment
 from gust.execution_api.datamodels.dagrun import dag_run_response
 from gust.http.check import Query
 from gust.model.dag_run import DagRun
+from gust.model.field_values import values_of
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.services.worker.emit_asset_events import OutletEvent
@@ -37,15 +38,18 @@ class TISuccessStatePayload(Strict):
     rendered_map_index: str | None = None
 
 
-class TIDeferredStatePayload(Strict):
+class _ResumedLater(Strict):
+    next_method: str
+    next_kwargs: dict[str, JsonValue] = Field(default_factory=dict)
+    rendered_map_index: str | None = None
+
+
+class TIDeferredStatePayload(_ResumedLater):
     state: Literal[S.DEFERRED]
     classpath: str
     trigger_kwargs: dict[str, JsonValue] | str = Field(default_factory=dict)
     trigger_timeout: timedelta | None = None
     queue: str | None = None
-    next_method: str
-    next_kwargs: dict[str, JsonValue] = Field(default_factory=dict)
-    rendered_map_index: str | None = None
 
 
 class TIRescheduleStatePayload(Strict):
@@ -54,12 +58,9 @@ class TIRescheduleStatePayload(Strict):
     end_date: UtcDateTime
 
 
-class TIAwaitingInputStatePayload(Strict):
+class TIAwaitingInputStatePayload(_ResumedLater):
     state: Literal[S.AWAITING_INPUT]
     timeout: timedelta | None = None
-    next_method: str
-    next_kwargs: dict[str, JsonValue] = Field(default_factory=dict)
-    rendered_map_index: str | None = None
 
 
 class TIRetryStatePayload(Strict):
@@ -188,26 +189,18 @@ def previous_successful_dagrun_response(run: DagRun | None) -> dict[str, Any]:
     }
 
 
+_plain_of_try: Final = values_of(
+    TaskInstance, "task_id", "dag_id", "run_id", "state", "try_number", "map_index", "duration"
+)
+
+
 def previous_ti_response(run: DagRun, instance: TaskInstance) -> dict[str, Any]:
     return {
-        "task_id": instance.task_id,
-        "dag_id": instance.dag_id,
-        "run_id": instance.run_id,
+        **_plain_of_try(instance),
         "logical_date": moment(run.logical_date),
         "start_date": moment(instance.start_date),
         "end_date": moment(instance.end_date),
-        "state": instance.state,
-        "try_number": instance.try_number,
-        "map_index": instance.map_index,
-        "duration": instance.duration,
     }
 
 
-def breadcrumb(instance: TaskInstance) -> dict[str, Any]:
-    return {
-        "task_id": instance.task_id,
-        "map_index": instance.map_index,
-        "state": instance.state,
-        "operator": instance.operator,
-        "duration": instance.duration,
-    }
+breadcrumb: Final = values_of(TaskInstance, "task_id", "map_index", "state", "operator", "duration")

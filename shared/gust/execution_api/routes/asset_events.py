@@ -2,6 +2,7 @@ from gust.execution_api.datamodels.asset_event import EventsOfAlias, EventsOfAss
 from gust.execution_api.routing import Call, Routes
 from gust.http.answer import Answer
 from gust.model.asset import AssetEvent
+from gust.model.history_query import AssetEventSource
 from gust.model.window import Window
 from gust.services.assets.consumed_events import assets_of, runs_made_of
 from gust.services.context import Services
@@ -15,9 +16,8 @@ def get_asset_event_by_asset_name_uri(call: Call[None, EventsOfAsset]) -> Answer
     if not query.name and not query.uri:
         return Answer(400, {"detail": {"reason": "Missing parameter", "message": "name and uri cannot both be None"}})
     events = call.services.store.list_asset_events(
-        name=query.name or None,
-        uri=query.uri or None,
-        window=Window(query.after, query.before, ascending=query.ascending),
+        AssetEventSource(name=query.name or None, uri=query.uri or None),
+        Window(query.after, query.before, ascending=query.ascending),
         limit=query.limit,
     )
     return _answer(call.services, events)
@@ -27,7 +27,7 @@ def get_asset_event_by_asset_name_uri(call: Call[None, EventsOfAsset]) -> Answer
 def get_asset_event_by_asset_alias(call: Call[None, EventsOfAlias]) -> Answer:
     query = call.query
     window = Window(query.after, query.before, ascending=query.ascending)
-    events = call.services.store.list_asset_events(alias=query.name, window=window, limit=query.limit)
+    events = call.services.store.list_asset_events(AssetEventSource(alias=query.name), window, limit=query.limit)
     return _answer(call.services, events)
 
 

@@ -1,10 +1,9 @@
-from gust.errors import NotFound
 from gust.execution_api.datamodels.variable import VariableKeys, VariablePostBody
 from gust.execution_api.routing import Call, Fence, Routes
 from gust.http.answer import NO_CONTENT, Answer
 from gust.model.dispatch import OF_DAGS, OF_FILES
 from gust.model.variable import VARIABLES, Variable
-from gust.services.settings.settings_read import VERSION_HEADER, version_of, version_of_keys
+from gust.services.settings.settings_read import VERSION_HEADER, stored_setting, version_of, version_of_keys
 from gust.services.settings.variables import read_variable, set_variable, variable_keys
 
 routes = Routes("/variables")
@@ -23,9 +22,7 @@ def get_variable_keys(call: Call[None, VariableKeys]) -> Answer:
 @routes.get("/{variable_key:path}", scopes=OF_FILES)
 def get_variable(call: Call[None, None]) -> Answer:
     key = call.path["variable_key"]
-    stored = call.services.store.get_setting(VARIABLES, key)
-    if stored is None:
-        raise NotFound(f"Variable with key '{key}' not found")
+    stored = stored_setting(call.services, VARIABLES, key, missing=f"Variable with key '{key}' not found")
     variable = read_variable(call.services, key, stored)
     return Answer(body={"key": key, "value": variable.value}, headers={VERSION_HEADER: version_of(stored)})
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from gust.http.answer import Answer, Json, not_found
 from gust.model.asset import AssetKey
+from gust.model.field_values import values_of
 from gust.model.state_entry import StateEntry
 from gust.rest_api.http.request import Body, Request
 from gust.rest_api.http.routing import operation
@@ -20,12 +23,13 @@ class AssetStateStoreBody(Body):
     value: StoredValue
 
 
+_plain_values: Final = values_of(StateEntry, "key", "value", "updated_at")
+
+
 def asset_state_store_response(entry: StateEntry) -> Json:
     writer = entry.last_updated_by
     return {
-        "key": entry.key,
-        "value": entry.value,
-        "updated_at": entry.updated_at,
+        **_plain_values(entry),
         "last_updated_by": {name: writer.get(name) for name in _WRITER} if writer else None,
     }
 

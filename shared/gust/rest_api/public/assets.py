@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import islice
 from typing import Annotated, Any, Final
 from uuid import uuid4
@@ -15,16 +14,10 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from gust.errors import BadRequest
 from gust.http.answer import Answer, Json, Problem, not_found
 from gust.http.check import Query
-from gust.model.asset import (
-    Asset,
-    AssetAlias,
-    AssetEvent,
-    AssetKey,
-    AssetReference,
-    number_of,
-    number_of_event,
-)
+from gust.model.asset import Asset, AssetAlias, AssetEvent, AssetKey, AssetReference, number_of, number_of_event
 from gust.model.dag_run import DagRun
+from gust.model.field_values import values_of
+from gust.model.history_query import AssetEventQuery, AssetEventSource
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType, DagRunType
 from gust.model.watcher import Watcher
@@ -72,15 +65,14 @@ class AssetRow:
         return sorted(found, key=lambda ref: (ref.dag_id, ref.task_id))
 
 
+_plain_values: Final = values_of(Asset, "name", "uri", "group", "extra", "created_at")
+
+
 def asset_response(row: AssetRow, last: AssetEvent | None) -> Json:
     asset = row.asset
     return {
+        **_plain_values(asset),
         "id": row.number,
-        "name": asset.name,
-        "uri": asset.uri,
-        "group": asset.group,
-        "extra": asset.extra,
-        "created_at": asset.created_at,
         "updated_at": asset.updated_at or asset.created_at,
         "scheduled_dags": [_reference(ref, "dag_id") for ref in row.used("schedule")],
         "producing_tasks": [_reference(ref, "dag_id", "task_id") for ref in row.used("outlet")],
@@ -175,7 +167,7 @@ def asset_of_number(services: Services, number: int) -> Asset | None:
 
 
 def _last_event(services: Services, asset: Asset) -> AssetEvent | None:
-    last = services.store.list_asset_events(name=asset.name, uri=asset.uri, window=NEWEST_FIRST, limit=1)
+    last = services.store.list_asset_events(AssetEventSource(name=asset.name, uri=asset.uri), NEWEST_FIRST, limit=1)
     return last[0] if last else None
 
 
@@ -231,19 +223,18 @@ def event_response(event: AssetEvent, runs: Iterable[Consumption]) -> Json:
     }
 
 
+_plain_of_run: Final = values_of(
+    DagRun, "run_id", "dag_id", "logical_date", "end_date", "data_interval_start", "data_interval_end", "partition_key"
+)
+
+
 def _created_run(consumption: Consumption) -> Json:
     run = consumption.run
     return {
-        "run_id": run.run_id,
-        "dag_id": run.dag_id,
-        "logical_date": run.logical_date,
+        **_plain_of_run(run),
         # Airflow's answer fails for a run that has not started.
         "start_date": run.start_date or run.queued_at,
-        "end_date": run.end_date,
         "state": run.state.value,
-        "data_interval_start": run.data_interval_start,
-        "data_interval_end": run.data_interval_end,
-        "partition_key": run.partition_key,
         "triggering": consumption.is_trigger,
     }
 
@@ -290,19 +281,23 @@ def get_asset_events(services: Services, request: Request) -> Json:
     source_dag_id, source_run_id = SOURCE_DAG.value(query), SOURCE_RUN.value(query)
     if source_dag_id is not None and source_run_id is not None:
         window = _while_running(services, DagRunKey(source_dag_id, source_run_id), window)
-    walk = partial(services.store.walk_asset_events, asset, source_dag_id=source_dag_id)
-    count = partial(services.store.count_asset_events, asset, window, source_dag_id=source_dag_id)
+    asked = AssetEventQuery(asset, window, source_dag_id=source_dag_id)
     matches = EVENT_FILTERS.matches(query)
 
     def total() -> int | None:
         by_store = {"asset_id", "timestamp_gte", "timestamp_lte"} | ({"source_dag_id"} if asset is None else set())
-        return None if narrows(query, except_=by_store) else count(limit=query.offset + COUNTED)
+        return (
+            None
+            if narrows(query, except_=by_store)
+            else services.store.count_asset_events(asked, limit=query.offset + COUNTED)
+        )
 
     if not order.is_by(_moment):
-        newest = islice(walk(window), SORTED_EVENTS)
+        newest = islice(services.store.walk_asset_events(asked), SORTED_EVENTS)
         found = page(filter(matches, newest), order, limit=query.limit, offset=query.offset)
         return _collection(services, found.rows, found.total_entries)
-    events = walk(window.read(ascending=not order.key_descends))
+    in_order = replace(asked, window=window.read(ascending=not order.key_descends))
+    events = services.store.walk_asset_events(in_order)
     found = page_of_walk(events, matches, order, limit=query.limit, offset=query.offset, total=total)
     return _collection(services, found.rows, found.total_entries)
 
@@ -391,23 +386,11 @@ def _materializing_run(services: Services, dag_id: str, body: MaterializeBody, r
     return create_dag_run(
         services,
         dag_id,
-        run_id=body.dag_run_id,
-        logical_date=_utc(body.logical_date),
-        run_after=_utc(body.run_after),
-        data_interval=body.data_interval,
-        conf=body.conf,
-        note=body.note or None,
+        **body.asked(),
         run_type=run_type,
         triggered_by=DagRunTriggeredByType.REST_API,
         triggering_user_name=request.user.name,
-        partition_key=body.partition_key,
     )
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    if moment is None:
-        return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 # --- queued events ----------------------------------------------------------------------------------------------------

@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import NonNegativeInt
 
 from gust.http.answer import Json, bad_request, not_found
-from gust.model.backfill import Backfill, ReprocessBehavior
+from gust.model.backfill import Backfill
 from gust.model.dag import Dag
+from gust.model.field_values import values_of
 from gust.rest_api.http.request import Body, Request, Whole
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Elsewhere, ListQuery
@@ -33,19 +34,25 @@ def backfill_responses(services: Services, backfills: Sequence[Backfill]) -> lis
     return [_response(backfill, dags.get(backfill.dag_id)) for backfill in backfills]
 
 
+_plain_values: Final = values_of(
+    Backfill,
+    "dag_id",
+    "from_date",
+    "to_date",
+    "dag_run_conf",
+    "is_paused",
+    "max_active_runs",
+    "created_at",
+    "completed_at",
+    "updated_at",
+)
+
+
 def _response(backfill: Backfill, dag: Dag | None) -> Json:
     return {
+        **_plain_values(backfill),
         "id": backfill.backfill_id,
-        "dag_id": backfill.dag_id,
-        "from_date": backfill.from_date,
-        "to_date": backfill.to_date,
-        "dag_run_conf": backfill.dag_run_conf,
-        "is_paused": backfill.is_paused,
         "reprocess_behavior": backfill.reprocess_behavior.value,
-        "max_active_runs": backfill.max_active_runs,
-        "created_at": backfill.created_at,
-        "completed_at": backfill.completed_at,
-        "updated_at": backfill.updated_at,
         "dag_display_name": (dag.dag_display_name if dag else "") or backfill.dag_id,
     }
 
@@ -53,19 +60,11 @@ def _response(backfill: Backfill, dag: Dag | None) -> Json:
 # --- creating ---------------------------------------------------------------------------------------------------------
 
 
-class BackfillBody(Body):
-    dag_id: str
-    from_date: datetime
-    to_date: datetime
-    run_backwards: bool = False
-    dag_run_conf: dict[str, Any] | None = None
-    reprocess_behavior: ReprocessBehavior = ReprocessBehavior.NONE
+class BackfillBody(Body, BackfillRequest):
     max_active_runs: Whole = 10
-    run_on_latest_version: bool | None = None
 
     def requested(self) -> BackfillRequest:
-        fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return BackfillRequest(**fields | {"from_date": _aware(self.from_date), "to_date": _aware(self.to_date)})
+        return self.model_copy(update={"from_date": _aware(self.from_date), "to_date": _aware(self.to_date)})
 
 
 @operation("create_backfill")

@@ -22,6 +22,7 @@ from gust.errors import ServiceUnavailable, Unreadable
 from gust.http.answer import Answer, Json, Problem, bad_request, not_found
 from gust.model.connection import CONNECTIONS, Connection
 from gust.model.connection_test import ConnectionTestState
+from gust.model.field_values import values_of
 from gust.model.user import User
 from gust.rest_api.access.permissions import Permission, Resource
 from gust.rest_api.http.masking import MASK, redact, unmasked
@@ -52,15 +53,13 @@ TEST_HEADER: Final = "Airflow-Connection-Test-Token"
 PLAIN_FIELDS: Final = ("conn_type", "description", "host", "login", "schema", "port")
 
 
+_plain_values: Final = values_of(Connection, *PLAIN_FIELDS)
+
+
 def connection_response(connection: Connection) -> Json:
     return {
+        **_plain_values(connection),
         "connection_id": connection.conn_id,
-        "conn_type": connection.conn_type,
-        "description": connection.description,
-        "host": connection.host,
-        "login": connection.login,
-        "schema": connection.schema,
-        "port": connection.port,
         "password": None if connection.password is None else str(redact(connection.password, "password")),
         "extra": _shown_extra(connection.extra),
         "team_name": None,

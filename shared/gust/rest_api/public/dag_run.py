@@ -79,6 +79,18 @@ class TriggerBody(Body):
             return None
         return DataInterval(self.data_interval_start.astimezone(UTC), self.data_interval_end.astimezone(UTC))
 
+    def asked(self) -> dict[str, Any]:
+        """The arguments of `create_dag_run` that the body names."""
+        return {
+            "run_id": self.dag_run_id,
+            "logical_date": _utc(self.logical_date),
+            "run_after": _utc(self.run_after),
+            "data_interval": self.data_interval,
+            "conf": self.conf,
+            "note": self.note or None,
+            "partition_key": self.partition_key,
+        }
+
 
 @operation("trigger_dag_run")
 def trigger_dag_run(services: Services, request: Request) -> Json:
@@ -87,15 +99,9 @@ def trigger_dag_run(services: Services, request: Request) -> Json:
     run = create_dag_run(
         services,
         request.path["dag_id"],
-        run_id=body.dag_run_id,
-        logical_date=_utc(body.logical_date),
-        run_after=_utc(body.run_after),
-        data_interval=body.data_interval,
-        conf=body.conf,
-        note=body.note or None,
+        **body.asked(),
         triggered_by=DagRunTriggeredByType.UI if by_ui else DagRunTriggeredByType.REST_API,
         triggering_user_name=request.user.name,
-        partition_key=body.partition_key,
     )
     return dag_run_fields(run, services.store.get_version(run.dag_id, run.version_number))
 

@@ -13,6 +13,8 @@ from operator import attrgetter
 from typing import Annotated, Final
 
 from gust.http.answer import Json, Problem, bad_request, not_found
+from gust.model.field_values import values_of
+from gust.model.history_query import LoggedEventQuery
 from gust.model.logged_event import LoggedEvent
 from gust.model.window import Window
 from gust.rest_api.http.request import Request
@@ -61,19 +63,25 @@ ORDERING: Final = Ordering[LoggedEvent](
 )
 
 
+_plain_values: Final = values_of(
+    LoggedEvent,
+    "event_log_id",
+    "when",
+    "dag_id",
+    "task_id",
+    "run_id",
+    "map_index",
+    "try_number",
+    "event",
+    "logical_date",
+    "owner",
+    "extra",
+)
+
+
 def event_response(event: LoggedEvent, display_name: str | None) -> Json:
     return {
-        "event_log_id": event.event_log_id,
-        "when": event.when,
-        "dag_id": event.dag_id,
-        "task_id": event.task_id,
-        "run_id": event.run_id,
-        "map_index": event.map_index,
-        "try_number": event.try_number,
-        "event": event.event,
-        "logical_date": event.logical_date,
-        "owner": event.owner,
-        "extra": event.extra,
+        **_plain_values(event),
         "dag_display_name": display_name,
         # Airflow has one for events of a task instance; events of calls have none.
         "task_display_name": None,
@@ -90,13 +98,10 @@ def get_event_logs(services: Services, request: Request) -> Json:
     if by_time and matches is None:
         found = _in_order_of_time(services, query, ascending=not first.startswith("-"))
     elif by_time:
-        window = query.window.read(ascending=not first.startswith("-"))
-        events = services.store.walk_logged_events(query.dag_id, window, run_id=query.run_id)
+        events = services.store.walk_logged_events(_asked(query, ascending=not first.startswith("-")))
         found = page_of_walk(events, FILTERS.matches(query), order, limit=query.limit, offset=query.offset)
     else:
-        window = query.window.read(ascending=False)
-        walk = services.store.walk_logged_events(query.dag_id, window, run_id=query.run_id)
-        newest = islice(walk, SORTED_EVENTS)
+        newest = islice(services.store.walk_logged_events(_asked(query, ascending=False)), SORTED_EVENTS)
         found = page(filter(matches, newest), order, limit=query.limit, offset=query.offset)
     names = _display_names(services, found.rows)
     return {
@@ -118,12 +123,16 @@ def _in_order_of_time(services: Services, query: _EventLogsQuery, *, ascending: 
     limit = min(query.limit, MAXIMUM_LIMIT)
     if query.offset > LOOKED_THROUGH:
         raise bad_request(f"offset exceeds the maximum of {LOOKED_THROUGH}; narrow the time range")
-    dag_id, run_id, window = query.dag_id, query.run_id, query.window.read(ascending=ascending)
-    total = services.store.count_logged_events(dag_id, window, run_id=run_id, limit=query.offset + COUNTED)
+    asked = _asked(query, ascending=ascending)
+    total = services.store.count_logged_events(asked, limit=query.offset + COUNTED)
     if not limit or total <= query.offset:
         return Page([], total)
-    read = services.store.logged_events(dag_id, window, run_id=run_id, limit=query.offset + limit)
+    read = services.store.logged_events(asked, limit=query.offset + limit)
     return Page(read[query.offset :], total)
+
+
+def _asked(query: _EventLogsQuery, *, ascending: bool) -> LoggedEventQuery:
+    return LoggedEventQuery(query.dag_id, query.window.read(ascending=ascending), run_id=query.run_id)
 
 
 def _display_names(services: Services, events: list[LoggedEvent]) -> dict[str | None, str]:

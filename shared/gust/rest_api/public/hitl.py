@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from gust.http.answer import Json, Problem, bad_request, not_found
+from gust.model.field_values import values_of
+from gust.model.history_query import HITLQuery
 from gust.model.hitl import HITLAnswer, HITLDetail
 from gust.model.keys import DagRunKey
 from gust.model.state import TaskInstanceState
@@ -59,17 +61,16 @@ class HITLRow:
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
+_plain_values: Final = values_of(
+    HITLDetail, "options", "subject", "body", "defaults", "multiple", "assigned_users", "created_at"
+)
+
+
 def hitl_detail_response(detail: HITLDetail, task_instance: Json) -> Json:
     answer = detail.answer
     return {
-        "options": detail.options,
-        "subject": detail.subject,
-        "body": detail.body,
-        "defaults": detail.defaults,
-        "multiple": detail.multiple,
+        **_plain_values(detail),
         "params": {name: _param(value) for name, value in detail.params.items()},
-        "assigned_users": detail.assigned_users,
-        "created_at": detail.created_at,
         "responded_by_user": answer.responded_by if answer else None,
         "responded_at": answer.responded_at if answer else None,
         "chosen_options": answer.chosen_options if answer else None,
@@ -256,16 +257,16 @@ def _page_of_many(
     full; another order is made among the newest."""
     matches, row_matches = FILTERS.matches(query), ROW_FILTERS.matches(query)
     newest_first = window_of(query, "created_at")
-    walk = partial(services.store.walk_hitl_details, dag_id, answered=query.response_received)
-    limit = query.offset + COUNTED
-    total = services.store.count_hitl_details(dag_id, newest_first, answered=query.response_received, limit=limit)
+    asked = HITLQuery(dag_id, newest_first, answered=query.response_received)
+    total = services.store.count_hitl_details(asked, limit=query.offset + COUNTED)
     if not order.is_by(_asked_at) or total <= SORTED_QUESTIONS:
-        newest = islice(walk(newest_first), SORTED_QUESTIONS)
+        newest = islice(services.store.walk_hitl_details(asked), SORTED_QUESTIONS)
         rows = _rows(services, filter(matches, newest))
         return page(filter(row_matches, rows), order, limit=query.limit, offset=query.offset)
 
     known = None if narrows(query, except_={"response_received"}) else total
-    passing = filter(matches, walk(newest_first.read(ascending=not order.key_descends)))
+    in_order = replace(asked, window=newest_first.read(ascending=not order.key_descends))
+    passing = filter(matches, services.store.walk_hitl_details(in_order))
     rows_of = in_parts(partial(_rows, services), passing, first=query.offset + min(query.limit, MAXIMUM_LIMIT) + 1)
     return page_of_walk(rows_of, row_matches, order, limit=query.limit, offset=query.offset, total=lambda: known)
 

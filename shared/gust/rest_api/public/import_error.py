@@ -6,21 +6,16 @@ from typing import Final
 
 from gust.http.answer import Json, not_found
 from gust.model.bundle import ImportProblem
+from gust.model.field_values import values_of
 from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import Filters, ListQuery, equal, query_of, search
 from gust.rest_api.lists.listing import Ordering, filtered_page, named
 from gust.services.context import Services
 
-
-def import_error_response(problem: ImportProblem) -> Json:
-    return {
-        "import_error_id": problem.import_error_id,
-        "timestamp": problem.timestamp,
-        "filename": problem.filename,
-        "bundle_name": problem.bundle_name,
-        "stack_trace": problem.stack_trace,
-    }
+import_error_response: Final = values_of(
+    ImportProblem, "import_error_id", "timestamp", "filename", "bundle_name", "stack_trace"
+)
 
 
 FILTERS: Final = Filters[ImportProblem](

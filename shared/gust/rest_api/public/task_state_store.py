@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field
 
 from gust.http.answer import Answer, Json, bad_request, not_found
 from gust.http.check import Query
+from gust.model.field_values import values_of
 from gust.model.keys import UNMAPPED, DagRunKey, TaskInstanceKey
 from gust.model.state_entry import StateEntry
 from gust.rest_api.http.request import Body, Request
@@ -48,13 +49,7 @@ class TaskStateStorePatchBody(Body):
     value: StoredValue
 
 
-def task_state_store_response(entry: StateEntry) -> Json:
-    return {
-        "key": entry.key,
-        "value": entry.value,
-        "updated_at": entry.updated_at,
-        "expires_at": entry.expires_at,
-    }
+task_state_store_response: Final = values_of(StateEntry, "key", "value", "updated_at", "expires_at")
 
 
 @operation("list_task_state_store")
@@ -72,8 +67,7 @@ def get_task_state_store(services: Services, request: Request) -> Json:
 
 @operation("set_task_state_store")
 def set_task_state_store(services: Services, request: Request) -> Answer:
-    query = request.query(MapIndexQuery)
-    _check_instance(services, request, query.map_index)
+    key = _checked_key(services, request)
     body = request.body(TaskStateStoreBody)
     entry = StateEntry(
         key=request.path["key"],
@@ -81,27 +75,24 @@ def set_task_state_store(services: Services, request: Request) -> Answer:
         updated_at=request.now,
         expires_at=_expiry(body.expires_at, request.now),
     )
-    services.store.put_task_state(_key(request, query.map_index), entry)
+    services.store.put_task_state(key, entry)
     return Answer(204)
 
 
 @operation("patch_task_state_store")
 def patch_task_state_store(services: Services, request: Request) -> Answer:
     """Changes the value; the expiry stays."""
-    query = request.query(MapIndexQuery)
-    _check_instance(services, request, query.map_index)
+    key = _checked_key(services, request)
     body = request.body(TaskStateStorePatchBody)
-    before = _existing(services, request, query.map_index)
+    before = _existing(services, request, key.map_index)
     entry = StateEntry(key=before.key, value=body.value, updated_at=request.now, expires_at=before.expires_at)
-    services.store.put_task_state(_key(request, query.map_index), entry)
+    services.store.put_task_state(key, entry)
     return Answer(200)
 
 
 @operation("delete_task_state_store")
 def delete_task_state_store(services: Services, request: Request) -> Answer:
-    query = request.query(MapIndexQuery)
-    _check_instance(services, request, query.map_index)
-    services.store.delete_task_state(_key(request, query.map_index), request.path["key"])
+    services.store.delete_task_state(_checked_key(services, request), request.path["key"])
     return Answer(204)
 
 
@@ -126,6 +117,13 @@ def _existing(services: Services, request: Request, map_index: int) -> StateEntr
     if entry is None:
         raise not_found(f"Task state store key {name!r} not found")
     return entry
+
+
+def _checked_key(services: Services, request: Request) -> TaskInstanceKey:
+    """The instance that the request names. Raises a Problem if there is none."""
+    map_index = request.query(MapIndexQuery).map_index
+    _check_instance(services, request, map_index)
+    return _key(request, map_index)
 
 
 def _check_instance(services: Services, request: Request, map_index: int | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gust.http.answer import Json, not_found
 from gust.model.asset import AssetKey, number_of
 from gust.model.dag import Dag
+from gust.model.history_query import AssetEventSource
 from gust.model.window import Window
 from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
@@ -65,5 +66,5 @@ def _last_update(services: Services, dag: Dag, key: AssetKey) -> object:
     last = next(iter(services.store.list_runs(dag.dag_id, limit=1)), None)
     since = last.logical_date if last else None
     window = Window(since, ascending=False)
-    events = services.store.list_asset_events(name=key.name, uri=key.uri, window=window, limit=1)
+    events = services.store.list_asset_events(AssetEventSource(name=key.name, uri=key.uri), window, limit=1)
     return events[0].timestamp if events else None

@@ -12,6 +12,7 @@ from gust.http.check import Query
 from gust.model.asset import AssetKey, number_of
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_spec import TaskGroupSpec, TaskSpec
+from gust.model.history_query import AssetEventSource
 from gust.model.window import NEWEST_FIRST
 from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import ui_operation
@@ -182,7 +183,7 @@ class _Outside:
         return [next(named, self._last)]
 
     def _through_alias(self, alias: str, dependency: Dependency) -> set[str]:
-        events = self._services.store.list_asset_events(alias=alias, window=NEWEST_FIRST, limit=100)
+        events = self._services.store.list_asset_events(AssetEventSource(alias=alias), NEWEST_FIRST, limit=100)
         return {
             event.source_task_id
             for event in events

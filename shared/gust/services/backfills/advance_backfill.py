@@ -12,22 +12,25 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from aws_lambda_powertools import Logger
 
 from gust.errors import AlreadyExists, StaleBackfill, StaleDagRun
 from gust.model.backfill import Backfill
 from gust.model.dag_run import DagRun
+from gust.model.field_values import values_of
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.model.state import TaskInstanceState as S
 from gust.model.workload import WakeBackfill
 from gust.scheduling import timetable, transition
+from gust.scheduling.added_run import BackfillRun
+from gust.scheduling.clearing import queued_again
 from gust.scheduling.timetable import NextRun
 from gust.services.backfills.backfill_plan import date_of, existing_runs, is_made, read
 from gust.services.context import Services
 from gust.services.runs.deadlines import wake_for_deadlines, with_deadlines
-from gust.services.runs.new_run import NOTICED_WITHIN
+from gust.services.runs.new_run import NOTICED_WITHIN, described_by
 from gust.services.runs.next_run import random_part
 from gust.services.runs.recompute_next_run import recompute_after_backfill
 from gust.services.specs import load_spec
@@ -115,7 +118,7 @@ def make_runs(services: Services, backfill: Backfill) -> Backfill:
             # Another writer took the date, or changed the run, meanwhile: Airflow leaves such a run alone, too.
             if before is None or info.partition_date is not None:
                 run, deadlines = with_deadlines(services, new_run(services, backfill, info, ordinal), spec)
-                services.store.add_to_backfill(backfill, run, made=ordinal, callbacks=deadlines)
+                services.store.add_to_backfill(backfill, BackfillRun(run, made=ordinal, callbacks=deadlines))
                 wake_for_deadlines(services, run, deadlines)
             else:
                 run_again(services, backfill, before, ordinal)
@@ -128,9 +131,11 @@ def make_runs(services: Services, backfill: Backfill) -> Backfill:
     return services.store.get_backfill(backfill.backfill_id) or backfill
 
 
+_version_of: Final = values_of(Backfill, "version_number", "spec_key", "bundle_version")
+
+
 def new_run(services: Services, backfill: Backfill, info: NextRun, ordinal: int) -> DagRun:
     now = services.clock.now()
-    covered = info.data_interval
     unique = random_part() if info.partition_date else None
     return DagRun(
         dag_id=backfill.dag_id,
@@ -139,21 +144,14 @@ def new_run(services: Services, backfill: Backfill, info: NextRun, ordinal: int)
         ),
         run_type=DagRunType.BACKFILL_JOB,
         state=DagRunState.QUEUED,
-        run_after=info.run_after,
         queued_at=now,
-        logical_date=info.logical_date,
-        data_interval_start=covered.start if covered else None,
-        data_interval_end=covered.end if covered else None,
-        partition_key=info.partition_key,
-        partition_date=info.partition_date,
+        **described_by(info),
         conf=backfill.dag_run_conf or {},
         triggered_by=DagRunTriggeredByType.BACKFILL,
         triggering_user_name=backfill.triggering_user_name,
         backfill_id=backfill.backfill_id,
         backfill_ordinal=ordinal,
-        version_number=backfill.version_number,
-        spec_key=backfill.spec_key,
-        bundle_version=backfill.bundle_version,
+        **_version_of(backfill),
         due_at=due_at(backfill, ordinal, now),
     )
 
@@ -183,30 +181,19 @@ def run_again(services: Services, backfill: Backfill, before: DagRun, ordinal: i
     if services.store.move_all(cleared):
         # Not to be skipped: the invocation that clears them is about to queue the run.
         raise StaleBackfill(f"instances of {before.key} moved on")
-    version: dict[str, Any] = {
-        "version_number": backfill.version_number,
-        "spec_key": backfill.spec_key,
-        "bundle_version": backfill.bundle_version,
-    }
     again = replace(
-        before,
-        state=DagRunState.QUEUED,
+        queued_again(before, at=now),
         run_type=DagRunType.BACKFILL_JOB,
         triggered_by=DagRunTriggeredByType.BACKFILL,
         clear_number=before.clear_number + 1,
-        queued_at=now,
-        start_date=None,
-        end_date=None,
-        last_scheduling_decision=None,
         conf=before.conf if backfill.dag_run_conf is None else backfill.dag_run_conf,
         backfill_id=backfill.backfill_id,
         backfill_ordinal=ordinal,
         instance_states={},
         due_at=due_at(backfill, ordinal, now),
-        reason=None,
-        **(version if latest else {}),
+        **(_version_of(backfill) if latest else {}),
     )
-    services.store.add_to_backfill(backfill, again, made=ordinal, before=before)
+    services.store.add_to_backfill(backfill, BackfillRun(again, made=ordinal, before=before))
 
 
 # --- cancelled --------------------------------------------------------------------------------------------------------

@@ -6,10 +6,11 @@ Rules and words: `airflow/models/backfill.py`.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
 
 from gust.errors import AlreadyExists, BadRequest, Conflict, NotFound, Rejected, StaleBackfill
 from gust.model.backfill import Backfill, ReprocessBehavior
@@ -32,15 +33,14 @@ LOOKED_AFTER_WITHIN: Final = timedelta(seconds=60)
 LONGEST_PLAN: Final = 100_000
 
 
-class Unacceptable(Rejected):
+class Unacceptable(Rejected, status=422):
     """The backfill is refused with a message that names no field, as in Airflow."""
 
-    status = 422
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackfillRequest:
+class BackfillRequest(BaseModel):
     """The request. Both dates are aware and included; their time zones matter to partitions."""
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     dag_id: str
     from_date: datetime

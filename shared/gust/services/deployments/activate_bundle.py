@@ -415,9 +415,7 @@ class Deployment:
                 created_at=self.now,
                 bundle_name=self.plan.bundle_name,
                 bundle_version=self.plan.bundle_version,
-                spec_key=parsed.spec_key,
-                serialized_key=parsed.serialized_key,
-                source_key=parsed.source_key,
+                **parsed.keys,
                 dag_display_name=spec.dag_display_name,
             )
             try:
@@ -446,9 +444,7 @@ class Deployment:
             is_stale=False,
             has_import_errors=False,
             version_number=number,
-            spec_key=parsed.spec_key,
-            serialized_key=parsed.serialized_key,
-            source_key=parsed.source_key,
+            **parsed.keys,
             last_parsed_time=outcome.parsed_at,
             last_parse_duration=outcome.parse_duration,
             timetable_summary=spec.timetable.summary,

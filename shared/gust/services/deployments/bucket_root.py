@@ -4,9 +4,7 @@ variables of `startup.sh` go to the bundle's processes. An unreadable one is an 
 
 from __future__ import annotations
 
-import lzma
 import zipfile
-import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import file_digest
@@ -19,6 +17,7 @@ from gust.errors import NotFound
 from gust.model.bounds import LARGEST_FOLDER
 from gust.model.deployment import PLUGINS_PREFIX, Manifest
 from gust.model.environment import OUTSIDE, PLUGINS_ZIP, STARTUP
+from gust.model.unreadable_zip import UNREADABLE
 from gust.ports.objects import Objects
 from gust.services.deployments.paths import parents, why_no_disk_takes
 from gust.services.deployments.startup_script import LARGEST, exported_in
@@ -29,18 +28,6 @@ LARGEST_READ: Final = 4 * LARGEST + 1
 PLUGINS: Final = f"{OUTSIDE}/{PLUGINS_ZIP}"
 SCRIPT: Final = f"{OUTSIDE}/{STARTUP}"
 """How people and import errors name them: relative to the DAG folder."""
-
-_UNREADABLE: Final = (
-    EOFError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""Exceptions of `zipfile` and the disk."""
 
 _CHUNK: Final = 1024 * 1024
 """Bytes of a file in memory at a time."""
@@ -104,7 +91,7 @@ def _read_plugins(found: BucketRoot, objects: Objects, before: Manifest | None, 
                 _unpack(found, archive, place, room)
     except NotFound:
         return
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         found.refused[PLUGINS] = f"{PLUGINS} cannot be unpacked: {error}\n"
         found.plugins, found.fresh = kept, {}
         return

@@ -20,17 +20,20 @@ from gust.model.asset import AssetEvent, AssetQueue, PendingPartition
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
+from gust.model.history_query import AssetEventSource
 from gust.model.keys import DagRunKey
 from gust.model.moment import LATEST
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.model.window import Window
 from gust.scheduling import timetable
+from gust.scheduling.added_run import AssetRun
 from gust.scheduling.asset_condition import is_satisfied, named_in
+from gust.scheduling.timetable import NextRun
 from gust.services.assets.asset_references import references_of
 from gust.services.assets.register_asset_event import asking
 from gust.services.context import Services
 from gust.services.runs.deadlines import wake_for_deadlines, with_deadlines
-from gust.services.runs.new_run import NOTICED_WITHIN, version_of
+from gust.services.runs.new_run import NOTICED_WITHIN, described_by, version_of
 from gust.services.specs import load_spec
 
 HELD_BACK: Final = timedelta(hours=1)
@@ -101,10 +104,10 @@ def create_queued_run(services: Services, dag: Dag) -> DagRun | None:
     moments = [event.timestamp for event in came if event.partition_key is None]
     run_after = max([*queue.queued.values(), *moments])
     events = [event for event in came if event.timestamp <= run_after]
-    run = run_of(dag, spec, run_after=run_after, now=now)
+    run = run_of(dag, spec, NextRun(run_after), now=now)
     services.store.note_consumers(run.key, events)
     run, deadlines = with_deadlines(services, run, spec)
-    services.store.create_asset_run(run, consuming=queue, events=events, callbacks=deadlines)
+    services.store.create_asset_run(AssetRun(run, consuming=queue, events=events, callbacks=deadlines))
     wake_for_deadlines(services, run, deadlines)
     log.info("DagRun made by assets", dag_id=run.dag_id, run_id=run.run_id, events=len(events))
     return run
@@ -141,9 +144,9 @@ def events_between(services: Services, spec: DagSpec, floor: datetime, until: da
     for ref in {(ref.kind, ref.name, ref.uri) for ref in named_in(spec.timetable.asset_expression)}:
         match ref:
             case ("asset", name, uri):
-                events = services.store.list_asset_events(name=name, uri=uri, window=window)
+                events = services.store.list_asset_events(AssetEventSource(name=name, uri=uri), window)
             case ("alias", name, _):
-                events = services.store.list_asset_events(alias=name, window=window)
+                events = services.store.list_asset_events(AssetEventSource(alias=name), window)
             case _:
                 continue
         found |= {event.event_id: event for event in events if floor < event.timestamp <= until}
@@ -185,10 +188,10 @@ def create_partition_run(
     services: Services, dag: Dag, spec: DagSpec, partition: PendingPartition, date: datetime | None
 ) -> DagRun:
     events, now = events_of(services, partition), services.clock.now()
-    run = run_of(dag, spec, run_after=now, now=now, partition_key=partition.partition_key, partition_date=date)
+    run = run_of(dag, spec, NextRun(now, partition_key=partition.partition_key, partition_date=date), now=now)
     services.store.note_consumers(run.key, events)
     run, deadlines = with_deadlines(services, run, spec)
-    services.store.create_asset_run(run, consuming=partition, events=events, callbacks=deadlines)
+    services.store.create_asset_run(AssetRun(run, consuming=partition, events=events, callbacks=deadlines))
     wake_for_deadlines(services, run, deadlines)
     log.info("DagRun made by a partition", dag_id=run.dag_id, run_id=run.run_id, partition_key=run.partition_key)
     return run
@@ -200,7 +203,7 @@ def events_of(services: Services, partition: PendingPartition) -> list[AssetEven
     for asset in {event.asset for event in partition.received}:
         times = [event.timestamp for event in partition.received if event.asset == asset]
         window = Window(min(times), max(times), ascending=True)
-        events = services.store.list_asset_events(name=asset.name, uri=asset.uri, window=window)
+        events = services.store.list_asset_events(AssetEventSource(name=asset.name, uri=asset.uri), window)
         found |= {event.event_id: event for event in events if event.event_id in wanted}
     return in_order(found.values())
 
@@ -208,25 +211,15 @@ def events_of(services: Services, partition: PendingPartition) -> list[AssetEven
 # --- both -------------------------------------------------------------------------------------------------------------
 
 
-def run_of(
-    dag: Dag,
-    spec: DagSpec,
-    *,
-    run_after: datetime,
-    now: datetime,
-    partition_key: str | None = None,
-    partition_date: datetime | None = None,
-) -> DagRun:
+def run_of(dag: Dag, spec: DagSpec, info: NextRun, *, now: datetime) -> DagRun:
     return DagRun(
         dag_id=dag.dag_id,
-        run_id=run_id_of(dag.dag_id, run_after, partition_key),
+        run_id=run_id_of(dag.dag_id, info.run_after, info.partition_key),
         run_type=DagRunType.ASSET_TRIGGERED,
         state=DagRunState.QUEUED,
-        run_after=run_after,
         queued_at=now,
+        **described_by(info),
         triggered_by=DagRunTriggeredByType.ASSET,
-        partition_key=partition_key,
-        partition_date=partition_date,
         due_at=now + NOTICED_WITHIN,
         **version_of(dag, spec),
     )

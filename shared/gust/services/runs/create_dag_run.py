@@ -26,7 +26,7 @@ from gust.services.context import Services
 from gust.services.runs.create_asset_runs import create_asset_runs
 from gust.services.runs.deadlines import create_run_with_deadlines
 from gust.services.runs.load_past import last_automated_run
-from gust.services.runs.new_run import NOTICED_WITHIN, version_of
+from gust.services.runs.new_run import NOTICED_WITHIN, described_by, version_of
 from gust.services.runs.next_run import described_run, manual_interval, run_id_of, with_next_run
 from gust.services.runs.params import validated_params
 from gust.services.specs import load_spec
@@ -187,13 +187,8 @@ def scheduled_run(services: Services, dag: Dag, spec: DagSpec, now: datetime) ->
         run_id=run_id_of(services, dag, spec, DagRunType.SCHEDULED, info),
         run_type=DagRunType.SCHEDULED,
         state=DagRunState.QUEUED,
-        run_after=info.run_after,
         queued_at=now,
-        logical_date=dag.next_logical_date,
-        data_interval_start=dag.next_data_interval_start,
-        data_interval_end=dag.next_data_interval_end,
-        partition_key=info.partition_key,
-        partition_date=info.partition_date,
+        **described_by(info),
         triggered_by=DagRunTriggeredByType.TIMETABLE,
         due_at=now + NOTICED_WITHIN,
         **version_of(dag, spec),

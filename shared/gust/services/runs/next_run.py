@@ -98,13 +98,7 @@ def run_id_of(services: Services, dag: Dag, spec: DagSpec, run_type: DagRunType,
         unique = random_part() if timetable.names_are_unique(spec.timetable) else None
         key = info.partition_key if unique else None
         return timetable.generate_run_id(run_type, run_after=info.run_after, partition_key=key, unique=unique)
-    return services.timetables.run_id(
-        spec.timetable,
-        dag.bundle_version,
-        run_type=run_type,
-        run_after=info.run_after,
-        data_interval=info.data_interval,
-    )
+    return services.timetables.run_id(spec.timetable, dag.bundle_version, run_type=run_type, run=info)
 
 
 def random_part() -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from gust.model.dag import DagVersion
 from gust.model.dag_run import DagRun
+from gust.model.field_values import values_of
 
 
 def dag_run_fields(run: DagRun, version: DagVersion | None) -> dict[str, Any]:
@@ -42,14 +43,14 @@ def duration(run: DagRun) -> float | None:
     return (run.end_date - run.start_date).total_seconds()
 
 
+_plain_of_version: Final = values_of(
+    DagVersion, "id", "version_number", "dag_id", "bundle_name", "bundle_version", "created_at"
+)
+
+
 def dag_version_fields(version: DagVersion) -> dict[str, Any]:
     return {
-        "id": version.id,
-        "version_number": version.version_number,
-        "dag_id": version.dag_id,
-        "bundle_name": version.bundle_name,
-        "bundle_version": version.bundle_version,
-        "created_at": version.created_at,
+        **_plain_of_version(version),
         "dag_display_name": version.dag_display_name or version.dag_id,
         "bundle_url": None,
     }

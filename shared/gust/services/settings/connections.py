@@ -12,11 +12,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
 
-from gust.errors import AlreadyExists, Conflict, NotFound, Stale, Unreadable
+from gust.errors import AlreadyExists, NotFound, Unreadable
 from gust.model.connection import CONNECTIONS, Connection
 from gust.services.context import Services
-
-ATTEMPTS: Final = 5
+from gust.services.settings.change_setting import change_setting, create_setting, delete_setting, missing_setting
 
 SECRETS: Final = {"password": "is_encrypted", "extra": "is_extra_encrypted"}
 """Encrypted field → the field that says whether it is encrypted. Empty values are not encrypted."""
@@ -58,30 +57,24 @@ def to_stored(services: Services, connection: Connection) -> dict[str, Any]:
 
 def create_connection(services: Services, connection: Connection) -> None:
     """Raises AlreadyExists."""
-    try:
-        services.store.create_setting(CONNECTIONS, connection.conn_id, to_stored(services, connection))
-    except AlreadyExists as taken:
-        raise AlreadyExists(f"A connection {connection.conn_id!r} exists already") from taken
+    conn_id, taken = connection.conn_id, f"A connection {connection.conn_id!r} exists already"
+    create_setting(services, CONNECTIONS, conn_id, to_stored(services, connection), taken=taken)
 
 
 def change_connection(services: Services, conn_id: str, change: Callable[[Connection], Connection]) -> Connection:
     """Apply `change` to the connection, again if another writer changed it meanwhile; returns the result. Raises NotFound,
     Unreadable, and Conflict if other writers kept changing it."""
-    for _ in range(ATTEMPTS):
-        stored = services.store.get_setting(CONNECTIONS, conn_id)
-        if stored is None:
-            raise missing(conn_id)
-        changed = change(read_connection(services, conn_id, stored))
-        with suppress(Stale):
-            services.store.change_setting(CONNECTIONS, conn_id, stored, to_stored(services, changed))
-            return changed
-    raise Conflict(f"Other requests keep changing the Connection with connection_id: `{conn_id}`; try again")
+
+    def changed(stored: dict[str, Any]) -> tuple[Connection, dict[str, Any]]:
+        after = change(read_connection(services, conn_id, stored))
+        return after, to_stored(services, after)
+
+    return change_setting(services, CONNECTIONS, conn_id, changed, named=_named(conn_id))
 
 
 def delete_connection(services: Services, conn_id: str) -> None:
     """Raises NotFound."""
-    if not services.store.delete_setting(CONNECTIONS, conn_id):
-        raise missing(conn_id)
+    delete_setting(services, CONNECTIONS, conn_id, named=_named(conn_id))
 
 
 def create_default_connections(services: Services) -> None:
@@ -96,11 +89,15 @@ def default_connections() -> Iterable[Connection]:
 
 
 def missing(conn_id: str) -> NotFound:
-    return NotFound(f"The Connection with connection_id: `{conn_id}` was not found")
+    return missing_setting(_named(conn_id))
+
+
+def _named(conn_id: str) -> str:
+    return f"Connection with connection_id: `{conn_id}`"
 
 
 def _decrypted(services: Services, conn_id: str, token: str) -> str:
     try:
         return services.cipher.decrypt(token)
     except Unreadable as unreadable:
-        raise Unreadable(f"The Connection with connection_id: `{conn_id}` cannot be read: {unreadable}") from unreadable
+        raise Unreadable(f"The {_named(conn_id)} cannot be read: {unreadable}") from unreadable

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
-from gust.errors import AlreadyExists
+from gust.errors import AlreadyExists, NotFound
 from gust.model.variable import VARIABLES
 from gust.model.workload import WakeDeployment
 from gust.ports.store import Store
@@ -35,6 +35,14 @@ VERSION_HEADER: Final = "etag"
 
 ABSENT: Final = "-"
 PARALLEL: Final = 16
+
+
+def stored_setting(services: Services, namespace: str, key: str, *, missing: str) -> dict[str, Any]:
+    """The document. Raises NotFound with the message `missing`."""
+    stored: dict[str, Any] | None = services.store.get_setting(namespace, key)
+    if stored is None:
+        raise NotFound(missing)
+    return stored
 
 
 def name_of(namespace: str, key: str) -> str:

@@ -7,14 +7,12 @@ read as it is, and encrypted with its next write.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
-from gust.errors import AlreadyExists, Conflict, Invalid, NotFound, Stale, Unreadable
+from gust.errors import Invalid, NotFound, Unreadable
 from gust.model.variable import VARIABLES, Variable
 from gust.services.context import Services
-
-ATTEMPTS: Final = 5
+from gust.services.settings.change_setting import change_setting, create_setting, delete_setting, missing_setting
 
 
 def find_variable(services: Services, key: str) -> Variable | None:
@@ -53,7 +51,7 @@ def read_variable(services: Services, key: str, stored: dict[str, Any]) -> Varia
             is_encrypted=is_encrypted,
         )
     except Unreadable as unreadable:
-        raise Unreadable(f"The Variable with key: `{key}` cannot be read: {unreadable}") from unreadable
+        raise Unreadable(f"The {_named(key)} cannot be read: {unreadable}") from unreadable
 
 
 def set_variable(services: Services, variable: Variable) -> None:
@@ -63,36 +61,33 @@ def set_variable(services: Services, variable: Variable) -> None:
 
 def create_variable(services: Services, variable: Variable) -> None:
     """Raises AlreadyExists."""
-    try:
-        services.store.create_setting(VARIABLES, variable.key, _stored(services, variable))
-    except AlreadyExists as taken:
-        raise AlreadyExists(f"The Variable with key: `{variable.key}` already exists") from taken
+    taken = f"The {_named(variable.key)} already exists"
+    create_setting(services, VARIABLES, variable.key, _stored(services, variable), taken=taken)
 
 
 def change_variable(services: Services, key: str, change: Callable[[Variable], Variable]) -> Variable:
     """Apply `change` to the variable, again if another writer changed it meanwhile; returns the result. Raises NotFound, and
     Conflict if other writers kept changing it."""
-    for _ in range(ATTEMPTS):
-        stored = services.store.get_setting(VARIABLES, key)
-        if stored is None:
-            raise missing(key)
-        changed = change(show_variable(services, key, stored))
+
+    def changed(stored: dict[str, Any]) -> tuple[Variable, dict[str, Any]]:
+        after = change(show_variable(services, key, stored))
         # A value that cannot be decrypted, and was not replaced, stays: its encryption key may come back.
-        after = stored | {"description": changed.description} if changed.value is None else _stored(services, changed)
-        with suppress(Stale):
-            services.store.change_setting(VARIABLES, key, stored, after)
-            return changed
-    raise Conflict(f"Other requests keep changing the Variable with key: `{key}`; try again")
+        return after, stored | {"description": after.description} if after.value is None else _stored(services, after)
+
+    return change_setting(services, VARIABLES, key, changed, named=_named(key))
 
 
 def delete_variable(services: Services, key: str) -> None:
     """Raises NotFound."""
-    if not services.store.delete_setting(VARIABLES, key):
-        raise missing(key)
+    delete_setting(services, VARIABLES, key, named=_named(key))
 
 
 def missing(key: str) -> NotFound:
-    return NotFound(f"The Variable with key: `{key}` was not found")
+    return missing_setting(_named(key))
+
+
+def _named(key: str) -> str:
+    return f"Variable with key: `{key}`"
 
 
 def _stored(services: Services, variable: Variable) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def report_awaiting_input(
     """running → awaiting_input, or → scheduled if the question was answered since the try asked. The answer's write and this
     move check each other, so no answer is overlooked."""
     if (before := ending(services, dispatch, or_already=S.AWAITING_INPUT)) is None:
-        return None
+        return
     detail, now = services.store.get_hitl_detail(dispatch.key), services.clock.now()
     if detail is None or detail.answer is None:
         waiting = transition.await_input(
@@ -76,7 +76,8 @@ def report_awaiting_input(
             rendered_map_index=rendered_map_index,
         )
         try:
-            return move(services, waiting)
+            move(services, waiting)
+            return
         except StaleHITLDetail:
             detail = services.store.get_hitl_detail(dispatch.key)
             if detail is None or detail.answer is None:
@@ -89,4 +90,4 @@ def report_awaiting_input(
         next_kwargs=next_kwargs,
         rendered_map_index=rendered_map_index,
     )
-    return move(services, resumed)
+    move(services, resumed)

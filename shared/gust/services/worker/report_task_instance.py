@@ -7,7 +7,7 @@ A try that was cleared while it ran gets Gone. The next try waits for its worker
 outcome: two tries of an instance never run at the same time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -276,18 +276,18 @@ def present(dispatch: Dispatch, current: TaskInstance | None) -> TaskInstance:
 
 
 def not_running(current: TaskInstance | None) -> Conflict:
-    return Conflict(
-        "TI was not in the running state so it cannot be updated",
-        reason="invalid_state",
-        previous_state=current.state if current else None,
-    )
+    return Conflict.of_state("TI was not in the running state so it cannot be updated", current)
 
 
-def move(services: Services, change: Transition) -> None:
+def move(
+    services: Services, change: Transition, refusal: Callable[[TaskInstance | None], Conflict] = not_running
+) -> TaskInstance:
+    """Write the move; returns the instance afterwards. Raises the refusal if the instance moved on."""
     try:
         services.store.move(change)
     except StaleTaskInstance as stale:
-        raise not_running(stale.current) from stale
+        raise refusal(stale.current) from stale
+    return change.after
 
 
 def run_and_task(services: Services, instance: TaskInstance) -> tuple[DagRun, TaskSpec]:

@@ -17,11 +17,10 @@ from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.model.xcom import XCom
 from gust.scheduling import transition
 from gust.scheduling.retry import fail_try
-from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.make_workload import bundle_version, trigger_workload
 from gust.services.sealed import opened_trigger, sealed_trigger
-from gust.services.worker.report_task_instance import known, run_and_task
+from gust.services.worker.report_task_instance import known, move, run_and_task
 
 HEARD_OF: Final = timedelta(minutes=10)
 """How old a trigger's last sign of life gets before parking it stores a new one: a poller is parked every few seconds, and
@@ -73,7 +72,7 @@ def park(
         kept = sealed_trigger(services, replace(instance.trigger, kwargs=kwargs))
         # Before the message: after a crash in between the trigger runs again, from either arguments.
         try:
-            instance = move(services, transition.queue_trigger(instance, at=now, trigger=kept))
+            instance = move(services, transition.queue_trigger(instance, at=now, trigger=kept), no_longer_deferred)
         except Invalid as problem:
             return report_broken(services, dispatch, error=f"What the trigger remembers cannot be kept. {problem}")
     if instance.trigger is not None and wake_at > now + LONG:
@@ -85,7 +84,7 @@ def park(
             looks=looks,
             place=place,
         )
-        move(services, transition.queue_trigger(instance, at=now, trigger=resting))
+        move(services, transition.queue_trigger(instance, at=now, trigger=resting), no_longer_deferred)
         return None
     workload = trigger_workload(
         services,
@@ -101,7 +100,7 @@ def park(
     )
     services.queues.send_triggers([workload], delay=max(0.0, (wake_at - now).total_seconds()))
     if instance.queued_at is None or instance.queued_at + HEARD_OF < now:
-        move(services, transition.queue_trigger(instance, at=now))
+        move(services, transition.queue_trigger(instance, at=now), no_longer_deferred)
     return None
 
 
@@ -111,7 +110,7 @@ def report_fired(services: Services, dispatch: Dispatch, *, event: Any) -> None:
     If the event cannot be stored, the trigger counts as broken: a refused event would be reported for ever."""
     before = deferred(services, dispatch)
     try:
-        move(services, transition.resume(before, at=services.clock.now(), event=event))
+        move(services, transition.resume(before, at=services.clock.now(), event=event), no_longer_deferred)
     except Invalid as problem:
         report_broken(services, dispatch, error=f"The trigger's event cannot be kept. {problem}")
 
@@ -119,7 +118,11 @@ def report_fired(services: Services, dispatch: Dispatch, *, event: Any) -> None:
 def report_broken(services: Services, dispatch: Dispatch, *, error: str, traceback: list[str] | None = None) -> None:
     """deferred → scheduled: a worker fails the try, with the task's callbacks and retries."""
     before = deferred(services, dispatch)
-    move(services, transition.fail_trigger(before, at=services.clock.now(), traceback=traceback, reason=error))
+    move(
+        services,
+        transition.fail_trigger(before, at=services.clock.now(), traceback=traceback, reason=error),
+        no_longer_deferred,
+    )
 
 
 def report_ended(services: Services, dispatch: Dispatch, *, state: S, xcoms: Mapping[str, Any]) -> None:
@@ -144,7 +147,7 @@ def report_ended(services: Services, dispatch: Dispatch, *, state: S, xcoms: Map
         for name, value in xcoms.items():
             # Airflow 3.3 stores a trigger's XCom as text that holds JSON, and a task that pulls it gets the text.
             _push(services, before, XCom(key=before.key, name=name, value=json.dumps(value), timestamp=at))
-    move(services, change)
+    move(services, change, no_longer_deferred)
 
 
 def _push(services: Services, before: TaskInstance, xcom: XCom) -> None:
@@ -162,17 +165,4 @@ def deferred(services: Services, dispatch: Dispatch) -> TaskInstance:
 
 
 def no_longer_deferred(current: TaskInstance | None) -> Conflict:
-    return Conflict(
-        "TI no longer waits for this trigger",
-        reason="invalid_state",
-        previous_state=current.state if current else None,
-    )
-
-
-def move(services: Services, change: Transition) -> TaskInstance:
-    """Write the move; returns the instance afterwards."""
-    try:
-        services.store.move(change)
-    except StaleTaskInstance as stale:
-        raise no_longer_deferred(stale.current) from stale
-    return change.after
+    return Conflict.of_state("TI no longer waits for this trigger", current)

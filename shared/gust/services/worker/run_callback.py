@@ -103,8 +103,4 @@ def known(services: Services, caller: Dispatch) -> Callback:
 
 
 def not_due(current: Callback | None) -> Conflict:
-    return Conflict(
-        "The callback is not to be run by this message",
-        reason="invalid_state",
-        previous_state=current.state if current else None,
-    )
+    return Conflict.of_state("The callback is not to be run by this message", current)

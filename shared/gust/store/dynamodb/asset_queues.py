@@ -26,7 +26,7 @@ from gust.model.asset import (
 )
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
-from gust.scheduling.callback import CallbackMove
+from gust.scheduling.added_run import AssetRun
 from gust.store import fences, items, keyspace
 from gust.store.dynamodb.callbacks import callback_writes
 from gust.store.dynamodb.documents import Documents
@@ -129,21 +129,15 @@ class DynamoDBAssetQueues(DynamoDBHistory):
         pending = [_read_partition(dag_id, item) for item in found]
         return sorted(pending, key=lambda partition: (partition.created_at, partition.partition_key))
 
-    def create_asset_run(
-        self,
-        run: DagRun,
-        *,
-        consuming: AssetQueue | PendingPartition,
-        events: Sequence[AssetEvent],
-        callbacks: Sequence[CallbackMove] = (),
-    ) -> None:
+    def create_asset_run(self, made: AssetRun) -> None:
+        run, consuming = made.run, made.consuming
         self._note_day(run.run_after)
-        self._note_days(callbacks)
+        self._note_days(made.callbacks)
         where = keyspace.consumed_events(run.key)
-        document = self._documents.keep(where.pk, "asset_events", [event_document(event) for event in events])
+        document = self._documents.keep(where.pk, "asset_events", [event_document(event) for event in made.events])
         try:
             self._table.transact(
-                *new_run(run), Put(where, document), *callback_writes(callbacks), _consumption(run, consuming)
+                *new_run(run), Put(where, document), *callback_writes(made.callbacks), _consumption(run, consuming)
             )
         except ConditionFailed as failed:
             if failed.failed(-1):
@@ -335,11 +329,11 @@ def _arrivals(updates: Sequence[AssetUpdate]) -> list[_ToQueue | _ToPartition]:
 
 def listing_of_event(event: AssetEvent) -> Item:
     order = items.text(keyspace.event_order(event.timestamp, event.event_id))
-    across = items.text(keyspace.asset_events_of_day(keyspace.day(event.timestamp)))
+    across = items.text(keyspace.ASSET_EVENTS.of_day(keyspace.day(event.timestamp)))
     listed: Item = {"recent_pk": across, "recent_sk": order}
     if event.source_dag_id is None:
         return listed
-    of_dag = keyspace.asset_events_of_dag(event.source_dag_id)
+    of_dag = keyspace.ASSET_EVENTS.of_dag(event.source_dag_id)
     return listed | {"listed_pk": items.text(of_dag), "listed_sk": order}
 
 

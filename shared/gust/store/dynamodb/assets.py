@@ -7,9 +7,10 @@ from itertools import islice
 from typing import Final
 
 from gust.model.asset import Asset, AssetAlias, AssetEvent, AssetKey
+from gust.model.history_query import ALL_ASSET_EVENTS, ANY_SOURCE, AssetEventQuery, AssetEventSource
 from gust.model.window import OLDEST_FIRST, Window
 from gust.store import items, keyspace
-from gust.store.dynamodb.history import DynamoDBHistory, bounds, page_sizes, sort_bounds
+from gust.store.dynamodb.history import DynamoDBHistory, page_sizes, sort_bounds
 from gust.store.keyspace import Key
 from gust.store.table import Expression, Table, key_of
 
@@ -59,28 +60,21 @@ class DynamoDBAssets(DynamoDBHistory):
         return sorted(found, key=lambda asset: (asset.name, asset.uri))
 
     def list_asset_events(
-        self,
-        *,
-        name: str | None = None,
-        uri: str | None = None,
-        alias: str | None = None,
-        window: Window = OLDEST_FIRST,
-        limit: int | None = None,
+        self, source: AssetEventSource = ANY_SOURCE, window: Window = OLDEST_FIRST, *, limit: int | None = None
     ) -> list[AssetEvent]:
         first, last = sort_bounds(window)
         found: list[AssetEvent] = []
-        for partition in self._partitions(name, uri, alias):
+        for partition in self._partitions(source):
             pages = None if limit is None else page_sizes((limit, 10 * limit, 1000))
             of_partition = self._table.query_between(partition, first, last, ascending=window.ascending, pages=pages)
             events = (items.ASSET_EVENT.read(item) for item in of_partition)
-            found += islice((event for event in events if _is_wanted(event, name, uri, alias)), limit)
+            found += islice((event for event in events if _is_wanted(event, source)), limit)
         return sorted(found, key=lambda event: (event.timestamp, event.event_id), reverse=not window.ascending)[:limit]
 
-    def walk_asset_events(
-        self, asset: AssetKey | None = None, window: Window = OLDEST_FIRST, *, source_dag_id: str | None = None
-    ) -> Iterator[AssetEvent]:
-        if source_dag_id is not None or asset is None:
-            keys = self._keys_of_asset_events(source_dag_id, window)
+    def walk_asset_events(self, query: AssetEventQuery = ALL_ASSET_EVENTS) -> Iterator[AssetEvent]:
+        asset, window = query.asset, query.window
+        if query.source_dag_id is not None or asset is None:
+            keys = self._keys_of_asset_events(query)
             for size in page_sizes(_EVENTS_AT_A_TIME):
                 if not (part := list(islice(keys, size))):
                     return
@@ -94,35 +88,23 @@ class DynamoDBAssets(DynamoDBHistory):
         )  # fmt: skip
         yield from (event for item in of_asset if (event := items.ASSET_EVENT.read(item)).asset == asset)
 
-    def count_asset_events(
-        self,
-        asset: AssetKey | None = None,
-        window: Window = OLDEST_FIRST,
-        *,
-        source_dag_id: str | None = None,
-        limit: int = 1000,
-    ) -> int:
-        if asset is not None and source_dag_id is None and len(self.list_assets(name=asset.name)) == 1:
+    def count_asset_events(self, query: AssetEventQuery = ALL_ASSET_EVENTS, *, limit: int = 1000) -> int:
+        asset = query.asset
+        if asset is not None and query.source_dag_id is None and len(self.list_assets(name=asset.name)) == 1:
             of_asset = keyspace.events_of_asset(asset.name)
-            return self._table.count_between(of_asset, *sort_bounds(window), limit=limit)
+            return self._table.count_between(of_asset, *sort_bounds(query.window), limit=limit)
         if asset is not None:
-            walk = self.walk_asset_events(asset, window, source_dag_id=source_dag_id)
-            return sum(1 for _ in islice(walk, limit))
-        return sum(1 for _ in islice(self._keys_of_asset_events(source_dag_id, window), limit))
+            return sum(1 for _ in islice(self.walk_asset_events(query), limit))
+        return sum(1 for _ in islice(self._keys_of_asset_events(query), limit))
 
-    def _keys_of_asset_events(self, source_dag_id: str | None, window: Window) -> Iterator[Key]:
-        start, end = bounds(window)
-        partitions: Iterator[tuple[str, str]]
-        if source_dag_id is not None:
-            partitions = iter([(keyspace.INDEX_LISTED, keyspace.asset_events_of_dag(source_dag_id))])
+    def _keys_of_asset_events(self, query: AssetEventQuery) -> Iterator[Key]:
+        """Keys of events of all assets."""
+        if query.source_dag_id is None:
+            found = self._of_days(keyspace.ASSET_EVENTS.of_day, query.window, pages=_EVENTS_AT_A_TIME)
         else:
-            days = self._known_days(window)
-            partitions = ((keyspace.INDEX_RECENT, keyspace.asset_events_of_day(day)) for day in days)
-        for index, pk in partitions:
-            found = self._table.query_index_between(
-                index, pk, start, end, ascending=window.ascending, pages=page_sizes(_EVENTS_AT_A_TIME)
-            )
-            yield from map(key_of, found)
+            of_dag = keyspace.ASSET_EVENTS.of_dag(query.source_dag_id)
+            found = self._listed(keyspace.INDEX_LISTED, [of_dag], query.window, pages=_EVENTS_AT_A_TIME)
+        return (key for _, key in found)
 
     def put_asset_alias(self, alias: AssetAlias) -> None:
         self._table.put(keyspace.asset_alias(alias.name), items.ASSET_ALIAS.item(alias))
@@ -150,12 +132,12 @@ class DynamoDBAssets(DynamoDBHistory):
             found.setdefault(alias, []).append(AssetKey(name, uri))
         return {alias: sorted(assets) for alias, assets in found.items()}
 
-    def _partitions(self, name: str | None, uri: str | None, alias: str | None) -> Iterable[str]:
-        if alias is not None:
-            return [keyspace.events_of_alias(alias)]
-        if name is not None:
-            return [keyspace.events_of_asset(name)]
-        assets = self.list_assets() if uri is None else self._assets_at(uri)
+    def _partitions(self, source: AssetEventSource) -> Iterable[str]:
+        if source.alias is not None:
+            return [keyspace.events_of_alias(source.alias)]
+        if source.name is not None:
+            return [keyspace.events_of_asset(source.name)]
+        assets = self.list_assets() if source.uri is None else self._assets_at(source.uri)
         return sorted({keyspace.events_of_asset(asset.name) for asset in assets})
 
     def _assets_at(self, uri: str) -> Iterator[Asset]:
@@ -165,5 +147,9 @@ class DynamoDBAssets(DynamoDBHistory):
                 yield items.ASSET.read(item)
 
 
-def _is_wanted(event: AssetEvent, name: str | None, uri: str | None, alias: str | None) -> bool:
-    return name in (None, event.name) and uri in (None, event.uri) and (alias is None or alias in event.source_aliases)
+def _is_wanted(event: AssetEvent, source: AssetEventSource) -> bool:
+    return (
+        source.name in (None, event.name)
+        and source.uri in (None, event.uri)
+        and (source.alias is None or source.alias in event.source_aliases)
+    )

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from gust.errors import AlreadyExists, StaleBackfill
 from gust.model.backfill import Backfill
-from gust.model.dag_run import DagRun
-from gust.scheduling.callback import CallbackMove
+from gust.scheduling.added_run import BackfillRun
 from gust.store import fences, items, keyspace
 from gust.store.dynamodb.callbacks import callback_writes
 from gust.store.dynamodb.documents import Documents
@@ -102,23 +101,16 @@ class DynamoDBBackfills(DynamoDBHistory):
         except ConditionFailed as failed:
             raise StaleBackfill(f"backfill {before.backfill_id} moved on") from failed
 
-    def add_to_backfill(
-        self,
-        backfill: Backfill,
-        run: DagRun,
-        *,
-        made: int,
-        before: DagRun | None = None,
-        callbacks: Sequence[CallbackMove] = (),
-    ) -> None:
+    def add_to_backfill(self, backfill: Backfill, added: BackfillRun) -> None:
+        before, run = added.before, added.run
         if before is None:
             self._note_day(run.run_after)
-        self._note_days(callbacks)
+        self._note_days(added.callbacks)
         of_run: list[Put | Update] = [*new_run(run)] if before is None else [run_update(before, run)]
         still = Expression().exists().still(items.BACKFILL.attributes(fences.backfill_fence(backfill)))
-        of_backfill = counted(before, run, _changing(still, backfill, replace(backfill, made=made)))
+        of_backfill = counted(before, run, _changing(still, backfill, replace(backfill, made=added.made)))
         try:
-            self._table.transact(*of_run, *callback_writes(callbacks), *of_backfill)
+            self._table.transact(*of_run, *callback_writes(added.callbacks), *of_backfill)
         except ConditionFailed as failed:
             if failed.failed(-len(of_backfill)):
                 raise StaleBackfill(f"backfill {backfill.backfill_id} moved on") from failed

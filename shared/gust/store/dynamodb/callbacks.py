@@ -12,7 +12,7 @@ from gust.model.keys import DagRunKey
 from gust.model.window import OLDEST_FIRST, Window
 from gust.scheduling.callback import CallbackMove
 from gust.store import fences, items, keyspace
-from gust.store.dynamodb.history import DynamoDBHistory, bounds, page_sizes
+from gust.store.dynamodb.history import DynamoDBHistory, page_sizes
 from gust.store.items import Attribute, Item
 from gust.store.keyspace import Key
 from gust.store.table import ConditionFailed, Delete, Expression, Put, Table, Update, key_of
@@ -45,18 +45,12 @@ class DynamoDBCallbacks(DynamoDBHistory):
                     yield read_callback(run, callback_id, stored[key])
 
     def _keys_of_deadlines(self, dag_id: str | None, window: Window) -> Iterator[Key]:
-        start, end = bounds(window)
-        partitions: Iterator[tuple[str, str]]
-        if dag_id is not None:
-            partitions = iter([(keyspace.INDEX_LISTED, keyspace.deadlines_of_dag(dag_id))])
+        if dag_id is None:
+            found = self._of_days(keyspace.DEADLINES.of_day, window, pages=_DEADLINES_AT_A_TIME)
         else:
-            days = self._known_days(window)
-            partitions = ((keyspace.INDEX_RECENT, keyspace.deadlines_of_day(day)) for day in days)
-        for index, pk in partitions:
-            found = self._table.query_index_between(
-                index, pk, start, end, ascending=window.ascending, pages=page_sizes(_DEADLINES_AT_A_TIME)
-            )
-            yield from map(key_of, found)
+            of_dag = keyspace.DEADLINES.of_dag(dag_id)
+            found = self._listed(keyspace.INDEX_LISTED, [of_dag], window, pages=_DEADLINES_AT_A_TIME)
+        return (key for _, key in found)
 
     def move_callback(self, move: CallbackMove) -> None:
         self._note_days([move])
@@ -103,9 +97,9 @@ def _listing_of(callback: Callback) -> dict[str, Attribute | None]:
         return dict.fromkeys(("recent_pk", "recent_sk", "listed_pk", "listed_sk"))
     order = items.text(keyspace.deadline_order(callback.due_at, callback.run_key, callback.callback_id))
     return {
-        "recent_pk": items.text(keyspace.deadlines_of_day(keyspace.day(callback.due_at))),
+        "recent_pk": items.text(keyspace.DEADLINES.of_day(keyspace.day(callback.due_at))),
         "recent_sk": order,
-        "listed_pk": items.text(keyspace.deadlines_of_dag(callback.dag_id)),
+        "listed_pk": items.text(keyspace.DEADLINES.of_dag(callback.dag_id)),
         "listed_sk": order,
     }
 

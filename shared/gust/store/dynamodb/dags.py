@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from datetime import datetime
+from typing import TypeVar
 
 from gust.errors import AlreadyExists, Stale, StaleDag
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.dag import Dag, DagVersion
 from gust.store import fences, items, keyspace
 from gust.store.items import Attribute, Item
+from gust.store.keyspace import Key
 from gust.store.table import ConditionFailed, Expression, Table, key_of
+
+T = TypeVar("T")
 
 
 class DynamoDBDags:
@@ -126,34 +130,27 @@ class DynamoDBDags:
         return None if item is None else items.BUNDLE.read(item)
 
     def activate_bundle(self, bundle: Bundle, *, replacing: Bundle | None) -> None:
-        expression = Expression()
-        if replacing is None:
-            expression.is_new()
-        else:
-            expression.still(items.BUNDLE.item(replacing))
-        try:
-            self._table.put(keyspace.ACTIVE_BUNDLE, items.BUNDLE.item(bundle), expression)
-        except ConditionFailed as failed:
-            current = None if failed.item is None else items.BUNDLE.read(failed.item)
-            if current != bundle:
-                raise Stale(f"the active bundle is {current and current.version}") from failed
+        current = self._replace(keyspace.ACTIVE_BUNDLE, items.BUNDLE, replacing, bundle)
+        if current != bundle:
+            raise Stale(f"the active bundle is {current and current.version}")
 
     def deployment_turn(self) -> DeploymentTurn | None:
         item = self._table.get(keyspace.DEPLOYMENT_TURN)
         return None if item is None else items.DEPLOYMENT_TURN.read(item)
 
     def move_deployment_turn(self, before: DeploymentTurn | None, after: DeploymentTurn) -> None:
-        expression = Expression()
-        if before is None:
-            expression.is_new()
-        else:
-            expression.still(items.DEPLOYMENT_TURN.item(before))
+        current = self._replace(keyspace.DEPLOYMENT_TURN, items.DEPLOYMENT_TURN, before, after)
+        if current != after:
+            raise Stale(f"the turn to deploy is {current}")
+
+    def _replace(self, where: Key, codec: items.Codec[T], before: T | None, after: T) -> T | None:
+        """Store `after` if `before` is stored (`None`: nothing). Returns what is stored then."""
+        expression = Expression().is_new() if before is None else Expression().still(codec.item(before))
         try:
-            self._table.put(keyspace.DEPLOYMENT_TURN, items.DEPLOYMENT_TURN.item(after), expression)
+            self._table.put(where, codec.item(after), expression)
         except ConditionFailed as failed:
-            current = None if failed.item is None else items.DEPLOYMENT_TURN.read(failed.item)
-            if current != after:
-                raise Stale(f"the turn to deploy is {current}") from failed
+            return None if failed.item is None else codec.read(failed.item)
+        return after
 
     # --- signs of life ------------------------------------------------------------------------------------------------
 

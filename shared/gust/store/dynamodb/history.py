@@ -6,7 +6,7 @@ stores a day before it writes its first run of that day, so that a walk through 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Final
@@ -42,37 +42,14 @@ class DynamoDBHistory:
 
     def _walk(self, dag_id: str | None, window: Window) -> Iterator[tuple[str, keyspace.Key]]:
         """Where the runs stand in the index."""
-        start, end = bounds(window)
         if dag_id is not None:
-            found = self._table.query_index_between(
-                keyspace.INDEX_LISTED,
-                keyspace.escape(dag_id),
-                start,
-                end,
-                ascending=window.ascending,
-                pages=page_sizes(_AT_A_TIME),
-            )
-            for item in found:
-                yield item["listed_sk"]["S"], key_of(item)
-            return
-        for day in self._known_days(window):
-            found = self._table.query_index_between(
-                keyspace.INDEX_RECENT, keyspace.runs_of_day(day), start, end, ascending=window.ascending,
-                pages=page_sizes(_AT_A_TIME),
-            )  # fmt: skip
-            for item in found:
-                yield item["recent_sk"]["S"], key_of(item)
+            return self._listed(keyspace.INDEX_LISTED, [keyspace.escape(dag_id)], window)
+        return self._of_days(keyspace.RUNS.of_day, window)
 
     def walk_failed_runs(self, window: Window = NEWEST_FIRST) -> Iterator[tuple[datetime, DagRunKey]]:
-        start, end = bounds(window)
         months = dict.fromkeys(day[:7] for day in self._known_days(window))
-        for month in months:
-            found = self._table.query_index_between(
-                keyspace.INDEX_BY_STATE, keyspace.failed_runs(month), start, end, ascending=window.ascending,
-                pages=page_sizes(_AT_A_TIME),
-            )  # fmt: skip
-            for item in found:
-                yield _of_run(item["by_state_sk"]["S"], key_of(item))
+        for order, key in self._listed(keyspace.INDEX_BY_STATE, map(keyspace.FAILURES.of_day, months), window):
+            yield _of_run(order, key)
 
     def latest_runs(self, dag_ids: Collection[str], *, dated: bool = False) -> dict[str, tuple[datetime, DagRunKey]]:
         found: dict[str, tuple[datetime, DagRunKey]] = {}
@@ -97,15 +74,27 @@ class DynamoDBHistory:
                 yield _of_run(order, key)
 
     def walk_failed_instances(self, window: Window = NEWEST_FIRST) -> Iterator[tuple[datetime, TaskInstanceKey]]:
-        start, end = bounds(window)
-        for day in self._known_days(window):
+        for order, key in self._of_days(keyspace.FAILURES.of_day, window):
+            if (instance := keyspace.instance_key(key)) is not None:
+                yield keyspace.moment_from(order), instance
+
+    def _of_days(
+        self, partition_of: Callable[[str], str], window: Window, *, pages: Sequence[int] = _AT_A_TIME
+    ) -> Iterator[tuple[str, keyspace.Key]]:
+        """What the index `recent` lists in the partitions of the window's days."""
+        return self._listed(keyspace.INDEX_RECENT, map(partition_of, self._known_days(window)), window, pages=pages)
+
+    def _listed(
+        self, index: str, partitions: Iterable[str], window: Window, *, pages: Sequence[int] = _AT_A_TIME
+    ) -> Iterator[tuple[str, keyspace.Key]]:
+        """What the partitions of an index list in the window, one partition after the other: sort key and item's key."""
+        first, last = bounds(window)
+        for partition in partitions:
             found = self._table.query_index_between(
-                keyspace.INDEX_RECENT, keyspace.failures_of_day(day), start, end, ascending=window.ascending,
-                pages=page_sizes(_AT_A_TIME),
-            )  # fmt: skip
+                index, partition, first, last, ascending=window.ascending, pages=page_sizes(pages)
+            )
             for item in found:
-                if (key := keyspace.instance_key(key_of(item))) is not None:
-                    yield keyspace.moment_from(item["recent_sk"]["S"]), key
+                yield item[keyspace.INDEX_KEYS[index][1]]["S"], key_of(item)
 
     def _known_days(self, window: Window) -> Iterator[str]:
         start = keyspace.EARLIEST if window.first is None else keyspace.day(window.first)

@@ -9,10 +9,10 @@ from itertools import islice
 from typing import Any, Final
 
 from gust.errors import StaleHITLDetail, StaleTaskInstance
+from gust.model.history_query import ALL_QUESTIONS, HITLQuery
 from gust.model.hitl import HITLAnswer, HITLDetail, HITLMove
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.task_instance import TaskInstance
-from gust.model.window import OLDEST_FIRST, Window
 from gust.store import fences, items, keyspace
 from gust.store.dynamodb.documents import Documents
 from gust.store.dynamodb.history import bounds, page_sizes
@@ -91,10 +91,8 @@ class DynamoDBHITL:
             (d for d in details if answered in (None, d.answer is not None)), key=lambda d: (d.created_at, d.key)
         )
 
-    def walk_hitl_details(
-        self, dag_id: str | None = None, window: Window = OLDEST_FIRST, *, answered: bool | None = None
-    ) -> Iterator[HITLDetail]:
-        keys = self._keys_of_hitl(dag_id, answered, window, pages=_KEYS_AT_A_TIME)
+    def walk_hitl_details(self, query: HITLQuery = ALL_QUESTIONS) -> Iterator[HITLDetail]:
+        keys = self._keys_of_hitl(query, pages=_KEYS_AT_A_TIME)
         for size in page_sizes(_AT_A_TIME):
             if not (part := list(islice(keys, size))):
                 return
@@ -103,25 +101,17 @@ class DynamoDBHITL:
             yield from (
                 detail
                 for detail in self._parallel.map(self._read_hitl, found)
-                if answered in (None, detail.answer is not None)
+                if query.answered in (None, detail.answer is not None)
             )
 
-    def count_hitl_details(
-        self,
-        dag_id: str | None = None,
-        window: Window = OLDEST_FIRST,
-        *,
-        answered: bool | None = None,
-        limit: int = 1000,
-    ) -> int:
-        if dag_id is not None and answered is not None:
-            return sum(1 for _ in islice(self.walk_hitl_details(dag_id, window, answered=answered), limit))
-        return sum(1 for _ in islice(self._keys_of_hitl(dag_id, answered, window, pages=(limit,)), limit))
+    def count_hitl_details(self, query: HITLQuery = ALL_QUESTIONS, *, limit: int = 1000) -> int:
+        if query.dag_id is not None and query.answered is not None:
+            return sum(1 for _ in islice(self.walk_hitl_details(query), limit))
+        return sum(1 for _ in islice(self._keys_of_hitl(query, pages=(limit,)), limit))
 
-    def _keys_of_hitl(
-        self, dag_id: str | None, answered: bool | None, window: Window, *, pages: Sequence[int]
-    ) -> Iterator[Key]:
+    def _keys_of_hitl(self, query: HITLQuery, *, pages: Sequence[int]) -> Iterator[Key]:
         """Keys of questions in the index. For one DAG the index does not tell which are answered: that needs a read."""
+        window, answered = query.window, query.answered
 
         def listed(index: str, partition: str) -> Iterator[tuple[str, Key]]:
             found = self._table.query_index_between(
@@ -129,8 +119,8 @@ class DynamoDBHITL:
             )
             return ((item[keyspace.INDEX_KEYS[index][1]]["S"], key_of(item)) for item in found)
 
-        if dag_id is not None:
-            yield from (key for _, key in listed(keyspace.INDEX_RECENT, keyspace.hitl_of_dag(dag_id)))
+        if query.dag_id is not None:
+            yield from (key for _, key in listed(keyspace.INDEX_RECENT, keyspace.hitl_of_dag(query.dag_id)))
             return
         answers = {False: (keyspace.HITL_OPEN,), True: (keyspace.HITL_ANSWERED,)}
         wanted = (keyspace.HITL_OPEN, keyspace.HITL_ANSWERED) if answered is None else answers[answered]

@@ -124,7 +124,7 @@ def listing_of_failure(instance: TaskInstance) -> dict[str, Attribute | None]:
     """The attributes of its place in the index of failures; empty if it has not failed."""
     if (at := failure_listed_at(instance)) is None:
         return {}
-    return {"recent_pk": items.text(keyspace.failures_of_day(keyspace.day(at))), "recent_sk": items.moment(at)}
+    return {"recent_pk": items.text(keyspace.FAILURES.of_day(keyspace.day(at))), "recent_sk": items.moment(at)}
 
 
 def limit_updates(transition: Transition) -> list[Update]:

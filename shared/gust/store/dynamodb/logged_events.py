@@ -9,8 +9,8 @@ from itertools import islice
 from typing import Final
 
 from gust.errors import ServiceUnavailable
+from gust.model.history_query import ALL_EVENTS, LoggedEventQuery
 from gust.model.logged_event import KEPT_FOR, TICK, LoggedEvent
-from gust.model.window import OLDEST_FIRST, Window
 from gust.store import items, keyspace
 from gust.store.dynamodb.history import page_sizes
 from gust.store.keyspace import Key
@@ -44,25 +44,15 @@ class DynamoDBLoggedEvents:
         item = self._table.get(keyspace.logged_event(event_log_id))
         return None if item is None else items.LOGGED_EVENT.read(item)
 
-    def logged_events(
-        self,
-        dag_id: str | None = None,
-        window: Window = OLDEST_FIRST,
-        *,
-        run_id: str | None = None,
-        limit: int | None = None,
-    ) -> list[LoggedEvent]:
-        walk = self._walk_events(dag_id, run_id, window, pages=(limit or PAGE, PAGE))
+    def logged_events(self, query: LoggedEventQuery = ALL_EVENTS, *, limit: int | None = None) -> list[LoggedEvent]:
+        walk = self._walk_events(query, pages=(limit or PAGE, PAGE))
         return list(islice(walk, limit))
 
-    def walk_logged_events(
-        self, dag_id: str | None = None, window: Window = OLDEST_FIRST, *, run_id: str | None = None
-    ) -> Iterator[LoggedEvent]:
-        return self._walk_events(dag_id, run_id, window, pages=(FEW, PAGE))
+    def walk_logged_events(self, query: LoggedEventQuery = ALL_EVENTS) -> Iterator[LoggedEvent]:
+        return self._walk_events(query, pages=(FEW, PAGE))
 
-    def _walk_events(
-        self, dag_id: str | None, run_id: str | None, window: Window, *, pages: Sequence[int]
-    ) -> Iterator[LoggedEvent]:
+    def _walk_events(self, query: LoggedEventQuery, *, pages: Sequence[int]) -> Iterator[LoggedEvent]:
+        dag_id, run_id, window = query.dag_id, query.run_id, query.window
         first, last = keyspace.event_bounds(window)
         if first > last:
             return
@@ -82,21 +72,15 @@ class DynamoDBLoggedEvents:
                 if event.dag_id == dag_id and run_id in (None, event.run_id):
                     yield event
 
-    def count_logged_events(
-        self,
-        dag_id: str | None = None,
-        window: Window = OLDEST_FIRST,
-        *,
-        run_id: str | None = None,
-        limit: int = 1000,
-    ) -> int:
-        first, last = keyspace.event_bounds(window)
+    def count_logged_events(self, query: LoggedEventQuery = ALL_EVENTS, *, limit: int = 1000) -> int:
+        first, last = keyspace.event_bounds(query.window)
         if first > last:
             return 0
-        if dag_id is not None:
-            return sum(1 for _ in islice(self._keys_of_events(dag_id, run_id, first, last, ascending=True), limit))
-        if run_id is not None:
-            return len(self.logged_events(window=window, run_id=run_id, limit=limit))
+        if query.dag_id is not None:
+            keys = self._keys_of_events(query.dag_id, query.run_id, first, last, ascending=True)
+            return sum(1 for _ in islice(keys, limit))
+        if query.run_id is not None:
+            return len(self.logged_events(query, limit=limit))
         return self._table.count_between(keyspace.LOGGED_EVENTS, first, last, limit=limit)
 
     def _keys_of_events(

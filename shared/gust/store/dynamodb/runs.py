@@ -280,14 +280,14 @@ def _indexes_of_run(run: DagRun) -> dict[str, Attribute | None]:
     is_listed = run.state in (DagRunState.QUEUED, DagRunState.FAILED)
     waiting = dag_id, order
     if run.state is DagRunState.FAILED:
-        waiting = items.text(keyspace.failed_runs(day[:7])), across
+        waiting = items.text(keyspace.FAILURES.of_day(day[:7])), across
     elif run.backfill_id is not None:
         in_its_order = keyspace.backfill_order(run.backfill_ordinal, run.run_id)
         waiting = items.text(keyspace.backfill_partition(run.backfill_id)), items.text(in_its_order)
     return {
         "listed_pk": dag_id,
         "listed_sk": order,
-        "recent_pk": items.text(keyspace.runs_of_day(day)),
+        "recent_pk": items.text(keyspace.RUNS.of_day(day)),
         "recent_sk": across,
         "by_state_pk": waiting[0] if is_listed else None,
         "by_state_sk": waiting[1] if is_listed else None,

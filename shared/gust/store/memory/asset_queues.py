@@ -18,9 +18,8 @@ from gust.model.asset import (
     ToPartition,
     ToQueue,
 )
-from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
-from gust.scheduling.callback import CallbackMove
+from gust.scheduling.added_run import AssetRun
 from gust.store import fences
 from gust.store.memory.runs import MemoryRuns
 from gust.store.memory.state import as_stored, atomic
@@ -65,17 +64,11 @@ class MemoryAssetQueues(MemoryRuns):
         return sorted(pending, key=lambda partition: (partition.created_at, partition.partition_key))
 
     @atomic
-    def create_asset_run(
-        self,
-        run: DagRun,
-        *,
-        consuming: AssetQueue | PendingPartition,
-        events: Sequence[AssetEvent],
-        callbacks: Sequence[CallbackMove] = (),
-    ) -> None:
+    def create_asset_run(self, made: AssetRun) -> None:
+        run, consuming = made.run, made.consuming
         self._check_unchanged(consuming)
-        self.create_run(run, callbacks=callbacks)
-        self._consumed[run.key] = [as_stored(event) for event in events]
+        self.create_run(run, callbacks=made.callbacks)
+        self._consumed[run.key] = [as_stored(event) for event in made.events]
         if isinstance(consuming, PendingPartition):
             del self._partitions[consuming.dag_id, consuming.partition_key]
         else:

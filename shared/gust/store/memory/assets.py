@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gust.model.asset import (
-    Asset,
-    AssetAlias,
-    AssetEvent,
-    AssetKey,
-)
+from gust.model.asset import Asset, AssetAlias, AssetEvent, AssetKey
+from gust.model.history_query import ALL_ASSET_EVENTS, ANY_SOURCE, AssetEventQuery, AssetEventSource
 from gust.model.window import OLDEST_FIRST, Window
 from gust.store import items, keyspace
 from gust.store.memory.state import MemoryState, as_stored, atomic, check_fits
@@ -64,14 +60,9 @@ class MemoryAssets(MemoryState):
 
     @atomic
     def list_asset_events(
-        self,
-        *,
-        name: str | None = None,
-        uri: str | None = None,
-        alias: str | None = None,
-        window: Window = OLDEST_FIRST,
-        limit: int | None = None,
+        self, source: AssetEventSource = ANY_SOURCE, window: Window = OLDEST_FIRST, *, limit: int | None = None
     ) -> list[AssetEvent]:
+        name, uri, alias = source.name, source.uri, source.alias
         known = {asset.name for asset in self._assets.values() if uri in (None, asset.uri)}
         found = [
             as_stored(event)
@@ -84,24 +75,15 @@ class MemoryAssets(MemoryState):
         return sorted(found, key=lambda e: (e.timestamp, e.event_id), reverse=not window.ascending)[:limit]
 
     @atomic
-    def walk_asset_events(
-        self, asset: AssetKey | None = None, window: Window = OLDEST_FIRST, *, source_dag_id: str | None = None
-    ) -> Iterator[AssetEvent]:
+    def walk_asset_events(self, query: AssetEventQuery = ALL_ASSET_EVENTS) -> Iterator[AssetEvent]:
         found = [
             as_stored(event)
             for event in self._asset_events.values()
-            if asset in (None, event.asset)
-            and source_dag_id in (None, event.source_dag_id)
-            and window.holds(event.timestamp)
+            if query.asset in (None, event.asset)
+            and query.source_dag_id in (None, event.source_dag_id)
+            and query.window.holds(event.timestamp)
         ]
-        return window.in_order(sorted(found, key=lambda e: (e.timestamp, e.event_id)))
+        return query.window.in_order(sorted(found, key=lambda e: (e.timestamp, e.event_id)))
 
-    def count_asset_events(
-        self,
-        asset: AssetKey | None = None,
-        window: Window = OLDEST_FIRST,
-        *,
-        source_dag_id: str | None = None,
-        limit: int = 1000,
-    ) -> int:
-        return len(list(self.walk_asset_events(asset, window, source_dag_id=source_dag_id))[:limit])
+    def count_asset_events(self, query: AssetEventQuery = ALL_ASSET_EVENTS, *, limit: int = 1000) -> int:
+        return len(list(self.walk_asset_events(query))[:limit])

@@ -10,8 +10,7 @@ from typing import Any
 
 from gust.errors import AlreadyExists, StaleBackfill
 from gust.model.backfill import Backfill
-from gust.model.dag_run import DagRun
-from gust.scheduling.callback import CallbackMove
+from gust.scheduling.added_run import BackfillRun
 from gust.store.fences import backfill_fence, changed_backfill_fields
 from gust.store.memory.runs import MemoryRuns
 from gust.store.memory.state import as_stored, atomic
@@ -73,27 +72,20 @@ class MemoryBackfills(MemoryRuns):
         del self._active_backfills[before.dag_id]
 
     @atomic
-    def add_to_backfill(
-        self,
-        backfill: Backfill,
-        run: DagRun,
-        *,
-        made: int,
-        before: DagRun | None = None,
-        callbacks: Sequence[CallbackMove] = (),
-    ) -> None:
+    def add_to_backfill(self, backfill: Backfill, added: BackfillRun) -> None:
+        before, run = added.before, added.run
         self._check_backfill(backfill)
         if before is None:
             self._check_is_new(run)
         else:
             self._check_run(before)
         self._count_run(before, run)
-        self._change_backfill(backfill, replace(backfill, made=made))
+        self._change_backfill(backfill, replace(backfill, made=added.made))
         if before is None:
             self._keep_run(run)
         else:
             self._change_run(before, run)
-        self._write_callbacks(callbacks)
+        self._write_callbacks(added.callbacks)
 
     @atomic
     def delete_backfills(self, dag_id: str) -> None:

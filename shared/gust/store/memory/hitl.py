@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 
 from gust.errors import StaleHITLDetail, StaleTaskInstance
+from gust.model.history_query import ALL_QUESTIONS, HITLQuery
 from gust.model.hitl import HITLAnswer, HITLDetail, HITLMove
 from gust.model.keys import TaskInstanceKey
 from gust.model.task_instance import TaskInstance
-from gust.model.window import OLDEST_FIRST, Window
 from gust.store.fences import instance_fence
 from gust.store.memory.state import MemoryState, atomic
 
@@ -47,21 +47,12 @@ class MemoryHITL(MemoryState):
         ]
         return sorted(found, key=lambda detail: (detail.created_at, detail.key))
 
-    def walk_hitl_details(
-        self, dag_id: str | None = None, window: Window = OLDEST_FIRST, *, answered: bool | None = None
-    ) -> Iterator[HITLDetail]:
-        found = self.list_hitl_details(dag_id=dag_id, answered=answered)
-        return window.in_order([detail for detail in found if window.holds(detail.created_at)])
+    def walk_hitl_details(self, query: HITLQuery = ALL_QUESTIONS) -> Iterator[HITLDetail]:
+        found = self.list_hitl_details(dag_id=query.dag_id, answered=query.answered)
+        return query.window.in_order([detail for detail in found if query.window.holds(detail.created_at)])
 
-    def count_hitl_details(
-        self,
-        dag_id: str | None = None,
-        window: Window = OLDEST_FIRST,
-        *,
-        answered: bool | None = None,
-        limit: int = 1000,
-    ) -> int:
-        return len(list(self.walk_hitl_details(dag_id, window, answered=answered))[:limit])
+    def count_hitl_details(self, query: HITLQuery = ALL_QUESTIONS, *, limit: int = 1000) -> int:
+        return len(list(self.walk_hitl_details(query))[:limit])
 
     @atomic
     def answer_hitl_detail(

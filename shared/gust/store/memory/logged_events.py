@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from gust.model.history_query import ALL_EVENTS, LoggedEventQuery
 from gust.model.logged_event import TICK, LoggedEvent
-from gust.model.window import OLDEST_FIRST, Window
 from gust.store.memory.state import MemoryState, as_stored, atomic
 
 
@@ -26,32 +26,18 @@ class MemoryLoggedEvents(MemoryState):
         return self._logged_events.get(event_log_id)
 
     @atomic
-    def logged_events(
-        self,
-        dag_id: str | None = None,
-        window: Window = OLDEST_FIRST,
-        *,
-        run_id: str | None = None,
-        limit: int | None = None,
-    ) -> list[LoggedEvent]:
+    def logged_events(self, query: LoggedEventQuery = ALL_EVENTS, *, limit: int | None = None) -> list[LoggedEvent]:
         found = [
             event
-            for _, event in sorted(self._logged_events.items(), reverse=not window.ascending)
-            if dag_id in (None, event.dag_id) and run_id in (None, event.run_id) and window.holds(event.when)
+            for _, event in sorted(self._logged_events.items(), reverse=not query.window.ascending)
+            if query.dag_id in (None, event.dag_id)
+            and query.run_id in (None, event.run_id)
+            and query.window.holds(event.when)
         ]
         return found[:limit]
 
-    def walk_logged_events(
-        self, dag_id: str | None = None, window: Window = OLDEST_FIRST, *, run_id: str | None = None
-    ) -> Iterator[LoggedEvent]:
-        return iter(self.logged_events(dag_id, window, run_id=run_id))
+    def walk_logged_events(self, query: LoggedEventQuery = ALL_EVENTS) -> Iterator[LoggedEvent]:
+        return iter(self.logged_events(query))
 
-    def count_logged_events(
-        self,
-        dag_id: str | None = None,
-        window: Window = OLDEST_FIRST,
-        *,
-        run_id: str | None = None,
-        limit: int = 1000,
-    ) -> int:
-        return len(self.logged_events(dag_id, window, run_id=run_id, limit=limit))
+    def count_logged_events(self, query: LoggedEventQuery = ALL_EVENTS, *, limit: int = 1000) -> int:
+        return len(self.logged_events(query, limit=limit))
