@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gust.model.dag_spec import TaskSpec
-from gust.model.place import Limit, OnFargate, OnLambda, Refused, Workers, told
+from gust.model.place import Limit, OnFargate, OnLambda, Refused, Workers, describe
 from gust.scheduling.placement import MEMORY_OF, place
 
 FARGATE = Workers(has_fargate=True, memory=1769)
@@ -109,7 +109,7 @@ REFUSED = [
 def test_what_needs_nothing_special_runs_in_the_default_group_and_says_nothing(fields):
     for workers in (Workers(), FARGATE):
         assert place(task(**fields), workers) == OnLambda()
-        assert told(place(task(**fields), workers)) == ""
+        assert describe(place(task(**fields), workers)) == ""
 
 
 @pytest.mark.parametrize(("fields", "why"), ON_LAMBDA)
@@ -191,7 +191,7 @@ def test_the_whole_shape_of_the_ecs_executor():
         environment=(("A", "b"),),
         why=f"executor='{ECS}'",
     )
-    assert told(where) == f"Runs on Fargate (0.5 vCPU, 2 GB, 50 GB disk, Spot): executor='{ECS}'."
+    assert describe(where) == f"Runs on Fargate (0.5 vCPU, 2 GB, 50 GB disk, Spot): executor='{ECS}'."
 
 
 sizes = st.one_of(st.none(), st.integers(1, 20_000), st.integers(1, 130_000))
