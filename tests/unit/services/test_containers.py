@@ -8,14 +8,19 @@ from typing import Any
 import pytest
 
 from gust.aws.memory import MemoryContainers
+from gust.model.callback import CallbackState
+from gust.model.container_start import container_name
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
 from gust.model.place import NOT_ITS_TASK, Limit, Workers
+from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
-from gust.services.make_workload import container_name
+from gust.services.people.clear_task_instances import Clear, clear_task_instances
+from gust.services.people.delete_dag_run import delete_task_instance
+from gust.services.people.set_state import Mark, mark_task_instances, set_dag_run_state
 from gust.services.worker.report_container import report_container
 from gust.services.worker.report_task_instance import report_lost
 from gust.services.worker.start_task_instance import start_task_instance
@@ -33,11 +38,17 @@ def containers(world: World) -> MemoryContainers:
     return containers
 
 
-def begun(world: World, containers: MemoryContainers) -> tuple[DagRunKey, TaskInstance]:
-    """The container has been started, and has begun the try."""
+def started(world: World) -> tuple[DagRunKey, TaskInstance]:
+    """The container has been asked for."""
     run = world.trigger()
     world.advance(run)
-    dispatch = Dispatch.of(instance(world, run))
+    return run, instance(world, run)
+
+
+def begun(world: World, containers: MemoryContainers) -> tuple[DagRunKey, TaskInstance]:
+    """The container has been started, and has begun the try."""
+    run, waiting = started(world)
+    dispatch = Dispatch.of(waiting)
     start_task_instance(world.services, dispatch, hostname="fargate/x", pid=1, at=world.clock.now())
     return run, instance(world, run)
 
@@ -188,3 +199,59 @@ def test_a_try_that_lambda_ended_is_retried_in_a_container_and_its_log_says_so(w
         world.advance(run)
     assert [start.place.memory for start in containers.started.values()] == [memory, memory]
     assert len(world.queues.tasks) == 1
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+@pytest.mark.parametrize("action", ["clear", "mark", "mark the run", "delete"])
+def test_a_person_who_takes_a_try_away_stops_its_container(world, containers, action, has_begun):
+    run, taken = begun(world, containers) if has_begun else started(world)
+    match action:
+        case "clear":
+            clear_task_instances(world.services, [run], Clear(markers=frozenset({("far", -1)})))
+        case "mark":
+            mark_task_instances(world.services, run, Mark(tasks=[("far", -1)], state=S.SUCCESS))
+        case "mark the run":
+            set_dag_run_state(world.services, run, DagRunState.FAILED)
+        case _:
+            delete_task_instance(world.services, taken.key)
+    for _ in "twice":
+        world.advance(run)
+    assert containers.stopped == [container_name(taken)]
+    assert world.queues.callbacks == []
+    (stop,) = world.store.list_callbacks(run)
+    assert stop.state is CallbackState.SUCCESS
+
+
+def test_a_run_that_times_out_stops_its_containers(world, containers):
+    spec = chain("far")
+    far = spec.tasks["far"].model_copy(update={"queue": "fargate"})
+    world.given_dag(spec.model_copy(update={"dag_id": "short", "tasks": {"far": far}, "dagrun_timeout": 60.0}))
+    run = world.trigger(dag_id="short")
+    world.advance(run)
+    world.clock.advance(61)
+    world.advance(run)
+    assert containers.stopped == list(containers.started)
+
+
+def test_a_container_that_cannot_be_stopped_now_is_stopped_by_the_next_look(world, containers):
+    run, taken = started(world)
+    containers.is_full = True
+    mark_task_instances(world.services, run, Mark(tasks=[("far", -1)], state=S.SUCCESS))
+    world.advance(run)
+    assert containers.stopped == []
+    containers.is_full = False
+    world.advance(run)
+    assert containers.stopped == [container_name(taken)]
+
+
+def test_what_runs_on_lambda_or_ends_by_itself_stops_no_container(world, containers):
+    world.given_dag(chain("near").model_copy(update={"dag_id": "d"}))
+    near = world.trigger(dag_id="d")
+    world.advance(near)
+    mark_task_instances(world.services, near, Mark(tasks=[("near", -1)], state=S.SUCCESS))
+    world.advance(near)
+    run, running = begun(world, containers)
+    world.store.move(transition.succeed(running, at=world.clock.now()))
+    world.advance(run)
+    assert containers.stopped == []
+    assert world.store.list_callbacks(near) == world.store.list_callbacks(run) == []
