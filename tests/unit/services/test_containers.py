@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from gust.aws.memory import MemoryContainers
+from gust.errors import Conflict
 from gust.model.callback import CallbackState
-from gust.model.container_start import container_name
+from gust.model.container_start import container_name, host
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
 from gust.model.place import NOT_ITS_TASK, Limit, Workers
@@ -22,7 +23,7 @@ from gust.services.people.clear_task_instances import Clear, clear_task_instance
 from gust.services.people.delete_dag_run import delete_task_instance
 from gust.services.people.set_state import Mark, mark_task_instances, set_dag_run_state
 from gust.services.worker.report_container import report_container
-from gust.services.worker.report_task_instance import report_lost
+from gust.services.worker.report_task_instance import report_lost, report_success
 from gust.services.worker.start_task_instance import start_task_instance
 from tests.world import World, chain
 
@@ -148,14 +149,43 @@ def test_a_container_that_could_not_be_started_fails_its_try(world, containers):
 def test_a_container_that_had_reported_its_end_changes_nothing(world, containers):
     run, running = begun(world, containers)
     world.store.move(transition.succeed(running, at=world.clock.now()))
-    gone(world, running, ended={"Containers": [{"ExitCode": 0}]})
-    assert world.state(run, "far") is S.SUCCESS
+    for told in (
+        {"ended": {"Containers": [{"ExitCode": 0}]}},
+        {"error": failed(StopCode="UserInitiated", Containers=[{"ExitCode": 137}])},
+    ):
+        gone(world, running, **told)
+        assert world.state(run, "far") is S.SUCCESS
+
+
+def test_the_report_of_a_container_that_is_known_to_be_gone_comes_too_late(world, containers):
+    """It was killed between sending the report and its arrival: one of the two counts, whichever comes first."""
+    run, running = begun(world, containers)
+    gone(world, running, error=failed(Containers=[{"ExitCode": 137}]))
+    with pytest.raises(Conflict):
+        report_success(world.services, Dispatch.of(running), at=world.clock.now())
+    assert world.state(run, "far") is S.UP_FOR_RETRY
 
 
 def test_a_container_that_found_another_one_at_its_try_says_nothing_of_it(world, containers):
     run, running = begun(world, containers)
     gone(world, running, error=failed(Containers=[{"ExitCode": NOT_ITS_TASK}]))
     assert world.state(run, "far") is S.RUNNING
+
+
+def test_of_two_containers_of_a_dispatch_with_the_same_process_ids_one_starts_the_try(world, containers):
+    _, waiting = started(world)
+    dispatch, key = Dispatch.of(waiting), f"workloads/{container_name(waiting)}.json"
+    for environ in (
+        [{}, {}],
+        [{"ECS_CONTAINER_METADATA_URI_V4": f"http://169.254.170.2/v4/{task}-1"} for task in "ab"],
+    ):
+        one, other = (host(key, each) for each in environ)
+        assert one != other
+        assert one.startswith(f"fargate/{container_name(waiting)}/")
+    for _ in "twice":  # its answer may be lost
+        start_task_instance(world.services, dispatch, hostname=one, pid=7, at=world.clock.now())
+    with pytest.raises(Conflict):
+        start_task_instance(world.services, dispatch, hostname=other, pid=7, at=world.clock.now())
 
 
 def test_the_end_of_an_earlier_dispatch_s_container_does_not_touch_the_current_one(world, containers):
