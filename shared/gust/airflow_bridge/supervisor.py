@@ -115,6 +115,10 @@ TERMINATION_GRACE: Final = 5.0
 CONTAINER_GRACE: Final = 20.0
 """The same in a container that ECS tells to stop: ECS kills it two minutes later (`StopTimeout` in the template)."""
 
+LARGEST_ANSWER: Final = 64 * 2**20
+"""Bytes. A child that writes more is killed: the code in it may have found the pipe, and the supervisor's memory is the
+function's."""
+
 TIME_IS_UP: Final = "The task used up the time that a function has"
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -548,18 +552,25 @@ class AnsweringChild(SupervisedChild):
     lease: Lease
     answer: Callable[[Client, Any], Any]
     line_at_limit: str | None
+    _is_killed: bool = attrs.field(default=False, init=False)
+    """It answered with too much."""
 
     def _register_pipe_readers(self, *args: Any, **kwargs: Any) -> None:
         super()._register_pipe_readers(*args, **kwargs)
         self.selector.register(
-            self.pipe, supervisor.selectors.EVENT_READ, (self.pipe.receive, self.selector.unregister)
+            self.pipe, supervisor.selectors.EVENT_READ, (_AnswerPipe.receive, self.selector.unregister)
         )
 
     def _on_child_started(self, **kwargs: Any) -> None:  # noqa: ARG002 - the child starts by itself
         self._note_heartbeat()
 
     def _service_subprocess(self, max_wait_time: float, *args: Any, **kwargs: Any) -> int | None:
-        return super()._service_subprocess(min(max_wait_time, self.lease.until_due()), *args, **kwargs)
+        exit_code = super()._service_subprocess(min(max_wait_time, self.lease.until_due()), *args, **kwargs)
+        if exit_code is None and self.pipe.is_too_long and not self._is_killed:
+            self._is_killed = True
+            self.process_log.error("The process answered with more than can be read; it is killed", most=LARGEST_ANSWER)
+            self.kill(signal.SIGKILL, force=True)
+        return exit_code
 
     def _send_heartbeat_if_needed(self) -> None:
         """Renew the lease. Stops a child that is no longer wanted: its task was cleared or timed out, or another function
@@ -611,22 +622,30 @@ class _AnswerPipe:
     def close(self) -> None:
         """`run_supervised` closes the descriptor."""
 
-    def receive(self, _: object = None) -> bool:
-        """Read all available bytes. Returns whether more may come."""
+    @property
+    def is_too_long(self) -> bool:
+        return len(self._received) > LARGEST_ANSWER
+
+    def receive(self) -> bool:
+        """Read some of the available bytes. Returns whether to wait for more."""
         with suppress(BlockingIOError):
-            while part := os.read(self._fd, 65536):
-                self._received += part
-            return False
+            part = os.read(self._fd, 65536)
+            self._received += part
+            return bool(part) and not self.is_too_long
         return True
 
     def answer(self) -> dict[str, Any] | None:
-        """The object; None where it is cut off or missing."""
-        self.receive()
-        try:
-            answer: dict[str, Any] = json.loads(self._received)
-        except ValueError:
+        """The object; None where it is cut off, missing, too long, or something else."""
+        with suppress(BlockingIOError):
+            while not self.is_too_long and (part := os.read(self._fd, 65536)):
+                self._received += part
+        if self.is_too_long:
             return None
-        return answer
+        try:
+            answer = json.loads(self._received)
+        except (ValueError, RecursionError):
+            return None
+        return answer if isinstance(answer, dict) else None
 
 
 # --- what to wait for -------------------------------------------------------------------------------------------------

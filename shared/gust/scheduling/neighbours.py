@@ -52,6 +52,7 @@ def is_plain(task: TaskSpec) -> bool:
         and task.max_active_tis_per_dag is None
         and task.max_active_tis_per_dagrun is None
         and task.queue == "default"
+        and task.executor is None
         and not task.executor_config
     )
 

@@ -6,6 +6,7 @@ worker of the stack fits, the task fails before it is sent, with a sentence that
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -36,6 +37,9 @@ DEFAULT_CPU: Final = 1024
 DEFAULT_MEMORY: Final = 2048
 FREE_DISK: Final = 20
 LARGEST_DISK: Final = 200
+
+LARGEST_ENVIRONMENT: Final = 7500
+"""Characters of JSON. RunTask takes 8,192 of all overrides, of which Gust's own are the rest."""
 
 GB: Final = 1024
 
@@ -293,6 +297,12 @@ def _wish_of_ecs(config: Mapping[str, Any]) -> _Wish:
             environment[str(pair.get("name"))] = str(pair.get("value"))
     if reserved := sorted(name for name in environment if name.startswith("GUST_")):
         raise _RefusedError(f"The container's variables {', '.join(reserved)} are Gust's own. Give them another name.")
+    size = len(json.dumps([{"Name": name, "Value": value} for name, value in environment.items()]))
+    if size > LARGEST_ENVIRONMENT:
+        raise _RefusedError(
+            f"The container's variables take {size:,} characters; ECS takes {LARGEST_ENVIRONMENT:,} of them. Put large "
+            "values into an Airflow variable or a file of the DAG folder."
+        )
     disk = _mapping(overrides.get("ephemeralStorage") or {}, "ephemeralStorage").get("sizeInGiB")
     return _Wish(
         cpu=cpu,

@@ -1,5 +1,6 @@
 """plugins.zip and startup.sh at the bucket's root, where MWAA has them."""
 
+import tracemalloc
 from io import BytesIO
 from zipfile import ZIP_DEFLATED, ZIP_LZMA, ZipFile
 
@@ -8,6 +9,7 @@ import pytest
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.model import bucket_keys
 from gust.model.environment import VARIABLES_FILE
+from tests.unit.deploy.recording import Recording
 
 
 def zipped(**files: str) -> bytes:
@@ -94,6 +96,18 @@ def test_a_damaged_plugins_zip_keeps_no_dag_from_being_deployed(stack, compressi
     assert not stack.snapshot().changed
 
 
+def test_a_large_file_of_plugins_zip_takes_little_memory(stack):
+    stack.objects.put("plugins.zip", with_names(**{"model.bin": "x" * 40_000_000}))
+    tracemalloc.start()
+    try:
+        stack.snapshot()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 10_000_000
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [
@@ -139,6 +153,15 @@ def test_variables_of_the_startup_script_are_the_bundles(stack):
     assert stack.deploy() == ["a.py"]
     assert bundle(stack)[VARIABLES_FILE] == '{"STAGE": "test"}'
     assert not stack.snapshot().changed
+
+
+def test_what_is_too_long_for_a_script_is_not_read(stack):
+    stack.objects = Recording()
+    stack.objects.put("startup.sh", b"#" * 500_000)
+    stack.deploy()
+
+    assert "at most 100,000 characters" in problems(stack)["../startup.sh"]
+    assert "startup.sh" not in stack.objects.got
 
 
 def test_a_script_that_does_more_is_an_import_error_and_the_last_good_variables_stay(stack):

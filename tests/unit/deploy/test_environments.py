@@ -8,6 +8,7 @@ import pytest
 from gust.model import bucket_keys
 from gust.model.environment import ENVIRONMENTS_FILE, Environments
 from gust.services.deployments.deploy_bundle import snapshot
+from tests.unit.deploy.recording import Recording
 
 
 def named(stack) -> dict[str, str]:
@@ -156,6 +157,21 @@ def test_a_first_one_that_cannot_be_built_leaves_what_held_before(stack):
     assert stack.deploy() == []
     assert named(stack) == {"": "cowsay==5", "team": "cowsay==5"}
     assert "not built from version control" in problems(stack)["team/requirements.txt"]
+
+
+def test_what_is_too_long_to_be_required_is_not_read(stack):
+    stack.objects = Recording()
+    stack.upload("a.py", "dag a")
+    stack.upload("data.csv", "x" * 900_000)
+    stack.upload("team/requirements.txt", "-r ../data.csv\n")
+    stack.objects.put("requirements.txt", b"#" * 900_000)
+    stack.deploy()
+    stack.deploy()
+
+    assert stack.fresh() == {"a": "a.py"}
+    assert "200,000 characters" in problems(stack)["team/requirements.txt"]
+    assert "200,000 characters" in problems(stack)["../requirements.txt"]
+    assert not {"dags/data.csv", "requirements.txt"}.intersection(stack.objects.got)
 
 
 def test_a_file_whose_address_is_none_keeps_no_other_folder_waiting(stack):

@@ -58,6 +58,13 @@ def test_what_is_no_number_in_json_is_refused_with_its_place(world: World, api: 
     assert world.store.list_runs("etl") == []
 
 
+def test_a_number_that_is_too_long_to_be_read_is_refused(world: World, api: Api) -> None:
+    world.dag()
+    reply = api("POST", RUNS, '{"logical_date": null, "conf": {"rows": ' + "9" * 5000 + "}}")
+    assert reply.status == 422
+    assert [problem["type"] for problem in reply.detail] == ["json_invalid"]
+
+
 def test_what_is_stored_all_the_same_is_shown_as_null() -> None:
     assert encode({"value": [float("nan"), 1.5, {"é": float("inf")}]}) == '{"value":[null,1.5,{"é":null}]}'
 

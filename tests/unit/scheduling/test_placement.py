@@ -101,6 +101,7 @@ REFUSED = [
     (of_ecs(taskRoleArn="arn"), "has 'taskRoleArn', which Gust does not know"),
     (of_ecs(containerOverrides=[{"command": ["x"]}]), "has 'command', which Gust does not know"),
     (of_ecs(containerOverrides=[{"environment": [{"name": "GUST_X", "value": "1"}]}]), "GUST_X are Gust's own"),
+    (of_ecs(containerOverrides=[{"environment": [{"name": "X", "value": "1" * 8000}]}]), "variables take 8,0"),
     ({"executor_config": {"launchType": "EC2", "capacityProviderStrategy": [{"capacityProvider": "mine"}]}}, "'mine'"),
 ]
 

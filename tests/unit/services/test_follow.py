@@ -607,6 +607,16 @@ def random_graph(chance: random.Random) -> DagSpec:
     return chain(max_active_tasks=most).model_copy(update={"tasks": tasks, "task_groups": groups})
 
 
+def test_a_task_that_nothing_can_run_fails_as_by_a_full_look():
+    spec = layers(["a"], ["b"])
+    b = spec.tasks["b"].model_copy(update={"executor": "AwsEcsExecutor", "retries": 2})
+    play = Play(spec.model_copy(update={"tasks": {**spec.tasks, "b": b}}))
+    play.work(play.in_flight()[0])
+    play.tell([play.stream.records.pop()])
+
+    assert states(play) == {("a", -1): S.SUCCESS, ("b", -1): S.FAILED}
+
+
 SPECS = {"layers": random_spec, "graphs": random_graph}
 ANY_RUN = [pytest.param(name, seed, id=f"{name}-{seed}") for name in SPECS for seed in range(25)]
 

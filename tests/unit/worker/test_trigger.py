@@ -362,6 +362,38 @@ def test_near_the_functions_end_a_trigger_is_parked_and_goes_on_at_once(waiting:
     assert parked.wake_at == NOW
 
 
+WRITES_INTO_THE_ANSWERS_PIPE = """
+import threading
+def write(fd):
+    try:
+        for _ in range({times}):
+            os.write(fd, {what})
+    except OSError:
+        pass
+files = {{fd: os.readlink(f"/proc/self/fd/{{fd}}") for fd in range(3, 64) if os.path.exists(f"/proc/self/fd/{{fd}}")}}
+pipes = [fd for fd, file in files.items() if file.startswith("pipe:") and file not in {others}]
+threads = [threading.Thread(target=write, args=(fd,), daemon=True) for fd in pipes]
+[thread.start() for thread in threads]
+[thread.join(20) for thread in threads]
+os._exit(0)
+yield
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "times", "exit_code"),
+    [("b'x' * 65536", 100_000, -9), ("b'[' * 60_000", 1, 0), ("b'[1]'", 1, 0)],
+    ids=["a flood", "too deep", "no object"],
+)
+def test_a_trigger_that_answers_past_the_supervisor_is_one_that_broke(
+    waiting: Waiting, what: str, times: int, exit_code: int
+) -> None:
+    others = [os.readlink(file) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]  # pytest's own
+    waiting.run(waiting.trigger(WRITES_INTO_THE_ANSWERS_PIPE.format(what=what, times=times, others=others)))
+
+    assert waiting.reported == {"error": f"The trigger's process ended without a word (exit code {exit_code})"}
+
+
 def test_while_a_trigger_runs_its_message_stays_hidden_and_the_supervisor_rests(waiting: Waiting) -> None:
     hidden: list[float] = []
     workload = waiting.trigger("await asyncio.to_thread(time.sleep, 1.5)\nyield TriggerEvent(1)")

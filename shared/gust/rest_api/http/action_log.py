@@ -68,7 +68,7 @@ def log_action(services: Services, operation_id: str, request: Request, method: 
         return
     try:
         body = _body(request)
-    except json.JSONDecodeError:  # refused before the user is known
+    except ValueError:  # refused before the user is known
         return
     if not request.is_text or half_character(request.raw_body, body):  # refused too, and no key can hold it
         return

@@ -155,7 +155,7 @@ class ConnectionBody(WithoutTeam):
             return extra
         try:
             given = json.loads(extra)
-        except json.JSONDecodeError as error:
+        except ValueError as error:
             raise ValueError(
                 "The `extra` field must be a valid JSON object (e.g., {'key': 'value'}), "
                 "but encountered non-JSON in `extra` field"

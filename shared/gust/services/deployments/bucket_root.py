@@ -9,9 +9,10 @@ import zipfile
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 from posixpath import normpath
+from shutil import copyfileobj
 from typing import Final
 
 from gust.errors import NotFound
@@ -20,7 +21,10 @@ from gust.model.deployment import PLUGINS_PREFIX, Manifest
 from gust.model.environment import OUTSIDE, PLUGINS_ZIP, STARTUP
 from gust.ports.objects import Objects
 from gust.services.deployments.paths import parents, why_no_disk_takes
-from gust.services.deployments.startup_script import exported_in
+from gust.services.deployments.startup_script import LARGEST, exported_in
+
+LARGEST_READ: Final = 4 * LARGEST + 1
+"""Bytes of `startup.sh` that may be read. More have more characters than `exported_in` takes, whatever they are."""
 
 PLUGINS: Final = f"{OUTSIDE}/{PLUGINS_ZIP}"
 SCRIPT: Final = f"{OUTSIDE}/{STARTUP}"
@@ -37,6 +41,9 @@ _UNREADABLE: Final = (
     zlib.error,
 )
 """Exceptions of `zipfile` and the disk."""
+
+_CHUNK: Final = 1024 * 1024
+"""Bytes of a file in memory at a time."""
 
 
 @dataclass(slots=True)
@@ -69,13 +76,13 @@ def read_root(
 
 
 def _read_script(found: BucketRoot, objects: Objects, before: Manifest | None) -> None:
-    if STARTUP not in objects.entries(STARTUP):
+    if (entry := objects.entries(STARTUP).get(STARTUP)) is None:
         return
     try:
-        text = objects.get(STARTUP).decode(errors="replace")
+        body = objects.get(STARTUP) if entry.size <= LARGEST_READ else bytes(LARGEST_READ)
     except NotFound:
         return
-    exported, refused = exported_in(SCRIPT, text)
+    exported, refused = exported_in(SCRIPT, body.decode(errors="replace"))
     if refused:
         found.refused[SCRIPT] = "".join(f"{line}\n" for line in refused)
         exported = dict(before.variables) if before else {}
@@ -120,6 +127,8 @@ def _unpack(found: BucketRoot, archive: zipfile.ZipFile, place: Path, room: int)
         if {"__pycache__", "__MACOSX"} & parts:
             continue
         content = place / f"{number}.plugin"
-        content.write_bytes(archive.read(entry))
-        found.plugins[PLUGINS_PREFIX + path] = sha256(content.read_bytes()).hexdigest()
+        with archive.open(entry) as packed, content.open("w+b") as file:
+            copyfileobj(packed, file, _CHUNK)
+            file.seek(0)
+            found.plugins[PLUGINS_PREFIX + path] = file_digest(file, "sha256").hexdigest()
         found.fresh[PLUGINS_PREFIX + path] = content

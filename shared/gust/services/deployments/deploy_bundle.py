@@ -45,6 +45,7 @@ from gust.services.deployments.deployment_turn import SignsOfLife, begin_builds,
 from gust.services.deployments.environments import PlannedEnvironments, plan_environments
 from gust.services.deployments.fail_deployment import THE_FOLDER
 from gust.services.deployments.paths import parents, shown, why_no_disk_takes
+from gust.services.deployments.requirements_file import LARGEST_TEXT
 from gust.services.settings.settings_read import versions_now
 
 BATCH: Final = 50
@@ -69,6 +70,13 @@ ABSENT: Final = "-"
 
 WHOLE: Final = "**"
 """`folder/**` stands for everything below the folder, names and contents; alone, for the whole folder of DAGs."""
+
+LARGEST_READ: Final = 4 * LARGEST_TEXT
+"""Bytes of a file that a `requirements.txt` may name: more have more characters than are read. Such a file may be larger
+than this function's memory."""
+
+TOO_LONG: Final = " " * (LARGEST_TEXT + 1)
+"""Stands for its text."""
 
 NO_ENVIRONMENTS: Final = Environments()
 
@@ -235,9 +243,13 @@ def environments_of(objects: Objects, folder: Folder, before: Manifest | None, b
 
     def read(path: str) -> str | None:
         if path == above:
-            return objects.get(REQUIREMENTS).decode(errors="replace") if outside else None
+            if outside is None:
+                return None
+            return TOO_LONG if outside.size > LARGEST_READ else objects.get(REQUIREMENTS).decode(errors="replace")
         if path not in folder.manifest.files:
             return None
+        if folder.sizes.get(path, 0) > LARGEST_READ:
+            return TOO_LONG
         body = folder.fresh[path].read_bytes() if path in folder.fresh else objects.get(bucket_keys.uploaded_file(path))
         if sha256(body).hexdigest() != folder.manifest.files[path]:
             raise ServiceUnavailable(f"{path} changed while the folder was read")
