@@ -22,6 +22,7 @@ from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.airflow_bridge.worker_ports import WorkerPorts  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
 from gust.errors import StaleTaskInstance  # noqa: E402
+from gust.model.container_start import host  # noqa: E402
 from gust.model.place import NOT_ITS_TASK  # noqa: E402
 from gust.model.workload import TaskWorkload  # noqa: E402
 
@@ -30,7 +31,7 @@ log = logging.getLogger("gust.container")
 
 def main() -> int:
     key = os.environ.pop("GUST_WORKLOAD")
-    os.environ["GUST_LOG_STREAM"] = "fargate/" + key.rpartition("/")[2].removesuffix(".json")
+    os.environ["GUST_LOG_STREAM"] = host(key, os.environ)
     objects = bootstrap.bucket()
     workload = TaskWorkload.model_validate_json(objects.get(key))
     ports = WorkerPorts(

@@ -241,6 +241,11 @@ def test_a_container_is_started_once_for_a_dispatch_and_its_end_is_heard(
     assert isinstance(where, OnFargate)
     assert door.services.containers.start([ContainerStart(execution["name"], workload, where)]) == []
     assert len(states.list_executions(stateMachineArn=machine)["executions"]) == 1
+    # Stopped twice, or never started: no error.
+    for _ in "twice":
+        assert door.services.containers.stop([execution["name"], "unknown"]) == set()
+    stopped = states.describe_execution(executionArn=execution["executionArn"])
+    assert stopped["status"] == "ABORTED"
 
     told = {"dispatch": given["dispatch"], "error": {"Error": "ECS.ClientException", "Cause": "no such image"}}
     assert door.lambda_handler({"container": told}, None) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from contextlib import suppress
 
 import psutil
@@ -64,8 +65,19 @@ FAR = """
                 time.sleep(600)
         lasts()
 
+    def lingers(context):
+        time.sleep(600)
+
+    @dag(schedule=None)
+    def ending():
+        @task(queue="fargate", retries=1, retry_delay=timedelta(seconds=1), on_success_callback=lingers)
+        def ends():
+            print("ends")
+        ends()
+
     far_away()
     lasting()
+    ending()
 """
 
 
@@ -74,6 +86,7 @@ def stack(gust: LocalGust) -> LocalGust:
     gust.upload("far.py", FAR)
     gust.await_dag("far_away")
     gust.await_dag("lasting")
+    gust.await_dag("ending")
     return gust
 
 
@@ -126,7 +139,7 @@ def test_a_container_that_is_told_to_stop_reports_its_try_lost(stack: LocalGust)
 
 def test_clearing_ends_the_container_and_begins_another(stack: LocalGust) -> None:
     run = begun(stack)
-    first = container_of(stack, "lasting", run)
+    first, name = container_of(stack, "lasting", run), name_of(stack, "lasting", run)
     stack.api.call(
         "POST",
         "/api/v2/dags/lasting/clearTaskInstances",
@@ -136,6 +149,43 @@ def test_clearing_ends_the_container_and_begins_another(stack: LocalGust) -> Non
     stack.await_state("lasting", run, "success", within=120)
     assert stack.task_instance("lasting", run, "lasts")["try_number"] == 2
     first.wait(30)
+    assert "ABORTED" in executions_of(stack, name).values()
+
+
+def test_marking_stops_a_container_that_starts(stack: LocalGust) -> None:
+    earlier = executions_of(stack, "").keys()
+    run = stack.trigger("lasting")
+    stack.await_state("lasting", run, "queued", task="lasts")
+    path = f"/api/v2/dags/lasting/dagRuns/{run}/taskInstances/lasts"
+    stack.api.call("PATCH", path, body={"new_state": "success"})
+
+    (name,) = executions_of(stack, "").keys() - earlier
+    await_end_of_execution(stack, name, "ABORTED")
+    assert stack.states("lasting", run) == {"lasts": "success"}
+
+
+def test_an_execution_that_is_stopped_from_outside_loses_its_try_and_the_next_one_runs(stack: LocalGust) -> None:
+    run = begun(stack)
+    stack.stack.client("stepfunctions").stop_execution(
+        executionArn=execution_arn(stack, name_of(stack, "lasting", run))
+    )
+
+    stack.await_state("lasting", run, "success", within=120)
+    assert stack.task_instance("lasting", run, "lasts")["try_number"] == 2
+    assert "The container was told to stop" in stack.logs("lasting", run, "lasts", try_number=1)
+
+
+@pytest.mark.parametrize("ends_by", [signal.SIGTERM, signal.SIGKILL])
+def test_a_container_that_ends_after_it_reported_begins_no_other_try(stack: LocalGust, ends_by: signal.Signals) -> None:
+    run = stack.trigger("ending")
+    stack.await_state("ending", run, "success", task="ends")
+    name = name_of(stack, "ending", run)
+    container_of(stack, "ending", run).send_signal(ends_by)
+
+    await_end_of_execution(stack, name, "SUCCEEDED")
+    stack.await_state("ending", run, "success")
+    assert stack.task_instance("ending", run, "ends")["state"] == "success"
+    assert stack.task_instance("ending", run, "ends")["try_number"] == 1
 
 
 def begun(stack: LocalGust) -> str:
@@ -152,6 +202,37 @@ def first_line(stack: LocalGust, dag_id: str, run_id: str, task: str) -> str:
     return lines[lines.index("::endgroup::") + 1]
 
 
+def name_of(stack: LocalGust, dag_id: str, run_id: str) -> str:
+    """Of the container that has the task now."""
+    (instance,) = stack.task_instances(dag_id, run_id)
+    return str(instance["hostname"]).split("/")[1]
+
+
+def executions_of(stack: LocalGust, name: str) -> dict[str, str]:
+    """The statuses of all executions whose names begin so."""
+    states = stack.stack.client("stepfunctions")
+    found = states.list_executions(stateMachineArn=machine_arn(stack))["executions"]
+    return {each["name"]: each["status"] for each in found if each["name"].startswith(name)}
+
+
+def machine_arn(stack: LocalGust) -> str:
+    machines = stack.stack.client("stepfunctions").list_state_machines()["stateMachines"]
+    (arn,) = [each["stateMachineArn"] for each in machines if each["name"].endswith("-fargate-task")]
+    return str(arn)
+
+
+def execution_arn(stack: LocalGust, name: str) -> str:
+    return f"{machine_arn(stack).replace(':stateMachine:', ':execution:')}:{name}"
+
+
+def await_end_of_execution(stack: LocalGust, name: str, status: str) -> None:
+    deadline = time.monotonic() + 60
+    while executions_of(stack, name)[name] == "RUNNING":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert executions_of(stack, name)[name] == status
+
+
 def container_of(stack: LocalGust, dag_id: str, run_id: str) -> psutil.Process:
     (container,) = containers_of(stack, dag_id, run_id)
     return container
@@ -159,8 +240,7 @@ def container_of(stack: LocalGust, dag_id: str, run_id: str) -> psutil.Process:
 
 def containers_of(stack: LocalGust, dag_id: str, run_id: str) -> list[psutil.Process]:
     """The first process of each container that the task has now."""
-    (instance,) = stack.task_instances(dag_id, run_id)
-    name = instance["hostname"].removeprefix("fargate/")
+    name = name_of(stack, dag_id, run_id)
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):

@@ -124,6 +124,13 @@ def read_by(role: dict[str, Any]) -> set[str]:
     }
 
 
+def test_the_scheduler_stops_executions_of_that_state_machine_only(resources: Resources) -> None:
+    document = resources["SchedulerStartsContainers"]["Properties"]["PolicyDocument"]
+    (stops,) = [s for s in document["Statement"] if "states:StopExecution" in as_list(s["Action"])]
+    assert stops["Action"] == "states:StopExecution"
+    assert stops["Resource"]["Fn::Sub"].endswith(":execution:${AWS::StackName}-fargate-task:*")
+
+
 def test_who_starts_containers_passes_them_their_own_roles_only(resources: Resources) -> None:
     (policy,) = resources["FargateTaskRole"]["Properties"]["Policies"]
     allowed = {

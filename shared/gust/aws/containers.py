@@ -30,6 +30,9 @@ _THROTTLED: Final = frozenset(
     {"ThrottlingException", "ExecutionLimitExceeded", "ServiceUnavailable", "InternalFailure"}
 )
 
+_HAS_ENDED: Final = frozenset({"ExecutionDoesNotExist", "ValidationException"})
+"""What StopExecution answers about an execution that was never started, or is over."""
+
 log = logging.getLogger(__name__)
 
 
@@ -59,6 +62,25 @@ class StepFunctionsContainers:
                 raise
             log.warning("Step Functions does not start %s: %s", start.name, error)
             return False
+        return True
+
+    def stop(self, names: Sequence[str]) -> set[str]:
+        """Stops the executions; Step Functions then stops the ECS task that an execution waits for."""
+        with ThreadPoolExecutor(min(AT_ONCE, len(names))) as several:
+            return {
+                name for name, was_taken in zip(names, several.map(self._stop, names), strict=True) if not was_taken
+            }
+
+    def _stop(self, name: str) -> bool:
+        execution = f"{self.state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+        try:
+            self.client.stop_execution(executionArn=execution, cause="The scheduler has ended the try.")
+        except (ClientError, HTTPClientError, ConnectionFailed) as error:
+            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+            if code in _HAS_ENDED:
+                return True
+            log.warning("Step Functions does not stop %s: %s", name, error)
+            return bool(code) and code not in _THROTTLED
         return True
 
 

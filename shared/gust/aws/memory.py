@@ -87,8 +87,9 @@ class MemoryContainers:
     def __init__(self) -> None:
         self.started: dict[str, ContainerStart] = {}
         """By name."""
+        self.stopped: list[str] = []
         self.is_full = False
-        """Whether to refuse all starts; a test may change it."""
+        """Whether to refuse all starts and stops; a test may change it."""
 
     def start(self, starts: Sequence[ContainerStart]) -> list[TaskWorkload]:
         if self.is_full:
@@ -96,6 +97,12 @@ class MemoryContainers:
         for start in starts:
             self.started.setdefault(start.name, start)
         return []
+
+    def stop(self, names: Sequence[str]) -> set[str]:
+        if self.is_full:
+            return set(names)
+        self.stopped.extend(names)
+        return set()
 
 
 class MemoryQueues:

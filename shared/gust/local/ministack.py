@@ -59,7 +59,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "handle_request",
         "stream_records_since",
     ),
-    "ministack.services.ecs": ("_describe_tasks", "_docker", "_run_task", "_task_defs"),
+    "ministack.services.ecs": ("_describe_tasks", "_docker", "_run_task", "_task_defs", "_tasks"),
     "ministack.services.lambda_svc": (
         "CODE_BLOB_DIR",
         "_ESM_IDLE_WAKE_GAP_SECONDS",
@@ -82,6 +82,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "_SERVICE_DISPATCH",
         "_executions._data",
         "_pascal_to_camel",
+        "_run_execution",
     ),
 }
 """Module → names of it, or of an object in it, that this module uses."""
@@ -90,6 +91,8 @@ LARGEST_LOG: Final = 20_000_000
 """Bytes after which a function's log file starts anew; the previous one is kept."""
 
 LOOK_EVERY: Final = 0.25
+STOP_TIMEOUT: Final = 120
+"""Seconds from a container's SIGTERM to SIGKILL, as in the template."""
 """Seconds between two reads of streams and queues where nothing reports a change: a delayed message comes by time alone, and
 so does another attempt at a failed one."""
 
@@ -291,6 +294,17 @@ def run_containers_as_processes(logs: Path, port: int, *, limit: int) -> None:
 
     ecs._docker = Processes(logs / "containers.log", f"http://127.0.0.1:{port}", definition_of, limit=limit)
     stepfunctions._SERVICE_DISPATCH["arn:aws:states:::ecs:runTask"] = run_task
+    run_execution = stepfunctions._run_execution
+
+    def run_known_execution(arn: str) -> None:
+        _of_thread.execution = stepfunctions._executions.get(arn)
+        run_execution(arn)
+
+    stepfunctions._run_execution = run_known_execution
+
+
+_of_thread = threading.local()
+"""`execution` is the one that this thread runs. MiniStack does not tell an integration which execution it serves."""
 
 
 def end_containers() -> None:
@@ -300,8 +314,9 @@ def end_containers() -> None:
 
 
 def run_task(resource: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """`ecs:runTask` and `ecs:runTask.sync` of a state machine, with the errors of Step Functions, also for exit codes.
-    MiniStack's own waits for ten minutes at most and ignores the exit code."""
+    """`ecs:runTask` and `ecs:runTask.sync` of a state machine, with the errors of Step Functions, also for exit codes. When
+    the execution is stopped, so is the container. MiniStack's own leaves it running, waits for ten minutes at most and
+    ignores the exit code."""
     from ministack.services import ecs, stepfunctions
 
     failed = stepfunctions._ExecutionError
@@ -327,6 +342,9 @@ def _await_end(cluster: str, arn: str) -> dict[str, Any]:
     from ministack.services import ecs
 
     while True:
+        if _of_thread.execution["status"] == "ABORTED":
+            for container in ecs._tasks[arn].get("_docker_ids") or ():
+                ecs._docker.get(container).stop(timeout=STOP_TIMEOUT)
         _, _, body = ecs._describe_tasks({"cluster": cluster, "tasks": [arn]})
         (task,) = json.loads(body)["tasks"]
         if task["lastStatus"] == "STOPPED":

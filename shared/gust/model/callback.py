@@ -2,6 +2,7 @@
 
 A task's own callbacks run in its worker, as in Airflow, and are not here. These are: callbacks of the DAG, callbacks of a
 try whose worker died, deadlines, calls of plugins' listeners about a run, and `on_kill` of a trigger that was taken away.
+One kind is no user's code: the stop of a container whose try was taken away.
 """
 
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ class CallbackKind(StrEnum):
     """A listener's hook that belongs to no run: never stored."""
     TRIGGER = "trigger"
     """`on_kill` of a trigger whose task was ended or cleared while it waited for the trigger."""
+    CONTAINER = "container"
+    """StopTask for the container of a try that was ended or cleared. The scheduler carries it out itself."""
 
 
 ENDED: Final = frozenset({CallbackState.SUCCESS, CallbackState.FAILED})
@@ -77,7 +80,8 @@ class Callback:
     follows_queueing: bool = False
     """The deadline counts from when the run was queued, and moves when it is cleared."""
     definition: dict[str, Any] = field(default_factory=dict)
-    """Of a deadline, the callable (class, path and arguments); of a trigger, class and arguments, as Airflow encodes them.
+    """Of a deadline, the callable (class, path and arguments); of a trigger, class and arguments, as Airflow encodes them;
+    of a container, its name.
     Of a try: which of `callback` and `email` it is owed."""
     dispatch_count: int = 0
     """How often it was sent. A message or a report of an earlier dispatch is stale."""

@@ -17,9 +17,17 @@ class Containers(Protocol):
         """Start the containers. Returns the workloads that Step Functions refused. Starting the same name again changes
         nothing."""
 
+    def stop(self, names: Sequence[str]) -> set[str]:
+        """Stop the containers, also those that still start, with SIGTERM first. Returns the names that Step Functions
+        refused for now. A name that is unknown, or whose container has ended, is no error."""
+
 
 class NoContainers:
     """For stacks without Fargate."""
 
     def start(self, starts: Sequence[ContainerStart]) -> list[TaskWorkload]:
         raise NotSupportedYet(f"This stack has no Fargate for {starts[0].workload.key}")
+
+    def stop(self, names: Sequence[str]) -> set[str]:  # noqa: ARG002
+        """None is left: Fargate was removed from the stack."""
+        return set()

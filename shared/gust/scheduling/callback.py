@@ -15,11 +15,14 @@ from enum import StrEnum
 from typing import Any, Final, assert_never
 
 from gust.model.callback import Callback, CallbackKind, CallbackState
+from gust.model.container_start import HOST, container_name
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
+from gust.model.place import OnFargate, Workers
 from gust.model.state import FINISHED, DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
+from gust.scheduling.placement import place
 from gust.scheduling.pure_wait import pure_wait
 from gust.scheduling.transition import Transition
 
@@ -188,7 +191,13 @@ def with_task_callback(task: TaskSpec, moved: Transition, *, emails: bool) -> Tr
     return replace(moved, callback=replace(due, definition=owed))
 
 
-def with_trigger_kill(moved: Transition) -> Transition:
+def with_kill(moved: Transition, spec: DagSpec | None, workers: Workers) -> Transition:
+    """The transition with the end of what it leaves behind: `on_kill` of a trigger, or the stop of a container. `spec`: the
+    run's; without one, a container that has not begun its try is not stopped. It finds the try gone when it begins."""
+    return _with_container_stop(_with_trigger_kill(moved), spec, workers)
+
+
+def _with_trigger_kill(moved: Transition) -> Transition:
     """The transition with an `on_kill` callback for the trigger, where a person, the run's end or fail_fast ends a
     deferral. The trigger's own report and its timeout do not kill it. A pure wait has nothing to kill."""
     before, after = moved.before, moved.after
@@ -209,6 +218,39 @@ def with_trigger_kill(moved: Transition) -> Transition:
 
 _TRIGGERS_OWN: Final = frozenset({"resume", "fail_trigger", "time_out_trigger", "succeed", "fail", "stop", "retry"})
 """Edges by which a trigger, or its timeout, ends its own deferral."""
+
+
+def _with_container_stop(moved: Transition, spec: DagSpec | None, workers: Workers) -> Transition:
+    """The transition with the stop of the container that runs the try, or starts for it, where the scheduler or an API
+    user takes the try away. A move that owes another callback stops no container: its supervisor ends with its next
+    heartbeat."""
+    before = moved.before
+    if moved.edge not in _TAKES_AWAY or moved.callback is not None:
+        return moved
+    if (name := _container_of(before, spec, workers)) is None:
+        return moved
+    stop = replace(
+        _of_try(before, event="stop", reason=moved.edge, at=moved.after.end_date or before.scheduled_at or _NEVER),
+        callback_id=f"container/{before.task_id}/{before.map_index}/{before.try_number}/{before.dispatch_count}",
+        kind=CallbackKind.CONTAINER,
+        definition={"name": name},
+    )
+    return replace(moved, callback=stop)
+
+
+def _container_of(instance: TaskInstance, spec: DagSpec | None, workers: Workers) -> str | None:
+    """The name of the container that the instance's dispatch has."""
+    if instance.state is S.RUNNING and (instance.hostname or "").startswith(HOST):
+        return container_name(instance)
+    if instance.state is S.QUEUED and spec is not None and (task := spec.tasks.get(instance.task_id)) is not None:
+        return container_name(instance) if isinstance(place(task, workers, instance.outgrew), OnFargate) else None
+    return None
+
+
+_TAKES_AWAY: Final = frozenset(
+    {"clear", "interrupt", "mark", "forget", "skip", "upstream_fail", "remove", "time_out", "lose", "resend"}
+)
+"""Edges by which a party other than the worker ends a dispatch that a container may run."""
 
 
 def due_by(moves: Iterable[Transition]) -> list[Callback]:

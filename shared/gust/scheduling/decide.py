@@ -126,7 +126,7 @@ def expire_only(
         spec=spec, run=run, instances=instances, view=RunView(spec, run, instances, now), now=now, config=config
     )
     expire_instances(draft)
-    moves = tuple(callback.with_trigger_kill(moved) for moved in draft.view.moves.values())
+    moves = tuple(callback.with_kill(moved, draft.spec, draft.workers) for moved in draft.view.moves.values())
     return Decision(transitions=moves, effects=_triggers(draft), due_at=due_while_still(draft, Admitted.before(run)))
 
 
@@ -178,7 +178,7 @@ def _await_logical_date(draft: Draft, date: datetime) -> Decision:
     admitted = Admitted.before(draft.run)
     look = next_look(draft, admitted, draft.begun())
     look = replace(look, exact=date if look.exact is None else min(look.exact, date))
-    moves = tuple(callback.with_trigger_kill(moved) for moved in draft.view.moves.values())
+    moves = tuple(callback.with_kill(moved, draft.spec, draft.workers) for moved in draft.view.moves.values())
     return Decision(
         transitions=moves,
         run=run_due_again(draft, admitted, look),

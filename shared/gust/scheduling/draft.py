@@ -69,7 +69,7 @@ class Draft:
 
     def transitions(self) -> tuple[transition.Transition, ...]:
         moves = (*self._gone(), *self.view.transitions())
-        return tuple(callback.with_trigger_kill(moved) for moved in moves)
+        return tuple(callback.with_kill(moved, self.spec, self.workers) for moved in moves)
 
     def _gone(self) -> Iterator[transition.Transition]:
         """Removals of instances whose task the run's version lacks: the run has moved to another version."""

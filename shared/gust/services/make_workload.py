@@ -45,13 +45,6 @@ def task_workload(
     )
 
 
-def container_name(instance: TaskInstance) -> str:
-    """A name for the dispatch and for the scheduler's decision that made it (`Dispatch.scheduled_at`): at most 80 letters,
-    digits and hyphens, the limit of Step Functions."""
-    decided = int(instance.scheduled_at.timestamp() * 1_000_000) if instance.scheduled_at else 0
-    return f"{instance.key.uuid(instance.try_number)}-{instance.dispatch_count}-{decided}"
-
-
 def trigger_workload(
     services: Services,
     instance: TaskInstance,

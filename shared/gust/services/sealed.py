@@ -90,7 +90,14 @@ def opened_callback(services: Services, callback: Callback) -> Callback:
             return replace(callback, definition={**callback.definition, "kwargs": kwargs})
         case CallbackKind.DEADLINE:
             return replace(callback, definition=opened(services, callback.definition))
-        case CallbackKind.TRIGGER | CallbackKind.DAG | CallbackKind.TASK | CallbackKind.LISTENER | CallbackKind.HOOK:
+        case (
+            CallbackKind.TRIGGER
+            | CallbackKind.DAG
+            | CallbackKind.TASK
+            | CallbackKind.LISTENER
+            | CallbackKind.HOOK
+            | CallbackKind.CONTAINER
+        ):
             return callback
         case _:
             assert_never(callback.kind)
@@ -103,7 +110,7 @@ def sealed_callback(services: Services, callback: Callback) -> Callback:
             return replace(callback, definition={**callback.definition, "kwargs": kwargs})
         case CallbackKind.DEADLINE:
             return replace(callback, definition=seal(services, callback.definition))
-        case CallbackKind.DAG | CallbackKind.TASK | CallbackKind.LISTENER | CallbackKind.HOOK:
+        case CallbackKind.DAG | CallbackKind.TASK | CallbackKind.LISTENER | CallbackKind.HOOK | CallbackKind.CONTAINER:
             return callback
         case _:
             assert_never(callback.kind)

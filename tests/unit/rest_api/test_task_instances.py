@@ -10,9 +10,12 @@ import pytest
 
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import Expansion, TaskGroupSpec, TaskSpec
+from gust.model.place import Limit, Workers
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
+from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
+from gust.rest_api.app import build
 from tests.unit.rest_api.world import NOW, Api, World, etl_spec
 
 TIS = "/api/v2/dags/etl/dagRuns/manual__1/taskInstances"
@@ -186,6 +189,26 @@ def test_a_deferred_instance_shows_its_trigger_but_not_the_arguments(world: Worl
     assert reply.json["trigger"]["classpath"] == "a.Trigger"
     assert "hunter2" not in reply.text
     api.ok("get_task_instance", "GET", f"{TIS}/extract")
+
+
+def test_a_queued_instance_says_that_its_container_starts(world: World, run: DagRun) -> None:
+    world.instance(run, "extract", state=S.QUEUED, try_number=2, outgrew=Limit.TIME)
+    for workers, told in (
+        (
+            Workers(has_fargate=True),
+            [
+                {
+                    "name": "Task Instance State",
+                    "reason": "Runs on Fargate (1 vCPU, 2 GB): an earlier try took longer than Lambda can give. "
+                    "Its container starts.",
+                }
+            ],
+        ),
+        (Workers(), []),
+    ):
+        api = Api(build(replace(world.services, workers=workers), Authenticator(ALL_ADMINS)))
+        found = api.ok("get_task_instance_dependencies", "GET", f"{TIS}/extract/dependencies")
+        assert found["dependencies"] == told
 
 
 def test_why_an_instance_waits(world: World, run: DagRun, api: Api) -> None:

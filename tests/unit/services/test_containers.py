@@ -8,16 +8,22 @@ from typing import Any
 import pytest
 
 from gust.aws.memory import MemoryContainers
+from gust.errors import Conflict
+from gust.model.callback import CallbackState
+from gust.model.container_start import container_name, host
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
 from gust.model.place import NOT_ITS_TASK, Limit, Workers
+from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
-from gust.services.make_workload import container_name
+from gust.services.people.clear_task_instances import Clear, clear_task_instances
+from gust.services.people.delete_dag_run import delete_task_instance
+from gust.services.people.set_state import Mark, mark_task_instances, set_dag_run_state
 from gust.services.worker.report_container import report_container
-from gust.services.worker.report_task_instance import report_lost
+from gust.services.worker.report_task_instance import report_lost, report_success
 from gust.services.worker.start_task_instance import start_task_instance
 from tests.world import World, chain
 
@@ -33,11 +39,17 @@ def containers(world: World) -> MemoryContainers:
     return containers
 
 
-def begun(world: World, containers: MemoryContainers) -> tuple[DagRunKey, TaskInstance]:
-    """The container has been started, and has begun the try."""
+def started(world: World) -> tuple[DagRunKey, TaskInstance]:
+    """The container has been asked for."""
     run = world.trigger()
     world.advance(run)
-    dispatch = Dispatch.of(instance(world, run))
+    return run, instance(world, run)
+
+
+def begun(world: World, containers: MemoryContainers) -> tuple[DagRunKey, TaskInstance]:
+    """The container has been started, and has begun the try."""
+    run, waiting = started(world)
+    dispatch = Dispatch.of(waiting)
     start_task_instance(world.services, dispatch, hostname="fargate/x", pid=1, at=world.clock.now())
     return run, instance(world, run)
 
@@ -137,14 +149,43 @@ def test_a_container_that_could_not_be_started_fails_its_try(world, containers):
 def test_a_container_that_had_reported_its_end_changes_nothing(world, containers):
     run, running = begun(world, containers)
     world.store.move(transition.succeed(running, at=world.clock.now()))
-    gone(world, running, ended={"Containers": [{"ExitCode": 0}]})
-    assert world.state(run, "far") is S.SUCCESS
+    for told in (
+        {"ended": {"Containers": [{"ExitCode": 0}]}},
+        {"error": failed(StopCode="UserInitiated", Containers=[{"ExitCode": 137}])},
+    ):
+        gone(world, running, **told)
+        assert world.state(run, "far") is S.SUCCESS
+
+
+def test_the_report_of_a_container_that_is_known_to_be_gone_comes_too_late(world, containers):
+    """It was killed between sending the report and its arrival: one of the two counts, whichever comes first."""
+    run, running = begun(world, containers)
+    gone(world, running, error=failed(Containers=[{"ExitCode": 137}]))
+    with pytest.raises(Conflict):
+        report_success(world.services, Dispatch.of(running), at=world.clock.now())
+    assert world.state(run, "far") is S.UP_FOR_RETRY
 
 
 def test_a_container_that_found_another_one_at_its_try_says_nothing_of_it(world, containers):
     run, running = begun(world, containers)
     gone(world, running, error=failed(Containers=[{"ExitCode": NOT_ITS_TASK}]))
     assert world.state(run, "far") is S.RUNNING
+
+
+def test_of_two_containers_of_a_dispatch_with_the_same_process_ids_one_starts_the_try(world, containers):
+    _, waiting = started(world)
+    dispatch, key = Dispatch.of(waiting), f"workloads/{container_name(waiting)}.json"
+    for environ in (
+        [{}, {}],
+        [{"ECS_CONTAINER_METADATA_URI_V4": f"http://169.254.170.2/v4/{task}-1"} for task in "ab"],
+    ):
+        one, other = (host(key, each) for each in environ)
+        assert one != other
+        assert one.startswith(f"fargate/{container_name(waiting)}/")
+    for _ in "twice":  # its answer may be lost
+        start_task_instance(world.services, dispatch, hostname=one, pid=7, at=world.clock.now())
+    with pytest.raises(Conflict):
+        start_task_instance(world.services, dispatch, hostname=other, pid=7, at=world.clock.now())
 
 
 def test_the_end_of_an_earlier_dispatch_s_container_does_not_touch_the_current_one(world, containers):
@@ -188,3 +229,59 @@ def test_a_try_that_lambda_ended_is_retried_in_a_container_and_its_log_says_so(w
         world.advance(run)
     assert [start.place.memory for start in containers.started.values()] == [memory, memory]
     assert len(world.queues.tasks) == 1
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+@pytest.mark.parametrize("action", ["clear", "mark", "mark the run", "delete"])
+def test_a_person_who_takes_a_try_away_stops_its_container(world, containers, action, has_begun):
+    run, taken = begun(world, containers) if has_begun else started(world)
+    match action:
+        case "clear":
+            clear_task_instances(world.services, [run], Clear(markers=frozenset({("far", -1)})))
+        case "mark":
+            mark_task_instances(world.services, run, Mark(tasks=[("far", -1)], state=S.SUCCESS))
+        case "mark the run":
+            set_dag_run_state(world.services, run, DagRunState.FAILED)
+        case _:
+            delete_task_instance(world.services, taken.key)
+    for _ in "twice":
+        world.advance(run)
+    assert containers.stopped == [container_name(taken)]
+    assert world.queues.callbacks == []
+    (stop,) = world.store.list_callbacks(run)
+    assert stop.state is CallbackState.SUCCESS
+
+
+def test_a_run_that_times_out_stops_its_containers(world, containers):
+    spec = chain("far")
+    far = spec.tasks["far"].model_copy(update={"queue": "fargate"})
+    world.given_dag(spec.model_copy(update={"dag_id": "short", "tasks": {"far": far}, "dagrun_timeout": 60.0}))
+    run = world.trigger(dag_id="short")
+    world.advance(run)
+    world.clock.advance(61)
+    world.advance(run)
+    assert containers.stopped == list(containers.started)
+
+
+def test_a_container_that_cannot_be_stopped_now_is_stopped_by_the_next_look(world, containers):
+    run, taken = started(world)
+    containers.is_full = True
+    mark_task_instances(world.services, run, Mark(tasks=[("far", -1)], state=S.SUCCESS))
+    world.advance(run)
+    assert containers.stopped == []
+    containers.is_full = False
+    world.advance(run)
+    assert containers.stopped == [container_name(taken)]
+
+
+def test_what_runs_on_lambda_or_ends_by_itself_stops_no_container(world, containers):
+    world.given_dag(chain("near").model_copy(update={"dag_id": "d"}))
+    near = world.trigger(dag_id="d")
+    world.advance(near)
+    mark_task_instances(world.services, near, Mark(tasks=[("near", -1)], state=S.SUCCESS))
+    world.advance(near)
+    run, running = begun(world, containers)
+    world.store.move(transition.succeed(running, at=world.clock.now()))
+    world.advance(run)
+    assert containers.stopped == []
+    assert world.store.list_callbacks(near) == world.store.list_callbacks(run) == []

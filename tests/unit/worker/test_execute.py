@@ -1,6 +1,8 @@
 """One try, run by Airflow's own supervisor in a forked child, against a control plane in this process."""
 
 import faulthandler
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -105,6 +107,33 @@ def test_the_log_up_to_the_end_is_there_when_the_end_is_reported(run: Run, site:
     )
 
     assert seen == [True]
+
+
+@pytest.mark.parametrize("arrives", ["before", "after"])
+def test_a_container_that_is_stopped_while_it_reports_reports_that_end_alone(
+    run: Run, site: Site, arrives: str
+) -> None:
+    """StopTask comes while the execution API has the report, before or after it is written."""
+    answer = site.control_plane.__call__
+
+    class Stopping(ControlPlane):
+        def __call__(self, event: dict) -> dict:
+            is_report = event["rawPath"].endswith("/state")
+            if is_report and arrives == "before":
+                os.kill(os.getpid(), signal.SIGTERM)
+            answered = answer(event)
+            if is_report and arrives == "after":
+                os.kill(os.getpid(), signal.SIGTERM)
+            return answered
+
+    before, first = signal.getsignal(signal.SIGTERM), site.control_plane
+    site.control_plane = Stopping()
+    try:
+        run(dag("return 1"))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert first.reported == ["success"]
 
 
 def test_a_short_task_ends_at_once_and_needs_no_heartbeat(run: Run, site: Site) -> None:

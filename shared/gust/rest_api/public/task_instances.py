@@ -15,6 +15,7 @@ from gust.http.answer import Json, Problem, bad_request, not_found
 from gust.http.check import Query
 from gust.model.dag import DagVersion
 from gust.model.keys import UNMAPPED, DagRunKey
+from gust.model.place import OnFargate, describe
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
 from gust.rest_api.http.request import ALL_PAGES, Body, Request
@@ -37,6 +38,8 @@ from gust.rest_api.lists.listing import MAXIMUM_BATCH, Order, Ordering, Page, fi
 from gust.rest_api.lists.shown_run import InstanceView, ShownRun, load_view, view_of
 from gust.rest_api.public.dag_run import check_is_all, last_change, versions_reader
 from gust.rest_api.public.dags import existing_dag
+from gust.scheduling.dependency import Dependency
+from gust.scheduling.placement import place
 from gust.services.context import Services
 from gust.services.runs.public_form import dag_version_fields
 from gust.services.scheduler.explain import explain
@@ -197,12 +200,18 @@ def _map_index(request: Request) -> int:
 @operation("get_task_instance_dependencies")
 @operation("get_task_instance_dependencies_by_map_index")
 def get_task_instance_dependencies(services: Services, request: Request) -> Json:
-    """The scheduler's reasons for an instance that does not move, from a decision that is not committed."""
+    """The scheduler's reasons for an instance that does not move, from a decision that is not committed; of a queued one
+    whose container starts, where it will run and why."""
     map_index = _map_index(request)
     view = load_view(services, _run_key(request))
     found = view.instance(request.path["task_id"], map_index) if view else None
     if view is None or found is None:
         raise no_instance(request, map_index, None)
+    if found.instance.state is TaskInstanceState.QUEUED and found.task is not None:
+        where = place(found.task, services.workers, found.instance.outgrew)
+        if isinstance(where, OnFargate):
+            starts = {"name": Dependency.STATE.value, "reason": f"{describe(where)} Its container starts."}
+            return {"dependencies": [starts]}
     if found.instance.state not in (None, TaskInstanceState.SCHEDULED):
         return {"dependencies": []}
     objections = explain(services, view.run.key, found.instance.task_id, map_index)

@@ -33,7 +33,7 @@ from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.run_state import RunState
 from gust.model.state import DagRunState, TaskInstanceState
 from gust.model.task_instance import TaskInstance
-from gust.scheduling.callback import with_trigger_kill
+from gust.scheduling.callback import with_kill
 from gust.scheduling.run_view import counted
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
@@ -276,7 +276,7 @@ def _carried_out(
     """Carry out the moves. False if an instance had moved meanwhile: then the rest is planned again, without the moves that
     are done. Also ends when the time is over, if the scheduler can continue the edit."""
     for step in edit.moves:
-        wanted = [with_trigger_kill(move) for move in step if (move.edge, move.before.key) not in done]
+        wanted = _with_kills(services, edited.run, [move for move in step if (move.edge, move.before.key) not in done])
         for part in _in_parts(wanted):
             if edited.run.edit is not None and time_left.is_over:
                 edited.goes_on = True
@@ -290,6 +290,15 @@ def _carried_out(
             if stale:
                 return False
     return True
+
+
+def _with_kills(services: Services, run: DagRun, step: Sequence[Transition]) -> list[Transition]:
+    """The step, whose moves also end the triggers and containers that they leave behind."""
+    spec = None
+    if services.workers.has_fargate and any(move.before.state is TaskInstanceState.QUEUED for move in step):
+        with suppress(NotFound):
+            spec = load_spec(services.objects, run.spec_key)
+    return [with_kill(move, spec, services.workers) for move in step]
 
 
 def _in_parts(moves: Sequence[Transition]) -> Iterator[Sequence[Transition]]:

@@ -12,7 +12,7 @@ from datetime import datetime
 from aws_lambda_powertools import Logger
 
 from gust.errors import NotFound, StaleCallback
-from gust.model.callback import Callback, CallbackState
+from gust.model.callback import Callback, CallbackKind, CallbackState
 from gust.model.dag_run import DagRun
 from gust.scheduling import callback
 from gust.services.context import Services
@@ -55,7 +55,10 @@ def look_after_end(services: Services, run: DagRun, callbacks: Sequence[Callback
 
 
 def send_callbacks(services: Services, run: DagRun, callbacks: Sequence[Callback]) -> None:
-    """Put callbacks on the queue of tasks, then mark the accepted ones as queued. A worker may be faster than the mark."""
+    """Put callbacks on the queue of tasks, then mark the accepted ones as queued. A worker may be faster than the mark.
+    Containers are stopped at once, without a worker."""
+    stop_containers(services, run, [one for one in callbacks if one.kind is CallbackKind.CONTAINER])
+    callbacks = [one for one in callbacks if one.kind is not CallbackKind.CONTAINER]
     if not callbacks:
         return None
     now = services.clock.now()
@@ -74,6 +77,21 @@ def send_callbacks(services: Services, run: DagRun, callbacks: Sequence[Callback
     if refused:
         look_soon(services, run.key, delay=1)
     return None
+
+
+def stop_containers(services: Services, run: DagRun, stops: Sequence[Callback]) -> None:
+    """Stop the containers of tries that were taken away. A stop that Step Functions refuses for now is asked for again. One
+    that is lost does no harm: the container's supervisor learns from its next heartbeat that its try is over."""
+    if not stops:
+        return
+    now = services.clock.now()
+    refused = services.containers.stop([one.definition["name"] for one in stops])
+    for one in stops:
+        if one.definition["name"] not in refused:
+            with suppress(StaleCallback):
+                services.store.move_callback(callback.end(one, at=now, output=None))
+    if refused:
+        look_soon(services, run.key, delay=1)
 
 
 def give_up(services: Services, callbacks: Sequence[Callback], why: str, *, now: datetime) -> None:

@@ -10,7 +10,7 @@ from typing import Final, assert_never
 
 from aws_lambda_powertools import Logger
 
-from gust.model.container_start import ContainerStart
+from gust.model.container_start import ContainerStart, container_name
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.keys import TaskInstanceKey
@@ -34,7 +34,7 @@ from gust.scheduling.stages import (
 from gust.scheduling.transition import Transition
 from gust.services.backfills.start_waiting_runs import start_waiting_runs
 from gust.services.context import Services
-from gust.services.make_workload import bundle_version, container_name, task_workload, trigger_workload
+from gust.services.make_workload import bundle_version, task_workload, trigger_workload
 from gust.services.runs.load_past import following_runs
 from gust.services.scheduler.call_back import send_callbacks
 from gust.services.scheduler.grant_slots import grant_slots, walk_again

@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from gust.errors import Conflict, NotFound
+from gust.model.container_start import container_name
 from gust.model.dispatch import Dispatch
 from gust.model.keys import TaskInstanceKey
 from gust.model.place import NOT_ITS_TASK
 from gust.services.context import Services
-from gust.services.make_workload import container_name
 from gust.services.worker.report_task_instance import report_lost
 
 
