@@ -108,6 +108,6 @@ def contract_shapes(schema: dict[str, Any], document: dict[str, Any]) -> Any:
         return sorted(map(str, shapes))
     if "properties" in schema:
         required = set(schema.get("required", []))
-        fields = {name: name in required for name in schema["properties"]}
+        fields = {name: name in required for name in sorted(schema["properties"])}
         return {"fields": fields, "closed": schema.get("additionalProperties") is False}
     return schema.get("type")
