@@ -42,7 +42,7 @@ class Timetables(Protocol):
     def partition_mapper(
         self, mapper: Mapping[str, Any], bundle_version: str | None, question: Mapping[str, Any]
     ) -> Any:
-        """The answer of a plugin's partition mapper (or of one that contains such a mapper). `asked` is one of
+        """The answer of a plugin's partition mapper (or of one that contains such a mapper). `question` is one of
         `downstream_keys` (key), `carried_date` (date), `is_satisfied` (key, received) and `date_of` (key); dates are
         text."""
         ...

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gust.services.deployments import pins
+from tests.environment import of_a_user
 
 ROOT = Path(__file__).parents[3]
 ONLY_HERE = {"local", "cli"}
@@ -77,8 +78,9 @@ def test_a_layer_has_the_pins_of_environments_that_a_checkout_has() -> None:
     assert function is not None
     locks = [str(ROOT / "requirements" / f"{lock}.txt") for lock in ("layer-airflow", "layer-runtime")]
     written = subprocess.run(  # noqa: S603
-        ["/bin/sh", "-c", f'{function[0]}pins "$@"', "sh", *locks], capture_output=True, text=True, check=True
-    )
+        ["/bin/sh", "-c", f'{function[0]}pins "$@"', "sh", *locks], capture_output=True, text=True, check=True,
+        env=of_a_user(),
+    )  # fmt: skip
     assert tuple(written.stdout.splitlines()) == pins.pins()
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from gust.local import ministack
 from gust.local.stack import LocalStack, LocalStackError
+from tests.environment import of_a_user
 
 ROOT = Path(__file__).parents[3]
 NOW = 1_000_000.0
@@ -33,7 +34,9 @@ def test_the_pinned_version_is_the_one_that_is_installed_with_gust() -> None:
 
 
 def test_the_stack_does_not_start_on_a_ministack_that_lacks_a_name(tmp_path: Path) -> None:
-    stack = LocalStack(root=ROOT, data=tmp_path, dags=None, emulator="tests.unit.local.older_ministack")
+    stack = LocalStack(
+        root=ROOT, data=tmp_path, dags=None, emulator="tests.unit.local.older_ministack", environment=of_a_user()
+    )
     with pytest.raises(LocalStackError) as raised:
         stack.start()
     assert "has no ministack.services.sqs._queues._data" in str(raised.value)

@@ -13,7 +13,7 @@ from gust.aws.timetables import ParserTimetables
 from gust.errors import BadRequest
 from gust.model.dag_spec import TimetableSpec
 from gust.model.state import DagRunType
-from gust.scheduling.timetable import DataInterval, Restriction
+from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 
 PLUGIN = """
 from datetime import timedelta
@@ -78,7 +78,7 @@ def test_it_names_its_runs_itself(timetables: ParserTimetables) -> None:
     first = timetables.next_run(SPEC, "v1", last=None, allowed=Restriction(earliest=MARCH))
     assert first is not None
     assert first.run_id == "scheduled__day_4"
-    named = timetables.run_id(SPEC, "v1", run_type=DagRunType.MANUAL, run_after=MARCH, data_interval=None)
+    named = timetables.run_id(SPEC, "v1", run_type=DagRunType.MANUAL, run=NextRun(MARCH))
     assert named == "manual__day_1"
 
 

@@ -381,17 +381,18 @@ yield
 
 
 @pytest.mark.parametrize(
-    ("what", "times", "exit_code"),
-    [("b'x' * 65536", 100_000, -9), ("b'[' * 60_000", 1, 0), ("b'[1]'", 1, 0)],
+    ("what", "times"),
+    [("b'x' * 65536", 100_000), ("b'[' * 60_000", 1), ("b'[1]'", 1)],
     ids=["a flood", "too deep", "no object"],
 )
-def test_a_trigger_that_answers_past_the_supervisor_is_one_that_broke(
-    waiting: Waiting, what: str, times: int, exit_code: int
-) -> None:
+def test_a_trigger_that_answers_past_the_supervisor_is_one_that_broke(waiting: Waiting, what: str, times: int) -> None:
     others = [os.readlink(file) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]  # pytest's own
     waiting.run(waiting.trigger(WRITES_INTO_THE_ANSWERS_PIPE.format(what=what, times=times, others=others)))
 
-    assert waiting.reported == {"error": f"The trigger's process ended without a word (exit code {exit_code})"}
+    # A child that floods the pipe is killed, or ends by itself first, once nothing reads what it writes.
+    assert waiting.reported in [
+        {"error": f"The trigger's process ended without a word (exit code {exit_code})"} for exit_code in (0, -9)
+    ]
 
 
 def test_while_a_trigger_runs_its_message_stays_hidden_and_the_supervisor_rests(waiting: Waiting) -> None:
