@@ -92,7 +92,7 @@ def test_a_cleared_running_task_is_killed_and_runs_again(gust: LocalGust) -> Non
     assert instance(gust, "endless", run_id, "sleeps_at_first")["try_number"] == 2
     tries = gust.api.call("GET", f"/api/v2/dags/endless/dagRuns/{run_id}/taskInstances/sleeps_at_first/tries")
     assert [(t["try_number"], t["state"]) for t in tries["task_instances"]] == [(1, "failed"), (2, "success")]
-    assert "shouldn't be running" in gust.logs("endless", run_id, "sleeps_at_first")
+    gust.await_log("endless", run_id, "sleeps_at_first", "shouldn't be running")
 
 
 def test_a_running_task_that_is_marked_is_killed_and_the_run_goes_on(gust: LocalGust) -> None:

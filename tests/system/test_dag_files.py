@@ -218,10 +218,10 @@ def test_a_folder_may_have_modules_of_any_name(gust: LocalGust) -> None:
     gust.await_dag("imports_app", within=180)
     run_id = gust.trigger("imports_app")
     gust.await_state("imports_app", run_id, "success")
-    log = gust.logs("imports_app", run_id, "answer")
+    log = gust.await_log("imports_app", run_id, "answer", "ours []")
     assert "answer 42 mine []" in log
     assert "ours []" in log
-    assert "the trigger found 42 mine" in gust.logs("imports_app", run_id, "deferred")
+    gust.await_log("imports_app", run_id, "deferred", "the trigger found 42 mine")
     assert gust.await_variable("called_back") == "42 mine"
 
 
@@ -234,7 +234,7 @@ def test_variables_and_connections_at_the_top_of_a_file(gust: LocalGust) -> None
     assert "toplevel.py" not in gust.import_errors()
     run_id = gust.trigger("toplevel")
     gust.await_state("toplevel", run_id, "success")
-    assert "loaded hello hello" in gust.logs("toplevel", run_id, "load_a")
+    gust.await_log("toplevel", run_id, "load_a", "loaded hello hello")
 
     gust.api.call("POST", "/api/v2/variables", body={"key": "tables", "value": '["x", "y"]'})
     gust.await_dag("toplevel", since=first["last_parsed_time"])
@@ -253,7 +253,7 @@ def test_a_file_finds_its_folder_and_a_task_python_and_airflow(gust: LocalGust) 
         gust.await_dag(dag_id, within=180)
     run_id = gust.trigger("reads_dags_folder_conf")
     gust.await_state("reads_dags_folder_conf", run_id, "success")
-    assert re.search(r"\n3\.\d+\.\d+", gust.logs("reads_dags_folder_conf", run_id, "airflow"))
+    assert re.search(r"\n3\.\d+\.\d+", gust.await_log("reads_dags_folder_conf", run_id, "airflow", "return code 0"))
 
 
 def test_links_lead_to_the_stack(gust: LocalGust, mailbox: Mailbox) -> None:
@@ -270,8 +270,8 @@ def test_links_lead_to_the_stack(gust: LocalGust, mailbox: Mailbox) -> None:
     gust.await_state("mail_links", run_id, "failed")
     page = f"{gust.url}/dags/mail_links/runs/{quote(run_id)}/tasks/breaks"
 
-    assert f"the trigger's {gust.url}" in gust.logs("mail_links", run_id, "deferred")
-    log, mark = re.findall(r"(?:log|mark): (\S+)", gust.logs("mail_links", run_id, "breaks"))
+    gust.await_log("mail_links", run_id, "deferred", f"the trigger's {gust.url}")
+    log, mark = re.findall(r"(?:log|mark): (\S+)", gust.await_log("mail_links", run_id, "breaks", "mark: "))
     assert log.startswith(f"{page}?try_number=1")
     assert mark.startswith(page)
     mail = mailbox.mails.get(timeout=60)

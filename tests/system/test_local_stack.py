@@ -176,7 +176,7 @@ def test_an_orderly_stop_leaves_no_process_and_everything_in_place(own_gust: Loc
     assert not list(processes._marked(own_gust.data))
     own_gust.start()
     assert own_gust.run("chain", run_id)["state"] == "success"
-    assert "the answer is 3" in own_gust.logs("chain", run_id, "last")
+    own_gust.await_log("chain", run_id, "last", "the answer is 3")
 
 
 def test_state_moves_along_when_the_emulators_port_is_taken_by_somebody_else(own_gust: LocalGust) -> None:

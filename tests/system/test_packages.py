@@ -67,7 +67,7 @@ def test_two_folders_have_two_versions_of_one_package(gust: LocalGust) -> None:
         assert tags(gust, folder) == [version]
         run_id = gust.trigger(folder)
         gust.await_state(folder, run_id, "success")
-        assert f"installed {version} {version}" in gust.logs(folder, run_id, "tell")
+        gust.await_log(folder, run_id, "tell", f"installed {version} {version}")
 
 
 def test_a_running_task_keeps_its_packages_while_they_are_upgraded(gust: LocalGust) -> None:
@@ -88,7 +88,7 @@ def test_a_running_task_keeps_its_packages_while_they_are_upgraded(gust: LocalGu
 
     for run_id, version in ((old, "0.12.0"), (new, "1.0.0")):
         gust.await_state("packages_upgraded", run_id, "success")
-        assert f"installed {version} {version}" in gust.logs("packages_upgraded", run_id, "tell")
+        gust.await_log("packages_upgraded", run_id, "tell", f"installed {version} {version}")
 
 
 def test_a_broken_requirements_file_is_an_import_error_and_stops_nobody_else(gust: LocalGust) -> None:
@@ -115,7 +115,7 @@ def test_a_broken_requirements_file_is_an_import_error_and_stops_nobody_else(gus
     gust.await_dag("packages_other")
     run_id = gust.trigger("packages_broken")
     gust.await_state("packages_broken", run_id, "success")
-    assert "said 1,234,567" in gust.logs("packages_broken", run_id, "tell")
+    gust.await_log("packages_broken", run_id, "tell", "said 1,234,567")
 
     gust.upload("packages_broken/requirements.txt", "git+https://example.com/x.git\n")
     gust._await(
@@ -151,8 +151,8 @@ def test_what_lies_beside_the_folder_holds_for_all_and_survives_a_restart(own_gu
     own_gust.await_dag("frames", within=BUILDS_FOR)
     run_id = own_gust.trigger("frames")
     own_gust.await_state("frames", run_id, "success", within=BUILDS_FOR)
-    assert "total 6" in own_gust.logs("frames", run_id, "total")
-    assert "shell pandas" in own_gust.logs("frames", run_id, "in_a_shell")
+    own_gust.await_log("frames", run_id, "total", "total 6")
+    own_gust.await_log("frames", run_id, "in_a_shell", "shell pandas")
 
     own_gust.stop()
     own_gust.start()
