@@ -232,8 +232,9 @@ def _say(line: str) -> None:
 STACK_TIERS: Final = ("tests/chaos", "tests/system")
 """Tests that start the whole stack and are sensitive to load: they run one after the other."""
 
-BROWSER_SUITE: Final = "tests/system/test_airflow_browser_suite.py"
-"""Starts a stack too, but waits for its browsers most of the time: it runs in parallel with those tiers, last."""
+PARALLEL: Final = tuple(f"tests/system/test_{name}.py" for name in ("packages", "fargate", "airflow_browser_suite"))
+"""Tests that start stacks, too, but mostly wait: for the package index, containers and browsers. They run in parallel with
+those tiers, after all others."""
 
 
 def test(arguments: list[str]) -> int:
@@ -269,8 +270,8 @@ def _all_tiers(pytest: list[str], environment: dict[str, str]) -> list[int]:
     """Runs the tiers that start stacks, and in parallel all others in a process of their own, whose output it prints at the
     end. On two processors this takes two thirds of the time."""
     tiers = sorted(f"tests/{folder.name}" for folder in (ROOT / "tests").iterdir() if any(folder.rglob("test_*.py")))
-    beside = [*(tier for tier in tiers if tier not in STACK_TIERS), BROWSER_SUITE]
-    stacks = [*STACK_TIERS, f"--ignore={BROWSER_SUITE}"]
+    beside = [*(tier for tier in tiers if tier not in STACK_TIERS), *PARALLEL]
+    stacks = [*STACK_TIERS, *(f"--ignore={path}" for path in PARALLEL)]
     print(f"\n$ pytest {' '.join(beside)} &\n$ pytest {' '.join(stacks)}", flush=True)
     with tempfile.TemporaryFile() as output:
         other = subprocess.Popen([*pytest, *beside], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
