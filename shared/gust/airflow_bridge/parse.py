@@ -165,7 +165,7 @@ def parse_file(
     *,
     environment: Path | None = None,
 ) -> FileOutcome:
-    """Parse one file in a child; store specs, serialized DAGs and sources. Returns an outcome whatever the file does.
+    """Parse one file in a child; store specs, serialized DAGs and sources. Returns an outcome even if the child crashes.
     `find` answers its questions for variables and connections; `environment`: packages beside Airflow's own."""
     ready()
     started = time.monotonic()

@@ -221,6 +221,7 @@ class SupervisedChild(supervisor.ActivitySubprocess):  # type: ignore[misc]  # u
         return exit_code
 
     def _stop_at_limit(self) -> None:
+        """Stop the child, whose time is up, and note why. Each kind of child has its own way."""
         raise NotImplementedError
 
     def _drain_logs(self) -> None:
