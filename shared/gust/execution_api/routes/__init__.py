@@ -1,5 +1,5 @@
-"""All operations of version 2026-06-30, in Airflow's files and order, and Gust's own `triggers`, `watchers`, `tries`
-and `callbacks`."""
+"""All operations of version 2026-06-30, in Airflow's files and order, and Gust's own `triggers`, `watchers`, `tries`,
+`callbacks` and `secrets`."""
 
 from typing import Final
 
@@ -14,6 +14,7 @@ from gust.execution_api.routes import (
     dags,
     health,
     hitl,
+    secrets,
     task_instances,
     task_reschedules,
     task_state_store,
@@ -48,4 +49,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *watchers.routes.table,
     *tries.routes.table,
     *callbacks.routes.table,
+    *secrets.routes.table,
 )
