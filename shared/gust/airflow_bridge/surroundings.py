@@ -67,6 +67,8 @@ def enter(bundle: Path | None, workspace: Path, environment: Path | None = None)
     _make_way_for(bundle, environment)
     if environment is not None:
         compat.use_environment(environment)
+    if bundle is not None and options_of(bundle):
+        compat.read_options_again()
 
 
 @contextmanager

@@ -54,6 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return rotate_key(options.stack)
         case "check-access":
             return check_access(options.file)
+        case "configure":
+            from gust.cli.configuration import configure
+
+            return configure(options.file, options.stack)
     raise AssertionError(options.command)
 
 
@@ -83,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=["emulator", "real"],
         default="emulator",
         help="which AWS the tasks' SDKs call: the local emulator (default), or your account, with your shell's credentials",
+    )
+    local.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="Airflow's options, as an airflow.cfg or JSON (docs/configuration.md)",
     )
     local.add_argument("--paused", action="store_true", help="new DAGs start paused, as in Airflow")
 
@@ -121,6 +131,10 @@ def _parser() -> argparse.ArgumentParser:
     rotate = commands.add_parser("rotate-key", help="replace the signing key now; users stay signed in")
     rotate.add_argument("--stack", required=True, help="name of the CloudFormation stack")
 
+    configure = commands.add_parser("configure", help="check a file of Airflow's options, and make it a stack's")
+    configure.add_argument("file", type=Path, help="an airflow.cfg or JSON (docs/configuration.md)")
+    configure.add_argument("--stack", help="name of the CloudFormation stack; without it the file is only checked")
+
     check = commands.add_parser("check-access", help="check an access document")
     check.add_argument("file", type=Path, help="the document (docs/access.md)")
     return parser
@@ -143,6 +157,7 @@ def _at_least_one(text: str) -> int:
 
 
 def local(options: argparse.Namespace) -> int:
+    from gust.cli.configuration import document_of, options_here, without
     from gust.local.deployment import DeploymentError
     from gust.local.processes import InUseError
     from gust.local.stack import LocalStack, LocalStackError
@@ -158,6 +173,15 @@ def local(options: argparse.Namespace) -> int:
     if deferrable not in ("true", "false"):
         print(f"gust: {DEFAULT_DEFERRABLE} is True or False, not {deferrable}.", file=sys.stderr)
         return 2
+    try:
+        around = without(os.environ, TEST_CONNECTION, DEFAULT_DEFERRABLE)
+        configuration = options_here(options.config, around, lambda line: print(f"gust: {line}", file=sys.stderr))
+    except (OSError, UnicodeDecodeError) as problem:
+        print(f"gust: {options.config}: {problem}", file=sys.stderr)
+        return 2
+    if configuration.problems:
+        print("".join(f"gust: {problem}\n" for problem in configuration.problems), end="", file=sys.stderr)
+        return 2
     started = time.monotonic()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -172,6 +196,7 @@ def local(options: argparse.Namespace) -> int:
         workers=options.workers,
         real_aws=options.aws == "real",
         parameters={"TestConnection": testing, "DefaultDeferrable": deferrable},
+        configuration=document_of(configuration),
         on_progress=_say,
     )
     try:
@@ -184,6 +209,10 @@ def local(options: argparse.Namespace) -> int:
             print("           one minute, one use; another one: ./gust login --local   (plain HTTP: trust the network)")
         print(f"  DAGs  {options.dags}   (saved changes show within seconds)")
         print(f"  Tasks {stack.workers} at the same time at most   (--workers)")
+        if configuration.options:
+            print(f"  Airflow's options  {', '.join(sorted(configuration.options))}")
+        if configuration.ignored:
+            print(f"  …without effect here  {', '.join(sorted(configuration.ignored))}")
         print(f"  Logs  {stack.logs}")
         if options.aws == "real":
             print(f"  AWS   REAL: tasks call and change your account with {_real_aws()}.")

@@ -26,6 +26,9 @@ PREFIX: Final = "AIRFLOW__"
 LARGEST: Final = 8192
 """Characters of a document: as many as a parameter of SSM holds."""
 
+LONGEST_IMPORT: Final = 200
+"""Seconds for the import of one DAG file: the parser's function has 300 for all that it does."""
+
 SECRETS_MANAGER: Final = "airflow.providers.amazon.aws.secrets.secrets_manager.SecretsManagerBackend"
 PARAMETER_STORE: Final = "airflow.providers.amazon.aws.secrets.systems_manager.SystemsManagerParameterStoreBackend"
 
@@ -182,6 +185,11 @@ class Checked:
         return environment_of(self.options)
 
 
+def is_true(value: str) -> bool:
+    """As Airflow reads a boolean."""
+    return value.strip().lower() in ("t", "true", "1")
+
+
 def environment_of(options: Mapping[str, str]) -> dict[str, str]:
     return {variable_of(name): value for name, value in options.items()}
 
@@ -230,6 +238,11 @@ def check(given: Mapping[str, Any]) -> Checked:
     return Checked(options, (), tuple(name for name in options if has_no_effect(name)))
 
 
+def refusal_of(name: str) -> str | None:
+    """Why Gust refuses the option, whatever its value; None: it does not."""
+    return REFUSED.get(name) or REFUSED_SECTIONS.get(name.partition(".")[0])
+
+
 def has_no_effect(name: str) -> bool:
     section, _, _ = name.partition(".")
     return section in known() and name not in HONOURED and name not in OF_REFUSED_SECTION
@@ -255,7 +268,7 @@ def _problem(name: str, value: str | None) -> str | None:
         return "a value is a text, a number, true or false."
     if "\0" in value:
         return "a value holds no null character."
-    if (why := REFUSED.get(name) or REFUSED_SECTIONS.get(section)) is not None:
+    if (why := refusal_of(name)) is not None:
         return f"cannot be set: {why}"
     if section not in known():
         near = get_close_matches(section, known(), n=1, cutoff=0.8)
@@ -297,6 +310,8 @@ def _problem_of_value(name: str, kind: str, value: str) -> str | None:
             return f"{value!r} is not {called}."
         if name in _NOT_NEGATIVE and float(value) < 0:
             return f"{value!r} is negative."
+        if name == "core.dagbag_import_timeout" and float(value) > LONGEST_IMPORT:
+            return f"a parser has {LONGEST_IMPORT} seconds at most for one file."
         return None
     if name in _CHOICES and value.strip() not in _CHOICES[name]:
         return f"{value!r} is none of {', '.join(_CHOICES[name])}."
@@ -312,7 +327,7 @@ def _problem_of_value(name: str, kind: str, value: str) -> str | None:
 def _is_time_zone(value: str) -> bool:
     try:
         return value == "system" or bool(ZoneInfo(value).key)
-    except (ValueError, OSError):  # a path, a folder, a name that is none
+    except (KeyError, ValueError, OSError):  # a name that is none, a path, a folder
         return False
 
 

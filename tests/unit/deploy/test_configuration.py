@@ -64,3 +64,13 @@ def test_without_a_document_there_are_no_options(deployed):
 
     assert deployed.deploy() == ["a.py"]
     assert options(deployed) == {}
+
+
+@pytest.mark.parametrize("paused", ["True", "false"])
+def test_the_options_say_whether_new_dags_are_paused(stack, paused):
+    stack.are_paused_at_creation = paused == "false"
+    stack.configuration.document = json.dumps({"core.dags_are_paused_at_creation": paused})
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+
+    assert stack.dag("a").is_paused is (paused == "True")

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from gust.errors import Forbidden, ServiceUnavailable
+from gust.model.airflow_options import is_true
 from gust.model.secrets_backend import Kind, Secret, SecretsBackend, backend_of
 from gust.services.context import Services
 from gust.services.settings.options import current_options
@@ -20,8 +21,6 @@ LIFETIME: Final = timedelta(minutes=1)
 
 MOST: Final = 1_000
 """Answers that a process remembers."""
-
-_TRUE: Final = frozenset({"t", "true", "1"})
 
 
 ABSENT: Final = Secret()
@@ -46,7 +45,7 @@ def read_secret(services: Services, kind: Kind, key: str) -> Secret:
 
 def lifetime_of(options: Mapping[str, str]) -> timedelta:
     """How long an answer is remembered."""
-    if options.get("secrets.use_cache", "").strip().lower() in _TRUE:
+    if is_true(options.get("secrets.use_cache", "")):
         return timedelta(seconds=int(options.get("secrets.cache_ttl_seconds", "900")))
     return LIFETIME
 

@@ -1,0 +1,70 @@
+"""Airflow's options from a file or the shell's environment: for the local stack, and for a stack on AWS."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gust.model.airflow_options import Checked, check, name_of, read_document, refusal_of
+
+
+def options_here(file: Path | None, environment: Mapping[str, str], say: Callable[[str], None]) -> Checked:
+    """The options of the file, then those of `AIRFLOW__SECTION__OPTION`, which win. A variable that Gust refuses is left
+    out, and `say` gets a line: the shell may have it for another Airflow. Raises OSError for a file that cannot be read."""
+    of_file = read_document("" if file is None else file.read_text())
+    if of_file.problems:
+        return of_file
+    given: dict[str, str] = dict(of_file.options)
+    for variable, value in sorted(environment.items()):
+        name = name_of(variable)
+        if name is None:
+            continue
+        if (why := refusal_of(name)) is not None:
+            say(f"{variable} is left out: {why}")
+        else:
+            given[name] = value
+    return check(given)
+
+
+def without(environment: Mapping[str, str], *names: str) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name not in names}
+
+
+def document_of(checked: Checked) -> str:
+    """As the deployer reads it; empty without options."""
+    return json.dumps(dict(checked.options)) if checked.options else ""
+
+
+def configure(file: Path, stack: str | None, client: Callable[[str], Any] | None = None) -> int:
+    """Check a file and, with `stack`, make it that stack's document. `client`: boto3's."""
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as problem:
+        print(f"gust: {file}: {problem}", file=sys.stderr)
+        return 1
+    checked = read_document(text)
+    if checked.problems:
+        print("".join(f"gust: {line}\n" for line in checked.problems), end="", file=sys.stderr)
+        return 1
+    if checked.ignored:
+        print(f"Without effect in Gust: {', '.join(checked.ignored)}.")
+    if stack is None:
+        print(f"The file is valid: {len(checked.options)} options.")
+        return 0
+    import boto3
+    from botocore.exceptions import ClientError
+
+    from gust.aws.secrets import configuration_parameter, put_configuration
+
+    aws: Any = client or boto3.client
+    try:
+        put_configuration(aws("ssm"), stack, text.strip())
+    except ClientError as refused:
+        print(f"gust: {refused}", file=sys.stderr)
+        return 1
+    where = configuration_parameter(stack)
+    print(f"{len(checked.options)} options are in {where}. The stack parses all of its files with them now.")
+    return 0
