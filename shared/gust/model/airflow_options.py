@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -86,6 +87,9 @@ HONOURED: Final[Mapping[str, str]] = {
     "state_store.default_retention_days": "days that an entry of a task's state store is kept",
     "state_store.max_value_storage_bytes": "the largest value that an API user may store",
     "standard.venv_install_method": "how PythonVirtualenvOperator installs packages",
+    "common.io.xcom_objectstorage_path": "where `XComObjectStorageBackend` keeps large XComs; tasks need a right to it",
+    "common.io.xcom_objectstorage_threshold": "bytes from which it does",
+    "common.io.xcom_objectstorage_compression": "how it packs them",
     "aws.session_factory": "class that makes boto3 sessions of hooks",
 }
 """Option → its effect. Airflow's own words for the rest: its configuration reference."""
@@ -163,7 +167,12 @@ WITHOUT_EFFECT: Final[Mapping[str, str]] = {
     "state_store": "expired entries go by themselves",
     "profiling": "there is no process to profile",
     "callbacks": "a callback has a function's time",
-    "secrets": "all are honoured",
+    "common.io": "state stores are in the stack's table",
+    "aws_auth_manager": "sign-in and roles are in docs/access.md",
+    "aws_batch_executor": "a task names its place itself (docs/workers.md)",
+    "aws_ecs_executor": "a task names its place itself (docs/workers.md)",
+    "aws_eks_executor": "a task names its place itself (docs/workers.md)",
+    "aws_lambda_executor": "a task names its place itself (docs/workers.md)",
     "aws": "handlers of logs that Gust does not use",
 }
 """Section → why its other options change nothing. Tasks read them with `conf.get` all the same."""
@@ -196,7 +205,7 @@ def environment_of(options: Mapping[str, str]) -> dict[str, str]:
 
 def variable_of(name: str) -> str:
     """`core.default_timezone` → `AIRFLOW__CORE__DEFAULT_TIMEZONE`."""
-    section, option = name.split(".", 1)
+    section, _, option = name.rpartition(".")
     return f"{PREFIX}{section.replace('.', '_').upper()}__{option.upper()}"
 
 
@@ -205,7 +214,9 @@ def name_of(variable: str) -> str | None:
     section, separator, option = variable.removeprefix(PREFIX).partition("__")
     if not variable.startswith(PREFIX) or not separator or not section or not option:
         return None
-    return f"{section}.{option}".lower()
+    section = section.lower()
+    dotted = {known_one.replace(".", "_"): known_one for known_one in known()}
+    return f"{dotted.get(section, section)}.{option.lower()}"
 
 
 def read_document(text: str) -> Checked:
@@ -240,11 +251,11 @@ def check(given: Mapping[str, Any]) -> Checked:
 
 def refusal_of(name: str) -> str | None:
     """Why Gust refuses the option, whatever its value; None: it does not."""
-    return REFUSED.get(name) or REFUSED_SECTIONS.get(name.partition(".")[0])
+    return REFUSED.get(name) or REFUSED_SECTIONS.get(name.rpartition(".")[0])
 
 
 def has_no_effect(name: str) -> bool:
-    section, _, _ = name.partition(".")
+    section, _, _ = name.rpartition(".")
     return section in known() and name not in HONOURED and name not in OF_REFUSED_SECTION
 
 
@@ -259,10 +270,10 @@ def known() -> Mapping[str, Mapping[str, str]]:
 
 
 def _problem(name: str, value: str | None) -> str | None:
-    section, dot, option = name.partition(".")
+    section, dot, option = name.rpartition(".")
     if not dot or not section or not option:
         return "options are named section.option, e.g. core.default_timezone."
-    if not all(part.replace("_", "").replace("-", "").isalnum() and part.isascii() for part in (section, option)):
+    if not all(re.fullmatch(r"[a-z0-9_.-]+", part) for part in (section, option)):
         return "a section and an option are letters, digits and underscores."
     if value is None:
         return "a value is a text, a number, true or false."
@@ -281,7 +292,7 @@ def _problem(name: str, value: str | None) -> str | None:
 
 
 def _suggestion(name: str) -> str:
-    section, _, option = name.partition(".")
+    section, _, option = name.rpartition(".")
     elsewhere = [f"{other}.{option}" for other, options in known().items() if option in options]
     near = get_close_matches(option, known()[section], n=1)
     found = elsewhere or [f"{section}.{each}" for each in near]

@@ -220,3 +220,21 @@ def test_a_class_that_is_not_there_fails_the_task_and_its_log_says_which(whole: 
     assert whole.work(run).state is DagRunState.FAILED
     assert whole.instance(run, "gives").state is S.FAILED
     assert "mine.missing.Files" in whole.log.text
+
+
+def test_an_option_may_name_a_file_of_the_dag_folder_as_in_mwaa(whole: Whole) -> None:
+    whole.options = {"mine.template": "/usr/local/airflow/dags/mails/failed.py"}
+    reads = (
+        TELLS.split("with DAG", maxsplit=1)[0]
+        + """
+with DAG("d"):
+    @task
+    def t():
+        print("said", open(conf.get("mine", "template")).read())
+    t()
+"""
+    )
+    whole.upload(d=reads, mails__failed="# it failed")
+
+    assert whole.work(whole.trigger()).state is DagRunState.SUCCESS
+    assert whole.said("said ") == ["# it failed"]
