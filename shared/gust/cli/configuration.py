@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gust.model.airflow_options import Checked, check, name_of, read_document, refusal_of
+from gust.model.airflow_options import Checked, check, name_of, problem_of_name, read_document
 
 
 def options_here(file: Path | None, environment: Mapping[str, str], say: Callable[[str], None]) -> Checked:
-    """The options of the file, then those of `AIRFLOW__SECTION__OPTION`, which win. A variable that Gust refuses is left
+    """The options of the file, then those of `AIRFLOW__SECTION__OPTION`, which win. A variable that cannot be set is left
     out, and `say` gets a line: the shell may have it for another Airflow. Raises OSError for a file that cannot be read."""
     of_file = read_document("" if file is None else file.read_text())
     if of_file.problems:
@@ -22,7 +22,7 @@ def options_here(file: Path | None, environment: Mapping[str, str], say: Callabl
         name = name_of(variable)
         if name is None:
             continue
-        if (why := refusal_of(name)) is not None:
+        if (why := problem_of_name(name)) is not None:
             say(f"{variable} is left out: {why}")
         else:
             given[name] = value

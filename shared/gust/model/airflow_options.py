@@ -1,6 +1,6 @@
 """Airflow's configuration options: which have an effect in Gust, which are accepted without one, and which are refused.
 
-This is the only table: it checks documents, and `tests/unit/docs/test_configuration.py` compares docs/configuration.md
+This is the only table: it checks documents, and `tests/unit/docs/test_configuration_page.py` compares docs/configuration.md
 with it.
 Names are `section.option`, as in MWAA's `AirflowConfigurationOptions`.
 """
@@ -37,6 +37,7 @@ HONOURED: Final[Mapping[str, str]] = {
     "core.default_timezone": "time zone of dates without one",
     "core.default_task_retries": "`retries` of a task that names none",
     "core.default_task_retry_delay": "`retry_delay` of a task that names none, in seconds",
+    "core.max_task_retry_delay": "the longest delay of a retry with backoff, in seconds; a day at most",
     "core.default_task_execution_timeout": "`execution_timeout` of a task that names none, in seconds",
     "core.default_task_weight_rule": "`weight_rule` of a task that names none",
     "core.max_active_tasks_per_dag": "`max_active_tasks` of a DAG that names none",
@@ -54,6 +55,7 @@ HONOURED: Final[Mapping[str, str]] = {
     "core.might_contain_dag_callable": "decides whether a file is parsed, in the parser's child",
     "core.hide_sensitive_var_conn_fields": "masks in logs and answers",
     "core.sensitive_var_conn_names": "further names whose values are masked, in logs and answers",
+    "core.default_pool_task_slot_count": "first size of the default pool; without it, that pool is unlimited",
     "core.max_map_length": "the most instances of a mapped task",
     "core.dags_are_paused_at_creation": "whether a new DAG is paused; wins over the stack's parameter",
     "scheduler.catchup_by_default": "`catchup` of a DAG that names none",
@@ -279,6 +281,14 @@ def _problem(name: str, value: str | None) -> str | None:
         return "a value is a text, a number, true or false."
     if "\0" in value:
         return "a value holds no null character."
+    if (problem := problem_of_name(name)) is not None or section not in known():
+        return problem
+    return _problem_of_value(name, known()[section][option], value)
+
+
+def problem_of_name(name: str) -> str | None:
+    """Why no value of the option counts: Gust refuses it, or Airflow has no such option."""
+    section, _, option = name.rpartition(".")
     if (why := refusal_of(name)) is not None:
         return f"cannot be set: {why}"
     if section not in known():
@@ -288,7 +298,7 @@ def _problem(name: str, value: str | None) -> str | None:
         if option.endswith(("_cmd", "_secret")) and option.rsplit("_", 1)[0] in known()[section]:
             return "write the value itself; a password belongs into a connection."
         return f"Airflow has no such option{_suggestion(name)}"
-    return _problem_of_value(name, known()[section][option], value)
+    return None
 
 
 def _suggestion(name: str) -> str:
@@ -351,6 +361,7 @@ _NOT_NEGATIVE: Final = frozenset(
     {
         "core.default_task_retries",
         "core.default_task_retry_delay",
+        "core.max_task_retry_delay",
         "core.default_task_execution_timeout",
         "core.max_active_runs_per_dag",
         "core.max_map_length",

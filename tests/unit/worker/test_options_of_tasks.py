@@ -46,6 +46,7 @@ OPTIONS = {
     "core.default_timezone": "Europe/Berlin",
     "core.default_task_retries": "2",
     "core.default_task_retry_delay": "17",
+    "core.max_task_retry_delay": "60",
     "core.default_task_execution_timeout": "40",
     "core.default_task_weight_rule": "upstream",
     "core.max_active_tasks_per_dag": "7",
@@ -119,6 +120,7 @@ def test_the_scheduler_sees_them_too(whole: Whole) -> None:
     assert (plain.retries, plain.retry_delay, plain.execution_timeout, plain.owner) == (2, 17.0, 40.0, "platform")
     assert (named.retries, named.retry_delay, named.owner) == (0, 1.0, "me")
     assert spec.tasks["mapped"].retries == 2
+    assert plain.max_retry_delay == 60.0
     assert (spec.max_active_runs, spec.max_active_tasks, spec.timetable.data["timezone"]) == (3, 7, "Europe/Berlin")
 
 

@@ -16,6 +16,7 @@ def test_variables_win_over_the_file_and_refused_ones_are_left_out(tmp_path: Pat
         "AIRFLOW__CORE__DEFAULT_TASK_RETRIES": "3",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://",
+        "AIRFLOW__CORE__SQL_ALCHEMY_CONN": "postgresql://",
         "AIRFLOW_CONN_X": "http://x",
         "HOME": "/",
     }
@@ -24,8 +25,9 @@ def test_variables_win_over_the_file_and_refused_ones_are_left_out(tmp_path: Pat
     checked = options_here(file, environment, said.append)
     assert checked.options == {"core.default_task_retries": "3", "email.from_email": "a@example.com"}
     assert said == [
-        "AIRFLOW__CORE__EXECUTOR is left out: tasks name their place themselves (docs/workers.md).",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN is left out: there is no database.",
+        "AIRFLOW__CORE__EXECUTOR is left out: cannot be set: tasks name their place themselves (docs/workers.md).",
+        "AIRFLOW__CORE__SQL_ALCHEMY_CONN is left out: Airflow has no such option; did you mean database.sql_alchemy_conn?",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN is left out: cannot be set: there is no database.",
     ]
 
 
