@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from gust.model.secrets_backend import SERVICES, problems_of
+
 NAMES: Final = Path(__file__).with_name("airflow_options.json")
 """Section → option → type, of the pinned Airflow and its providers here; a test compares it with the wheels."""
 
@@ -29,9 +31,6 @@ LARGEST: Final = 8192
 
 LONGEST_IMPORT: Final = 200
 """Seconds for the import of one DAG file: the parser's function has 300 for all that it does."""
-
-SECRETS_MANAGER: Final = "airflow.providers.amazon.aws.secrets.secrets_manager.SecretsManagerBackend"
-PARAMETER_STORE: Final = "airflow.providers.amazon.aws.secrets.systems_manager.SystemsManagerParameterStoreBackend"
 
 HONOURED: Final[Mapping[str, str]] = {
     "core.default_timezone": "time zone of dates without one",
@@ -402,13 +401,11 @@ def _problem_of_object(value: str) -> str | None:
 
 
 def _problems_together(options: Mapping[str, str]) -> list[str]:
-    if options.get("workers.secrets_backend", "").strip() in (SECRETS_MANAGER, PARAMETER_STORE):
+    if options.get("workers.secrets_backend", "").strip() in SERVICES:
         return ["workers.secrets_backend: name the class in secrets.backend; the execution API asks it."]
     backend = options.get("secrets.backend", "").strip()
-    if backend not in (SECRETS_MANAGER, PARAMETER_STORE):
+    if backend not in SERVICES:
         return []
-    from gust.model.secrets_backend import problems_of  # noqa: PLC0415 - it reads this module's names
-
     given = json.loads(options.get("secrets.backend_kwargs") or "{}")
     return [f"secrets.backend_kwargs: {problem}" for problem in problems_of(backend, given)]
 

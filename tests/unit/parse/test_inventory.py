@@ -12,8 +12,8 @@ from gust.airflow_bridge.inventory import answer_about_installation
 from gust.aws.inventory import ParserInventory
 from gust.aws.memory import MemoryObjects
 from gust.errors import ServiceUnavailable
-from gust.model.airflow_options import SECRETS_MANAGER
 from gust.model.environment import OPTIONS_FILE
+from gust.model.secrets_backend import SECRETS_MANAGER
 from tests.unit.rest_api import contract
 
 PLUGIN = """

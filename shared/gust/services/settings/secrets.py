@@ -14,7 +14,7 @@ from gust.errors import Forbidden, ServiceUnavailable
 from gust.model.airflow_options import is_true
 from gust.model.secrets_backend import Kind, Secret, SecretsBackend, backend_of
 from gust.services.context import Services
-from gust.services.settings.options import current_options
+from gust.services.settings.options import stored_options
 
 LIFETIME: Final = timedelta(minutes=1)
 """Without `[secrets] use_cache`."""
@@ -28,7 +28,7 @@ ABSENT: Final = Secret()
 
 def read_secret(services: Services, kind: Kind, key: str) -> Secret:
     """What the stack's secrets backend has; absent where the stack has none."""
-    options = current_options(services)
+    options = stored_options(services.store)  # fresh: a file that is parsed now is not parsed again a minute later
     backend = backend_of(options)
     name = backend.name_of(kind, key) if backend is not None else None
     if backend is None or name is None:
