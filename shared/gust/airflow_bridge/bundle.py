@@ -82,6 +82,11 @@ class BundleFolder:
     root: Path = Path(tempfile.gettempdir()).resolve() / "gust-bundles"
     kind: Kind = BUNDLES
 
+    @property
+    def folders(self) -> tuple[Path, Path]:
+        """Where it keeps bundles and environments."""
+        return self.root, self._beside_bundles()
+
     def has(self, version: str) -> bool:
         """Whether it was fetched before."""
         return (self.root / version).is_dir()
