@@ -41,7 +41,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "ministack.core.persistence": ("STATE_DIR", "_json_default", "_state_format_version", "save_all", "save_state"),
     "ministack.core.responses": ("set_request_account_id", "set_request_region"),
     "ministack.core.router": ("extract_access_key_id", "extract_region"),
-    "ministack.services.cloudwatch": ("record_metric",),
+    "ministack.services.cloudwatch": ("_evaluate_all_alarms", "record_metric"),
     "ministack.services.cloudwatch_logs": (
         "_fanout_to_live_tail_sessions",
         "_fanout_to_subscription_filters",
@@ -203,9 +203,12 @@ def write_function_logs(folder: Path, totals: Totals) -> None:
     from ministack.services import cloudwatch, lambda_svc
 
     def write(function: dict[str, Any], request_id: str, text: str, error: bool, milliseconds: int, **_: Any) -> None:
-        for value in values_in(text):
+        values = list(values_in(text))
+        for value in values:
             totals.add(value)
             cloudwatch.record_metric(NAMESPACE, value.name, value.value, value.unit, dict(value.dimensions))
+        if values:
+            cloudwatch._evaluate_all_alarms()
         name = function.get("config", function).get("FunctionName", "unknown")
         file = folder / f"{name}.log"
         with contextlib.suppress(OSError):
