@@ -45,7 +45,7 @@ from gust.services.deployments.deployment_turn import SignsOfLife, begin_builds,
 from gust.services.deployments.environments import PlannedEnvironments, plan_environments
 from gust.services.deployments.fail_deployment import THE_FOLDER
 from gust.services.deployments.paths import parents, shown, why_no_disk_takes
-from gust.services.deployments.requirements_file import LARGEST_TEXT
+from gust.services.deployments.requirements_file import LARGEST_TEXT, text_of
 from gust.services.settings.settings_read import versions_now
 
 BATCH: Final = 50
@@ -245,7 +245,7 @@ def environments_of(objects: Objects, folder: Folder, before: Manifest | None, b
         if path == above:
             if outside is None:
                 return None
-            return TOO_LONG if outside.size > LARGEST_READ else objects.get(REQUIREMENTS).decode(errors="replace")
+            return TOO_LONG if outside.size > LARGEST_READ else text_of(objects.get(REQUIREMENTS))
         if path not in folder.manifest.files:
             return None
         if folder.sizes.get(path, 0) > LARGEST_READ:
@@ -253,7 +253,7 @@ def environments_of(objects: Objects, folder: Folder, before: Manifest | None, b
         body = folder.fresh[path].read_bytes() if path in folder.fresh else objects.get(bucket_keys.uploaded_file(path))
         if sha256(body).hexdigest() != folder.manifest.files[path]:
             raise ServiceUnavailable(f"{path} changed while the folder was read")
-        return body.decode(errors="replace")
+        return text_of(body)
 
     return plan_environments(
         objects,
