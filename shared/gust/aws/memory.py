@@ -1,4 +1,4 @@
-"""The bucket and the queues in memory, for tests that need their behaviour but not AWS's protocol."""
+"""The bucket and the queues in memory, for tests and the workbench, which need their behaviour but not AWS's protocol."""
 
 from __future__ import annotations
 
