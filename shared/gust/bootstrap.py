@@ -21,6 +21,7 @@ from gust.aws.logs import CloudWatchLogReader
 from gust.aws.metrics import Detail, EmfMetrics
 from gust.aws.objects import S3Objects
 from gust.aws.queues import SqsQueues
+from gust.aws.task_roles import StsTaskRoles
 from gust.aws.timetables import ParserTimetables
 from gust.aws.tokens import JwtTokens
 from gust.model.place import Workers
@@ -61,6 +62,11 @@ PATIENCE_WITH_EXECUTION_API: Final = CONFIG.merge(
 """Longer than the execution API's function may run, so that a slow request is not processed twice at the same time. The
 Task SDK's client retries on top."""
 
+PATIENCE_WITH_STS: Final = CONFIG.merge(
+    Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=5)
+)
+"""An SDK waits two seconds for its credentials, and asks three times."""
+
 PATIENCE_WITH_RECEIPTS: Final = CONFIG.merge(
     Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=3)
 )
@@ -85,6 +91,7 @@ def from_environment() -> Services:
         deployments=deployments(),
         workers=workers(),
         containers=containers(),
+        task_roles=task_roles(),
     )
 
 
@@ -131,6 +138,15 @@ def workers() -> Workers:
 def containers() -> Containers:
     arn = os.environ.get("GUST_FARGATE_STATE_MACHINE", "")
     return StepFunctionsContainers(arn, client("stepfunctions"), bucket()) if arn else NoContainers()
+
+
+def task_roles() -> StsTaskRoles:
+    return StsTaskRoles(
+        client("sts", PATIENCE_WITH_STS),
+        default=os.environ.get("GUST_TASK_ROLE", ""),
+        external_id=os.environ.get("GUST_TASK_EXTERNAL_ID", ""),
+        text=access_document,
+    )
 
 
 def signing_keys() -> str:

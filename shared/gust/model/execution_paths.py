@@ -6,6 +6,7 @@ from typing import Final
 BASE_PATH: Final = "/execution"
 """Where the execution API begins; the paths below follow it."""
 
+CREDENTIALS: Final = "/gust/credentials"
 CLAIM_CALLBACK: Final = "/gust/callbacks/{callback_uuid}/run"
 END_CALLBACK: Final = "/gust/callbacks/{callback_uuid}/state"
 LOSE_TRY: Final = "/gust/tries/{task_instance_id}/lost"

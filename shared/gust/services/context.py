@@ -13,6 +13,7 @@ from gust.ports.metrics import Metrics, NoMetrics
 from gust.ports.objects import Objects
 from gust.ports.queues import Queues
 from gust.ports.store import Store
+from gust.ports.task_roles import NoTaskRoles, TaskRoles
 from gust.ports.timetables import NoTimetables, Timetables
 from gust.ports.tokens import Tokens
 from gust.services.memory_of_runs import MemoryOfRuns
@@ -31,6 +32,7 @@ class Services:
     deployments: Deployments = field(default_factory=NoDeployments)
     workers: Workers = LAMBDA_ALONE
     containers: Containers = field(default_factory=NoContainers)
+    task_roles: TaskRoles = field(default_factory=NoTaskRoles)
     inventory: Inventory = field(default_factory=NoInventory)
     cipher: Cipher = field(default_factory=NoCipher)
     metrics: Metrics = field(default_factory=NoMetrics)

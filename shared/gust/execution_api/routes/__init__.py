@@ -1,5 +1,5 @@
-"""All operations of version 2026-06-30, in Airflow's files and order, and Gust's own `triggers`, `watchers`, `tries`
-and `callbacks`."""
+"""All operations of version 2026-06-30, in Airflow's files and order, and Gust's own `triggers`, `watchers`, `tries`,
+`callbacks` and `credentials`."""
 
 from typing import Final
 
@@ -10,6 +10,7 @@ from gust.execution_api.routes import (
     callbacks,
     connection_tests,
     connections,
+    credentials,
     dag_runs,
     dags,
     health,
@@ -48,4 +49,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *watchers.routes.table,
     *tries.routes.table,
     *callbacks.routes.table,
+    *credentials.routes.table,
 )
