@@ -21,6 +21,7 @@ from gust.aws.logs import CloudWatchLogReader
 from gust.aws.metrics import Detail, EmfMetrics
 from gust.aws.objects import S3Objects
 from gust.aws.queues import SqsQueues
+from gust.aws.secrets import AwsSecrets, SsmConfiguration
 from gust.aws.task_roles import StsTaskRoles
 from gust.aws.timetables import ParserTimetables
 from gust.aws.tokens import JwtTokens
@@ -89,6 +90,8 @@ def from_environment() -> Services:
         timetables=ParserTimetables(parser),
         inventory=ParserInventory(parser),
         deployments=deployments(),
+        configuration=SsmConfiguration(os.environ.get("GUST_CONFIGURATION_PARAMETER", ""), client("ssm")),
+        secrets=AwsSecrets(client_in),
         workers=workers(),
         containers=containers(),
         task_roles=task_roles(),
@@ -190,6 +193,12 @@ def identity_provider() -> IdentityProvider | None:
     from gust.aws.oidc import OidcProvider  # noqa: PLC0415 - few stacks have one, and no function but the API
 
     return OidcProvider(issuer, os.environ["GUST_OIDC_CLIENT_ID"], os.environ["GUST_OIDC_GROUPS_CLAIM"])
+
+
+@cache
+def client_in(service: str, region: str | None) -> Any:
+    """The client of a service in a region; None: the function's own."""
+    return client(service) if region is None else client(service, CONFIG.merge(Config(region_name=region)))
 
 
 @cache

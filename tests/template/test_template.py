@@ -632,3 +632,35 @@ def test_the_template_names_the_prefixes_of_the_bucket(resources: Resources) -> 
     assert granted | expired | told == {*bucket_keys.PREFIXES, *bucket_keys.BESIDE_DAGS}
     assert told == {bucket_keys.DAGS, *bucket_keys.BESIDE_DAGS}
     assert expired == {bucket_keys.PARSES, bucket_keys.TRANSFERS, bucket_keys.WORKLOADS}
+
+
+def test_the_execution_api_reads_secrets_for_tasks_only_where_the_stack_names_them(source: dict[str, Any]) -> None:
+    for name, actions, parameter in (
+        ("ExecutionApiReadsSecrets", ["secretsmanager:GetSecretValue", "ssm:GetParameter"], "SecretsBackendArns"),
+        ("ExecutionApiDecryptsSecrets", ["kms:Decrypt"], "SecretsBackendKeyArns"),
+    ):
+        policy = source["Resources"][name]
+        assert policy["Properties"]["Roles"] == [{"Ref": "ExecutionApiRole"}]
+        [statement] = policy["Properties"]["PolicyDocument"]["Statement"]
+        assert as_list(statement["Action"]) == actions
+        assert statement["Resource"] == {"Ref": parameter}
+        assert source["Parameters"][parameter]["Default"] == ""
+        assert policy["Condition"] in source["Conditions"]
+
+
+def test_the_deployer_alone_reads_airflows_options_and_hears_of_their_change(resources: Resources) -> None:
+    readers = {
+        name: resource
+        for name, role in of_type(resources, "AWS::IAM::Role")
+        for s in statements(role)
+        if "ssm:GetParameter" in as_list(s["Action"])
+        for resource in as_list(s["Resource"])
+    }
+    parameter = resources["DagProcessorFunction"]["Properties"]["Environment"]["Variables"][
+        "GUST_CONFIGURATION_PARAMETER"
+    ]
+    assert readers["DagProcessorRole"]["Fn::Sub"].endswith(f":parameter{parameter['Fn::Sub']}")
+    assert set(readers) == {"DagProcessorRole"}
+    rule = resources["ConfigurationChanged"]["Properties"]
+    assert rule["EventPattern"]["detail"]["name"] == [parameter]
+    assert [target["Arn"] for target in rule["Targets"]] == [{"Fn::GetAtt": ["UploadsQueue", "Arn"]}]
