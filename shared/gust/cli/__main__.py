@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from gust.cli import ROOT, access, aws, beforehand, deploy, keys, local, login
+from gust.cli import ROOT, access, aws, beforehand, deploy, keys, local, login, watch_bucket
 from gust.errors import GustError
 
 
@@ -35,6 +35,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "login": login,
     "reencrypt": keys.Reencrypt(),
     "rotate-key": keys.RotateKey(),
+    "watch-bucket": watch_bucket,
     "check-access": access,
 }
 
