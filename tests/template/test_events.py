@@ -14,7 +14,11 @@ Resources = dict[str, dict[str, Any]]
 def test_a_stack_without_events_has_no_queue_no_function_and_no_rule_for_them(resources: Resources) -> None:
     named = [name for name in resources if name.startswith(("Events", "ObjectsCreated"))]
     assert len(named) >= 7
-    assert {name for name in named if resources[name].get("Condition") not in {"HasEvents", "WatchesBuckets"}} == set()
+    assert {
+        name
+        for name in named
+        if resources[name].get("Condition") not in {"HasEvents", "WatchesBuckets", "AlertsOfEvents"}
+    } == set()
 
 
 def test_only_the_rule_may_send_to_the_queue(resources: Resources) -> None:
