@@ -18,6 +18,7 @@ from gust.aws.deployments import StepFunctionsDeployments
 from gust.aws.inventory import ParserInventory
 from gust.aws.invoke import LambdaInvoker
 from gust.aws.logs import CloudWatchLogReader
+from gust.aws.metrics import Detail, EmfMetrics
 from gust.aws.objects import S3Objects
 from gust.aws.queues import SqsQueues
 from gust.aws.timetables import ParserTimetables
@@ -71,7 +72,8 @@ def from_environment() -> Services:
     objects = bucket()
     parser = LambdaInvoker(os.environ.get("GUST_PARSE_FUNCTION", ""), client("lambda", PATIENCE_WITH_PARSER))
     return Services(
-        store=DynamoDBStore(os.environ["GUST_TABLE"], client("dynamodb"), objects),
+        store=DynamoDBStore(os.environ["GUST_TABLE"], client("dynamodb"), objects, metrics=metrics()),
+        metrics=metrics(),
         objects=objects,
         queues=queues(),
         tokens=JwtTokens(signing_keys),
@@ -84,6 +86,12 @@ def from_environment() -> Services:
         workers=workers(),
         containers=containers(),
     )
+
+
+@cache
+def metrics() -> EmfMetrics:
+    """The process's only one: its door prints what the invocation added."""
+    return EmfMetrics(os.environ.get("GUST_STACK", ""), cast("Detail", os.environ.get("GUST_METRICS", "None")))
 
 
 def execution_api() -> LambdaInvoker:

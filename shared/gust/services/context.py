@@ -9,6 +9,7 @@ from gust.ports.containers import Containers, NoContainers
 from gust.ports.deployments import Deployments, NoDeployments
 from gust.ports.inventory import Inventory, NoInventory
 from gust.ports.logs import LogReader
+from gust.ports.metrics import Metrics, NoMetrics
 from gust.ports.objects import Objects
 from gust.ports.queues import Queues
 from gust.ports.store import Store
@@ -32,5 +33,6 @@ class Services:
     containers: Containers = field(default_factory=NoContainers)
     inventory: Inventory = field(default_factory=NoInventory)
     cipher: Cipher = field(default_factory=NoCipher)
+    metrics: Metrics = field(default_factory=NoMetrics)
     started_instances: StartedInstanceCache = field(default_factory=StartedInstanceCache)
     memory: MemoryOfRuns = field(default_factory=MemoryOfRuns)
