@@ -21,6 +21,8 @@ from gust.aws.logs import CloudWatchLogReader
 from gust.aws.metrics import Detail, EmfMetrics
 from gust.aws.objects import S3Objects
 from gust.aws.queues import SqsQueues
+from gust.aws.secrets import AwsSecrets, SsmConfiguration
+from gust.aws.task_roles import StsTaskRoles
 from gust.aws.timetables import ParserTimetables
 from gust.aws.tokens import JwtTokens
 from gust.model.place import Workers
@@ -61,6 +63,11 @@ PATIENCE_WITH_EXECUTION_API: Final = CONFIG.merge(
 """Longer than the execution API's function may run, so that a slow request is not processed twice at the same time. The
 Task SDK's client retries on top."""
 
+PATIENCE_WITH_STS: Final = CONFIG.merge(
+    Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=5)
+)
+"""An SDK waits two seconds for its credentials, and asks three times."""
+
 PATIENCE_WITH_RECEIPTS: Final = CONFIG.merge(
     Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=3)
 )
@@ -83,8 +90,11 @@ def from_environment() -> Services:
         timetables=ParserTimetables(parser),
         inventory=ParserInventory(parser),
         deployments=deployments(),
+        configuration=SsmConfiguration(os.environ.get("GUST_CONFIGURATION_PARAMETER", ""), client("ssm")),
+        secrets=AwsSecrets(client_in),
         workers=workers(),
         containers=containers(),
+        task_roles=task_roles(),
     )
 
 
@@ -133,6 +143,15 @@ def containers() -> Containers:
     return StepFunctionsContainers(arn, client("stepfunctions"), bucket()) if arn else NoContainers()
 
 
+def task_roles() -> StsTaskRoles:
+    return StsTaskRoles(
+        client("sts", PATIENCE_WITH_STS),
+        default=os.environ.get("GUST_TASK_ROLE", ""),
+        external_id=os.environ.get("GUST_TASK_EXTERNAL_ID", ""),
+        text=access_document,
+    )
+
+
 def signing_keys() -> str:
     """The secret with the signing keys. Not cached here: it may change while the process lives."""
     answer = client("secretsmanager").get_secret_value(SecretId=os.environ["GUST_SIGNING_SECRET"])
@@ -174,6 +193,12 @@ def identity_provider() -> IdentityProvider | None:
     from gust.aws.oidc import OidcProvider  # noqa: PLC0415 - few stacks have one, and no function but the API
 
     return OidcProvider(issuer, os.environ["GUST_OIDC_CLIENT_ID"], os.environ["GUST_OIDC_GROUPS_CLAIM"])
+
+
+@cache
+def client_in(service: str, region: str | None) -> Any:
+    """The client of a service in a region; None: the function's own."""
+    return client(service) if region is None else client(service, CONFIG.merge(Config(region_name=region)))
 
 
 @cache

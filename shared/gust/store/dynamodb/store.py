@@ -22,6 +22,7 @@ from gust.store.dynamodb.runs import DynamoDBRuns
 from gust.store.dynamodb.settings import DynamoDBSettings
 from gust.store.dynamodb.state_stores import DynamoDBStateStores
 from gust.store.dynamodb.watchers import DynamoDBWatchers
+from gust.store.dynamodb.worker_groups import DynamoDBWorkerGroups
 from gust.store.dynamodb.xcoms import DynamoDBXComs
 from gust.store.parallel import Parallel
 from gust.store.table import Meter, Table
@@ -43,6 +44,7 @@ class DynamoDBStore(
     DynamoDBLoggedEvents,
     DynamoDBStateStores,
     DynamoDBWatchers,
+    DynamoDBWorkerGroups,
 ):
     """Implements `ports.Store`.
 

@@ -26,6 +26,7 @@ from gust.model.pool import Pool
 from gust.model.state_entry import StateEntry
 from gust.model.task_instance import TaskInstance
 from gust.model.watcher import Watcher
+from gust.model.worker_group import WorkerGroup
 from gust.model.xcom import XCom
 from gust.ports.clock import Clock, SystemClock
 from gust.ports.metrics import Metrics, NoMetrics
@@ -90,6 +91,7 @@ class MemoryState:
         self._consumed: dict[DagRunKey, list[AssetEvent]] = {}
         self._consumers: dict[str, set[DagRunKey]] = defaultdict(set)
         self._watchers: dict[str, Watcher] = {}
+        self._worker_groups: dict[str, WorkerGroup] = {}
 
         self._limits: dict[str, int] = {}
         self._pools: dict[str, Pool] = {}

@@ -15,6 +15,7 @@ from gust.store.memory.connection_tests import MemoryConnectionTests
 from gust.store.memory.history import MemoryHistory
 from gust.store.memory.state_stores import MemoryStateStores
 from gust.store.memory.watchers import MemoryWatchers
+from gust.store.memory.worker_groups import MemoryWorkerGroups
 from gust.store.memory.xcoms import MemoryXComs
 
 
@@ -27,6 +28,7 @@ class MemoryStore(
     MemoryAssetReferences,
     MemoryConnectionTests,
     MemoryStateStores,
+    MemoryWorkerGroups,
 ):
     """Implements `ports.Store`."""
 
