@@ -18,6 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from gust.cli import workers
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -54,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return rotate_key(options.stack)
         case "check-access":
             return check_access(options.file)
+        case "workers" | "worker":
+            return workers.run(options)
     raise AssertionError(options.command)
 
 
@@ -121,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     rotate = commands.add_parser("rotate-key", help="replace the signing key now; users stay signed in")
     rotate.add_argument("--stack", required=True, help="name of the CloudFormation stack")
 
+    workers.register(commands)
     check = commands.add_parser("check-access", help="check an access document")
     check.add_argument("file", type=Path, help="the document (docs/access.md)")
     return parser
