@@ -1,4 +1,4 @@
-"""worker_group.yaml: a group's worker is the stack's own worker, with a queue, a size and rights of its own."""
+"""worker_group.yaml: a group's worker is the stack's own worker, with a queue, a size and a network of its own."""
 
 from __future__ import annotations
 

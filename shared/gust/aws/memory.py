@@ -1,4 +1,4 @@
-"""The bucket and the queues in memory, for tests that need their behaviour but not AWS's protocol."""
+"""The bucket and the queues in memory, for tests and the workbench, which need their behaviour but not AWS's protocol."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gust.aws.objects import check_content
 from gust.errors import NotFound
 from gust.model.container_start import ContainerStart
 from gust.model.object_entry import ObjectEntry
+from gust.model.secrets_backend import Service
 from gust.model.unsent import Unsent
 from gust.model.worker_group import WorkerGroup
 from gust.model.workload import (
@@ -163,3 +164,30 @@ class MemoryQueues:
     def wake_all(self, wakes: Sequence[tuple[Wake, float]]) -> None:
         for wake, delay in wakes:
             self.wake(wake, delay=delay)
+
+
+@dataclass
+class MemorySecrets:
+    """Secrets Manager and SSM."""
+
+    secrets: dict[tuple[Service, str], str | Exception] = field(default_factory=dict)
+    """An error is raised."""
+    asked: list[str] = field(default_factory=list)
+    """Names, in order."""
+
+    def read(self, service: Service, name: str, region: str | None) -> str | None:  # noqa: ARG002 - the port's signature
+        self.asked.append(name)
+        found = self.secrets.get((service, name))
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+@dataclass
+class MemoryConfiguration:
+    """The operator's document."""
+
+    document: str = ""
+
+    def text(self) -> str:
+        return self.document

@@ -184,7 +184,7 @@ def _apply(cloudformation: Any, name: str, template: str, parameters: list[dict[
 
 
 def _forget_stillborn(cloudformation: Any, name: str) -> None:
-    """Delete a stack that could not be created: CloudFormation keeps it, and updates it no more."""
+    """Delete a stack that could not be created: CloudFormation keeps it, and does not update it."""
     try:
         status = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
     except ClientError:

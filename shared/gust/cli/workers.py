@@ -9,14 +9,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from gust.cli import ROOT
+from gust.cli import aws as cli_aws
+from gust.cli.aws import Clients
 
 if TYPE_CHECKING:
-    from gust.aws.worker_groups import Clients
     from gust.ports.store import Store
 
-ROOT: Final = Path(__file__).parents[3]
-LOCAL_STACK: Final = "gust"
 LOOK_EVERY: Final = 2.0
 """Seconds between two looks at a queue that is to become empty."""
 
@@ -26,7 +27,6 @@ SETTINGS: Final = {
     "concurrency": ("Concurrency", "how many tasks run at the same time (50)"),
     "subnets": ("Subnets", "subnets of your VPC, separated by commas"),
     "security_groups": ("SecurityGroups", "security groups in that VPC, separated by commas"),
-    "policies": ("PolicyArns", "ARNs of managed policies that the tasks run with, separated by commas"),
     "layers": ("ExtraLayers", "ARNs of further Lambda layers (arm64), separated by commas"),
 }
 """Option → parameter of worker_group.yaml, and the help."""
@@ -34,44 +34,33 @@ SETTINGS: Final = {
 NUMBERS: Final = frozenset({"memory", "storage", "concurrency"})
 
 
-def register(commands: Any) -> None:
-    """Add the two commands to the parser."""
-    workers = commands.add_parser("workers", help="further workers, for the tasks of a queue of their own")
-    verbs = workers.add_subparsers(dest="verb", required=True, metavar="verb")
-    add = verbs.add_parser(
-        "add", help="deploy workers for a queue; again: change what is given, and bring them up to date"
-    )
-    add.add_argument("queue", help="what a DAG file names: queue=…")
-    for option, (_, text) in SETTINGS.items():
-        add.add_argument(f"--{option.replace('_', '-')}", type=int if option in NUMBERS else str, help=text)
-    add.add_argument("--architecture", default="arm64", help="arm64 alone, as the stack's workers and its environments")
-    add.add_argument("--elsewhere", action="store_true", help="the workers are hosts of yours, with ./gust worker")
-    update = verbs.add_parser("update", help="bring all groups to the code of the deployed stack")
-    listed = verbs.add_parser("list", help="the groups, and how many tasks each has")
-    remove = verbs.add_parser("remove", help="let the workers finish the tasks that they have, and delete them")
-    remove.add_argument("queue")
-    remove.add_argument("--now", action="store_true", help="wait for no task; tasks that run are lost")
-    worker = commands.add_parser("worker", help="run tasks of a queue on this machine")
-    worker.add_argument("--queue", required=True, help="a queue of ./gust workers add QUEUE --elsewhere")
-    worker.add_argument(
-        "--at-once", type=int, default=1, metavar="N", help="how many tasks at the same time (%(default)s)"
-    )
-    for one in (add, update, listed, remove, worker):
-        one.add_argument("--stack", default=LOCAL_STACK, help="name of the CloudFormation stack (%(default)s)")
-        one.add_argument("--local", action="store_true", help="of the local stack that runs on this machine")
-        one.add_argument(
-            "--data", type=Path, default=ROOT / ".gust", help="where that one's state is kept (%(default)s)"
+class Workers:
+    HELP = "further workers, for the tasks of a queue of their own"
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
+        add = verbs.add_parser(
+            "add", help="deploy workers for a queue; again: change what is given, and bring them up to date"
         )
+        add.add_argument("queue", help="what a DAG file names: queue=…")
+        for option, (_, text) in SETTINGS.items():
+            add.add_argument(f"--{option.replace('_', '-')}", type=int if option in NUMBERS else str, help=text)
+        add.add_argument(
+            "--architecture", default="arm64", help="arm64 alone, as the stack's workers and its environments"
+        )
+        add.add_argument("--elsewhere", action="store_true", help="the workers are hosts of yours, with ./gust worker")
+        update = verbs.add_parser("update", help="bring all groups to the code of the deployed stack")
+        listed = verbs.add_parser("list", help="the groups, and how many tasks each has")
+        remove = verbs.add_parser("remove", help="let the workers finish the tasks that they have, and delete them")
+        remove.add_argument("queue")
+        remove.add_argument("--now", action="store_true", help="wait for no task; tasks that run are lost")
+        for one in (add, update, listed, remove):
+            _add_stack_arguments(one)
 
-
-def run(options: argparse.Namespace) -> int:
-    from gust.aws.worker_groups import WorkerGroupError
-    from gust.local.sign_in import SignInError
-
-    try:
+    @staticmethod
+    def run(options: argparse.Namespace) -> int:
         clients = clients_of(options)
-        if options.command == "worker":
-            return 0
         match options.verb:
             case "add":
                 return add(clients, options)
@@ -81,20 +70,21 @@ def run(options: argparse.Namespace) -> int:
                 return show(clients, options.stack)
             case "remove":
                 return remove(clients, options)
-    except (WorkerGroupError, SignInError) as problem:
-        print(f"gust: {problem}", file=sys.stderr)
-        return 1
-    raise AssertionError(options.verb)
+        raise AssertionError(options.verb)
+
+
+def _add_stack_arguments(parser: argparse.ArgumentParser) -> None:
+    cli_aws.add_arguments(parser)
+    parser.add_argument("--local", action="store_true", help="of the local stack that runs on this machine")
+    parser.add_argument(
+        "--data", type=Path, default=ROOT / ".gust", help="where that one's state is kept (%(default)s)"
+    )
 
 
 def clients_of(options: argparse.Namespace) -> Clients:
-    """boto3's, of the account or of the local stack."""
-    import boto3
-
-    aws: Any = boto3.client
+    """Of the account, or of the local stack. Raises SignInError where that does not run."""
     if not options.local:
-        found: Clients = aws
-        return found
+        return cli_aws.clients(options)
     from gust.local import sign_in
     from gust.local.stack import emulator_client
 

@@ -1,4 +1,4 @@
-"""The store without AWS, for tests and benches: the contract tests run on it and on DynamoDB.
+"""The store without AWS, for tests, benches and the workbench: the contract tests run on it and on DynamoDB.
 
 One lock makes every method one transaction. JSON documents (conf, XComs, settings, …) are kept as JSON text: a caller that
 changes what it gave or got changes nothing here, and what DynamoDB refuses is refused here too.
