@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from gust.cli import ROOT, access, aws, beforehand, deploy, keys, local, login, watch_bucket
+from gust.cli import ROOT, access, aws, beforehand, deploy, keys, local, login, watch_bucket, workers
 from gust.errors import GustError
 
 
@@ -37,6 +37,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "rotate-key": keys.RotateKey(),
     "watch-bucket": watch_bucket,
     "check-access": access,
+    "workers": workers.Workers(),
 }
 
 
