@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from gust.model.environment import SMALLEST_STORAGE, room
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
@@ -14,6 +16,8 @@ class Workers:
     """Further worker groups, by the queue that each takes tasks from."""
     memory: int = 1769
     """MB that a Lambda worker of the default group has."""
+    room: int = room(SMALLEST_STORAGE)
+    """MB that an environment may take, unpacked, on the disk of such a worker."""
 
 
 LAMBDA_ALONE: Final = Workers()
