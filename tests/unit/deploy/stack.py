@@ -22,7 +22,7 @@ from typing import Any
 from zipfile import ZipFile
 
 from gust.aws.cipher import FernetCipher
-from gust.aws.memory import MemoryObjects, MemoryQueues
+from gust.aws.memory import MemoryConfiguration, MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.errors import NotFound
 from gust.model import bucket_keys
@@ -53,6 +53,7 @@ class Stack:
     """Requirement → bytes, unpacked, that it takes."""
     queues: MemoryQueues = field(default_factory=MemoryQueues)
     are_paused_at_creation: bool = True
+    configuration: MemoryConfiguration = field(default_factory=MemoryConfiguration)
 
     @property
     def services(self) -> Services:
@@ -64,6 +65,7 @@ class Stack:
             clock=self.clock,
             logs=None,  # type: ignore[arg-type]
             cipher=FernetCipher(lambda: "a key of the stack"),
+            configuration=self.configuration,
         )
 
     # --- the folder ---
