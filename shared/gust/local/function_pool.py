@@ -57,6 +57,7 @@ def process_limits(workers: int, triggerers: int, processors: int) -> dict[str, 
         "dag-processor": few,
         "parse": few,
         "environment-builder": 1,
+        "events": 2,
         "key-rotation": 1,
     }
 

@@ -22,7 +22,7 @@ from typing import Any
 from zipfile import ZipFile
 
 from gust.aws.cipher import FernetCipher
-from gust.aws.memory import MemoryObjects, MemoryQueues
+from gust.aws.memory import MemoryConfiguration, MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.errors import NotFound
 from gust.model import bucket_keys
@@ -51,6 +51,7 @@ class Stack:
     """Files whose environments were built, in order."""
     queues: MemoryQueues = field(default_factory=MemoryQueues)
     are_paused_at_creation: bool = True
+    configuration: MemoryConfiguration = field(default_factory=MemoryConfiguration)
 
     @property
     def services(self) -> Services:
@@ -62,6 +63,7 @@ class Stack:
             clock=self.clock,
             logs=None,  # type: ignore[arg-type]
             cipher=FernetCipher(lambda: "a key of the stack"),
+            configuration=self.configuration,
         )
 
     # --- the folder ---
