@@ -21,7 +21,7 @@ from typing import Any, Final
 from gust.local.asgi import Application, Receive, Scope, Send
 from tests.aws_like import limits
 from tests.aws_like.requests import Request
-from tests.aws_like.rights import Need, Role, judge, needs, role_of
+from tests.aws_like.rights import Grant, Need, Role, judge, needs, role_of
 
 FILE: Final = "aws-calls.jsonl"
 """The record's name in the folder of the stack."""
@@ -87,10 +87,7 @@ class Border:
 
     async def _of_a_function(self, request: Request, role: Role, scope: Scope, receive: Receive, send: Send) -> None:
         for need in needs(request):
-            granted = judge(role, need)
-            for grant in granted:
-                self._record.add(role=role.logical_id, grant=grant.name, action=need.action, on=_folder(need))
-            if not granted:
+            if not self._granted(role, need):
                 self._note_refusal(role, "AccessDenied", need.action, need.resource)
                 await _answer(send, *_denied(request, role, need))
                 return
@@ -98,16 +95,40 @@ class Border:
             self._note_refusal(role, refusal.code, request.operation, refusal.message)
             await _answer(send, *_refused(request, refusal))
             return
-        hides = request.service == "s3" and request.method in ("GET", "HEAD") and not self._may_list(role, request)
-        await self._application(scope, receive, _hiding_what_is_missing(request, send) if hides else send)
+        is_read = request.service == "s3" and request.method in ("GET", "HEAD")
+        await self._application(scope, receive, self._telling_what_is_missing(request, role, send) if is_read else send)
 
     def _note_refusal(self, role: Role, code: str, action: str, resource: str) -> None:
         log.error("%s may not %s %s: %s", role.logical_id, action, resource, code)
         self._record.add(role=role.logical_id, refused=code, action=action, resource=resource)
 
+    def _telling_what_is_missing(self, request: Request, role: Role, send: Send) -> Send:
+        """S3 answers 403 for a missing key where the caller may not list the bucket."""
+        is_hidden = False
+
+        async def answer(message: Any) -> None:
+            nonlocal is_hidden
+            if message["type"] == "http.response.start" and message["status"] == 404:
+                is_hidden = not self._may_list(role, request)
+                if is_hidden:
+                    status, headers, body = _refused(request, limits.Refusal("AccessDenied", "Access Denied", 403))
+                    await _answer(send, status, headers, b"" if request.method == "HEAD" else body)
+            if not is_hidden:
+                await send(message)
+
+        return answer
+
     def _may_list(self, role: Role, request: Request) -> bool:
         bucket = request.path.lstrip("/").partition("/")[0]
-        return bool(judge(role, Need("s3:ListBucket", f"arn:aws:s3:::{bucket}")))
+        need = Need("s3:ListBucket", f"arn:aws:s3:::{bucket}")
+        return bool(self._granted(role, need))
+
+    def _granted(self, role: Role, need: Need) -> tuple[Grant, ...]:
+        """What allows it, recorded."""
+        granted = judge(role, need)
+        for grant in granted:
+            self._record.add(role=role.logical_id, grant=grant.name, action=need.action, on=_folder(need))
+        return granted
 
     def _role_of(self, caller: str) -> Role | None:
         """Read anew once a second: a deployment may change it."""
@@ -123,23 +144,6 @@ def _folder(need: Need) -> str:
     """The first part of an object's key: what a role could be narrowed to."""
     _, _, path = need.resource.partition(":::")
     return path.split("/")[1] if need.action.startswith("s3:") and "/" in path else ""
-
-
-def _hiding_what_is_missing(request: Request, send: Send) -> Send:
-    """S3 answers 403 for a missing key where the caller may not list the bucket."""
-    is_hidden = False
-
-    async def answer(message: Any) -> None:
-        nonlocal is_hidden
-        if message["type"] == "http.response.start" and message["status"] == 404:
-            is_hidden = True
-            refusal = limits.Refusal("AccessDenied", "Access Denied", 403)
-            status, headers, body = _refused(request, refusal)
-            await _answer(send, status, headers, b"" if request.method == "HEAD" else body)
-        elif not is_hidden:
-            await send(message)
-
-    return answer
 
 
 Answer = tuple[int, Mapping[str, str], bytes]

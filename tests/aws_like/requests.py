@@ -32,6 +32,8 @@ class Request:
         if signed is None:
             return None
         query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        if "x-www-form-urlencoded" in headers.get("content-type", ""):  # STS speaks so
+            query |= parse_qs(body.decode(), keep_blank_values=True)
         return cls(signed[1], scope["method"], scope["path"], query, headers, body)
 
     @property

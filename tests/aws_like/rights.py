@@ -29,7 +29,7 @@ _BATCH_OF: Final = {
 """Calls that IAM knows by the name of another."""
 
 CONDITION_KEYS: Final = frozenset({"s3:if-none-match"})
-"""Those that the template's policies use, in small letters; `needs` gives each its value."""
+"""Those to which `needs` gives a value, in small letters."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,8 @@ def needs(request: Request) -> list[Need]:
     if request.service == "logs":
         # Log streams are resources of their own, and a group's ARN ends so where a call names no stream.
         resource += f":log-stream:{request.json.get('logStreamName', '')}"
+    if action == "sts:AssumeRole" and any(name.startswith("Tags.") for name in query):
+        return [Need(action, resource), Need("sts:TagSession", resource)]
     return [Need(_BATCH_OF.get(action, action), resource)]
 
 
