@@ -65,7 +65,7 @@ from airflow.sdk.api.datamodels._generated import (
 from airflow.sdk.execution_time import comms, supervisor
 from airflow.sdk.execution_time.coordinator import BaseCoordinator
 
-from gust.airflow_bridge import compat, crashes, dumpable, orphans, speech, surroundings
+from gust.airflow_bridge import compat, crashes, dumpable, orphans, secrets_backend, speech, surroundings
 from gust.airflow_bridge.credentials import CredentialsEndpoint, ask_through
 from gust.airflow_bridge.task_log import Held, Sink, try_logger
 from gust.airflow_bridge.transport import EXECUTION_API, LambdaTransport
@@ -281,6 +281,13 @@ class SupervisedChild(supervisor.ActivitySubprocess):  # type: ignore[misc]  # u
         if exit_code is None and not self.was_stopped and time.monotonic() >= self.deadline:
             self._stop_at_limit()
         return exit_code
+
+    def _handle_request(self, msg: Any, log: Any, req_id: int) -> None:
+        if isinstance(msg, comms.GetVariable) and (path := secrets_backend.path_of(msg.key)) is not None:
+            answer = self.client.get(path).json()
+            self.send_msg(secrets_backend.reply(msg.key, answer), request_id=req_id, error=None)
+            return
+        super()._handle_request(msg, log, req_id)
 
     def _stop_at_limit(self) -> None:
         """Stop the child, whose time is up, and note why. Each kind of child has its own way."""

@@ -20,8 +20,10 @@ from typing import Final
 import gust
 from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.commands import LAYER_BIN
+from gust.model.airflow_options import environment_of
 from gust.model.deployment import PLUGINS_PREFIX
-from gust.model.environment import VARIABLES_FILE
+from gust.model.environment import OPTIONS_FILE, VARIABLES_FILE
+from gust.model.secrets_backend import backend_of
 
 OURS: Final = ("GUST_", "POWERTOOLS_")
 """Prefixes of the environment variables that wire our functions."""
@@ -87,6 +89,7 @@ def enter(
     os.chdir(workspace)
     if bundle is not None:
         _export_variables_of(bundle)
+        _use_options_of(bundle)
         compat.use_dags_folder(bundle)
         compat.use_plugins_of(bundle)
     _make_way_for(bundle, environment)
@@ -131,6 +134,26 @@ def _export_variables_of(bundle: Path) -> None:
     """The variables of the bundle's `startup.sh`."""
     with suppress(FileNotFoundError):
         os.environ |= json.loads((bundle / VARIABLES_FILE).read_text())
+
+
+def _use_options_of(bundle: Path) -> None:
+    """Airflow's options of the bundle. Of the secrets backends that the execution API asks, no class is made here."""
+    options = options_of(bundle)
+    if not options:
+        return
+    if backend_of(options) is not None:
+        options = {name: value for name, value in options.items() if not name.startswith("secrets.backend")}
+        compat.use_secrets_of_execution_api()
+    os.environ |= environment_of(options)
+
+
+def options_of(bundle: Path) -> dict[str, str]:
+    """`section.option` → value."""
+    try:
+        found: dict[str, str] = json.loads((bundle / OPTIONS_FILE).read_text())
+    except FileNotFoundError:
+        return {}
+    return found
 
 
 def _use_aws_of_tasks(credentials: Mapping[str, str]) -> None:

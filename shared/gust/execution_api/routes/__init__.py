@@ -1,5 +1,5 @@
 """All operations of version 2026-06-30, in Airflow's files and order, and Gust's own `triggers`, `watchers`, `tries`,
-`callbacks` and `credentials`."""
+`callbacks`, `credentials` and `secrets`."""
 
 from typing import Final
 
@@ -15,6 +15,7 @@ from gust.execution_api.routes import (
     dags,
     health,
     hitl,
+    secrets,
     task_instances,
     task_reschedules,
     task_state_store,
@@ -50,4 +51,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *tries.routes.table,
     *callbacks.routes.table,
     *credentials.routes.table,
+    *secrets.routes.table,
 )
