@@ -75,6 +75,7 @@ def mappings_of_queues(resources: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         resource
         for resource in resources.values()
         if resource["Type"] == "AWS::Lambda::EventSourceMapping"
+        and "Condition" not in resource  # what a parameter turns on says its price itself
         and resources[resource["Properties"]["EventSourceArn"]["Fn::GetAtt"][0]]["Type"] == "AWS::SQS::Queue"
     ]
 

@@ -76,7 +76,7 @@ def test_every_alarm_has_a_runbook_that_begins_with_what_a_person_sees(alarms: R
 def test_there_are_no_alarms_and_no_dashboard_unless_asked_for(source: dict[str, Any], resources: Resources) -> None:
     for resource in resources.values():
         if resource["Type"] == "AWS::CloudWatch::Alarm":
-            assert resource["Condition"] == "HasAlerts"
+            assert resource["Condition"] in {"HasAlerts", "AlertsOfEvents"}
     assert resources["MonitoringDashboard"]["Condition"] == "HasDashboard"
     parameters = source["Parameters"]
     assert [parameters[name]["Default"] for name in ("AlertEmail", "AlertTopicArn", "Dashboard")] == [
