@@ -11,7 +11,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from gust.cli import ROOT, access, aws, beforehand, deploy, keys, local, login, watch_bucket, workers
+from gust.cli import (
+    ROOT,
+    access,
+    aws,
+    beforehand,
+    delete,
+    deploy,
+    doctor,
+    keys,
+    local,
+    login,
+    logs,
+    status,
+    watch_bucket,
+    workers,
+)
 from gust.errors import GustError
 
 
@@ -32,6 +47,10 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "check": beforehand.Check(),
     "run": beforehand.Run(),
     "deploy": deploy,
+    "status": status,
+    "logs": logs,
+    "doctor": doctor,
+    "delete": delete,
     "login": login,
     "reencrypt": keys.Reencrypt(),
     "rotate-key": keys.RotateKey(),
@@ -48,10 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_module("benches", theirs)
         case ["record-golden", *theirs]:
             return run_module("tests.oracle.record", theirs)
-        case ["test" | "deploy", "-h" | "--help", *_]:
+        case ["test", "-h" | "--help", *_]:
             pass
-        case ["deploy", *theirs]:
-            return deploy.deploy(theirs)
         case ["test", "differential", _, *_]:
             return run_module("tests.differential", given[2:])
         case ["test", *theirs]:
