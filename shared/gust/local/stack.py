@@ -113,6 +113,9 @@ class LocalStack:
             "Fargate": "Enabled",
             "FargateSubnets": "subnet-of-this-machine",
             "FargateSecurityGroups": "sg-of-this-machine",
+            # Every bucket that sends events to EventBridge is watched.
+            "Events": "Enabled",
+            "WatchedBuckets": "*",
             **(parameters or {}),
             # Beyond this machine every caller needs a token. Not AWS_IAM: the emulator verifies no signature.
             "ApiAuthorization": "TOKEN" if self._door.demands_login else "NONE",

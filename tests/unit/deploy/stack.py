@@ -22,7 +22,7 @@ from typing import Any
 from zipfile import ZipFile
 
 from gust.aws.cipher import FernetCipher
-from gust.aws.memory import MemoryObjects, MemoryQueues
+from gust.aws.memory import MemoryConfiguration, MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.errors import NotFound
 from gust.model import bucket_keys
@@ -49,8 +49,11 @@ class Stack:
     """Files that were parsed, all deployments together."""
     built: list[str] = field(default_factory=list)
     """Files whose environments were built, in order."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Requirement → bytes, unpacked, that it takes."""
     queues: MemoryQueues = field(default_factory=MemoryQueues)
     are_paused_at_creation: bool = True
+    configuration: MemoryConfiguration = field(default_factory=MemoryConfiguration)
 
     @property
     def services(self) -> Services:
@@ -62,6 +65,7 @@ class Stack:
             clock=self.clock,
             logs=None,  # type: ignore[arg-type]
             cipher=FernetCipher(lambda: "a key of the stack"),
+            configuration=self.configuration,
         )
 
     # --- the folder ---
@@ -98,6 +102,7 @@ class Stack:
         built = Built(
             archive="" if problem else "+".join(recipe.requirements),
             problem=problem,
+            size=sum(self.sizes.get(each, 0) for each in recipe.requirements),
             built_at=self.clock.now().timestamp(),
             uploaded=asked.uploaded,
         )

@@ -1,4 +1,4 @@
-"""The store without AWS, for tests and benches: the contract tests run on it and on DynamoDB.
+"""The store without AWS, for tests, benches and the workbench: the contract tests run on it and on DynamoDB.
 
 One lock makes every method one transaction. JSON documents (conf, XComs, settings, …) are kept as JSON text: a caller that
 changes what it gave or got changes nothing here, and what DynamoDB refuses is refused here too.
@@ -15,6 +15,7 @@ from gust.store.memory.connection_tests import MemoryConnectionTests
 from gust.store.memory.history import MemoryHistory
 from gust.store.memory.state_stores import MemoryStateStores
 from gust.store.memory.watchers import MemoryWatchers
+from gust.store.memory.worker_groups import MemoryWorkerGroups
 from gust.store.memory.xcoms import MemoryXComs
 
 
@@ -27,6 +28,7 @@ class MemoryStore(
     MemoryAssetReferences,
     MemoryConnectionTests,
     MemoryStateStores,
+    MemoryWorkerGroups,
 ):
     """Implements `ports.Store`."""
 
