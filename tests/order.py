@@ -10,14 +10,15 @@ TESTS: Final = Path(__file__).parent
 LONGEST: Final = (
     "system/test_airflow_browser_suite.py",
     "system/golden/test_features.py",
-    "differential/test_differential.py",
-    "system/golden/test_wheel_examples.py",
-    "system/test_web_ui.py",
-    "chaos/test_weather.py",
     "system/test_packages.py",
     "system/test_fargate.py",
+    "system/golden/test_wheel_examples.py",
+    "system/test_web_ui.py",
+    "differential/test_differential.py",
+    "chaos/test_weather.py",
 )
-"""Modules that take minutes, the longest first."""
+"""Modules that take minutes. The longest begins; the two that only compute come last, because the browser suite is patient
+for seconds only and waits less beside modules that wait themselves."""
 
 PUNCTUAL: Final = ("chaos/test_editing.py", "system/test_time.py", "system/test_local_stack.py")
 """Modules that hold Gust to a few seconds of wall time: cheap tests are their neighbours."""
