@@ -6,9 +6,10 @@ host that is told to stop finishes its tasks, also where the process that starte
 task at once; its try is reported as lost.
 """
 
-from gust.airflow_bridge import collector, warm
+from gust.airflow_bridge import collector, own_credentials, warm
 
 collector.disable_gc()
+credentials = own_credentials.hide()
 bundles_root = warm.set_environment()
 
 import logging  # noqa: E402
@@ -26,6 +27,7 @@ from botocore.exceptions import BotoCoreError, ClientError  # noqa: E402
 from gust import bootstrap  # noqa: E402
 from gust.airflow_bridge.bundle import SealedBundleFolder, environment_of  # noqa: E402
 from gust.airflow_bridge.execute import run_try  # noqa: E402
+from gust.airflow_bridge.nursery import Nursery  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.airflow_bridge.worker_ports import WorkerPorts  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
@@ -64,14 +66,17 @@ def this_machine() -> str:
 
 def main() -> int:
     queue_url = os.environ["GUST_TASK_QUEUE_URL"]
+    warm.warm_up_for_tasks(bundles_root)
+    children = Nursery()
+    credentials.restore()
     objects = bootstrap.bucket()
     ports = WorkerPorts(
         invoke=bootstrap.execution_api(),
         objects=objects,
         bundles=PackagesOfWorkers(objects, bundles_root),
         sink=LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
+        children=children,
     )
-    warm.warm_up_for_tasks(bundles_root)
     sqs = bootstrap.client("sqs", PATIENCE)
     while not is_told_to_end():
         for message in receive(sqs, queue_url):
