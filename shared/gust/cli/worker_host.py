@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from gust.cli import ROOT
 from gust.errors import GustError
+from gust.model.worker_group import ELSEWHERE
 
 SHOWN_EVERY: Final = 60.0
 """Seconds between two signs of life."""
@@ -67,7 +68,7 @@ class Lane:
     @classmethod
     def start(cls, queue: str, variables: Mapping[str, str]) -> Lane:
         folder = Path(tempfile.mkdtemp(prefix="gust-lane-"))
-        stream = f"elsewhere/{queue}/{socket.gethostname()}/{uuid.uuid4().hex}"
+        stream = f"{ELSEWHERE}{queue}/{socket.gethostname()}/{uuid.uuid4().hex}"
         of_lane = {"TMPDIR": str(folder), "AIRFLOW_HOME": str(folder / "airflow"), "GUST_LOG_STREAM": stream}
         process = subprocess.Popen(
             [sys.executable, "-m", "gust.lane"],
