@@ -57,6 +57,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "watch-bucket": watch_bucket,
     "check-access": access,
     "workers": workers.Workers(),
+    "worker": workers.Worker(),
 }
 
 
