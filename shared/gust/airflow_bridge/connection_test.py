@@ -10,6 +10,7 @@ import json
 import os
 from http import HTTPStatus
 from pathlib import Path
+from posixpath import join
 from typing import Any, Final
 
 from gust.airflow_bridge import compat, surroundings
@@ -55,12 +56,12 @@ def run_connection_test(workload: ConnectionTestWorkload, ports: WorkerPorts) ->
 def _tested(
     given: ConnectionTestConnectionResponse, workload: ConnectionTestWorkload, ports: WorkerPorts, *, timeout: float
 ) -> tuple[bool, str]:
-    """With the packages of the DAG folder itself: a connection belongs to no folder of it."""
+    """With the packages of the folder that the workload names: one of those whose provider has the connection's type."""
     environment = None
     if workload.bundle_version is not None:
         try:
             bundle = ports.bundles.fetch(workload.bundle_version)
-            environment = ports.bundles.fetch_environment(bundle, "")
+            environment = ports.bundles.fetch_environment(bundle, join(workload.folder, "any.py"))
         except Unopenable as error:
             return False, f"Connection test failed unexpectedly: {error}"
     with surroundings.workspace("connection-test") as workspace:

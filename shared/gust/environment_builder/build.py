@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import file_digest
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from gust.environment_builder.uv import Refused, Uv
 from gust.errors import NotFound
@@ -117,7 +117,7 @@ def _build(objects: Objects, recipe: Recipe, uv: Uv, place: Path, *, largest: in
         raise Refused(too_large(packages, size, largest))
     compile_all(packages)
     archive = store(objects, packages, place)
-    store_forms(objects, archive, packages)
+    store_providers(objects, archive, packages)
     versions = {name: (found[2] or found[3]) for name, block in wanted.items() if (found := _LOCKED.match(block))}
     total = sum(file.stat().st_size for file in files_of(packages))
     return Built(archive=archive, packages=versions, lock=lock, size=total)
@@ -348,13 +348,44 @@ def store(objects: Objects, packages: Path, place: Path) -> str:
     return name
 
 
-def store_forms(objects: Objects, archive: str, packages: Path) -> None:
-    """What the web UI shows for connections of the providers in it. Read, not run."""
-    infos = sorted((packages / "airflow" / "providers").rglob("get_provider_info.py"))
-    forms = [form for info in infos for form in forms_of(declared_in(info.read_text(errors="replace")))]
-    if forms:
-        body = json.dumps(forms, default=str).encode()
-        objects.put_once(bucket_keys.connection_forms(archive), body, content_type="application/json")
+def store_providers(objects: Objects, archive: str, packages: Path) -> None:
+    """Its providers as the API lists them, and the forms of their connections for the web UI. Read, not run."""
+    found = [
+        declared
+        for info in sorted((packages / "airflow" / "providers").rglob("get_provider_info.py"))
+        if (declared := declared_in(info.read_text(errors="replace")))
+    ]
+    listed = [provider(declared, packages) for declared in found if "package-name" in declared]
+    forms = [form for declared in found for form in forms_of(declared)]
+    for key, documents in ((bucket_keys.providers(archive), listed), (bucket_keys.connection_forms(archive), forms)):
+        if documents:
+            objects.put_once(key, json.dumps(documents, default=str).encode(), content_type="application/json")
+
+
+def provider(declared: Mapping[str, Any], packages: Path) -> dict[str, Any]:
+    name = str(declared["package-name"])
+    metadata = metadata_of(name, packages)
+    return {
+        "package_name": name,
+        "description": re.sub("[`_<>]", "", str(declared.get("description", "")).strip(" \n.")),
+        "version": metadata["version"],
+        "documentation_url": metadata["documentation"] or None,
+    }
+
+
+def metadata_of(name: str, packages: Path) -> dict[str, str]:
+    """`version`, and the address of its `documentation`."""
+    found = {"version": "", "documentation": ""}
+    for folder in packages.glob("*.dist-info"):
+        package, _, version = folder.name.removesuffix(".dist-info").partition("-")
+        if normalized(package) != normalized(name):
+            continue
+        found["version"] = version
+        headers = (folder / "METADATA").read_text(errors="replace").split("\n\n", 1)[0]
+        for label, address in re.findall(r"^Project-URL:\s*([^,\n]+),\s*(\S+)", headers, re.MULTILINE):
+            if label.strip().lower() == "documentation":
+                found["documentation"] = address
+    return found
 
 
 def zip_up(files: dict[str, Path], into: IO[bytes]) -> None:

@@ -46,6 +46,9 @@ else:
     if "provider" in asked:
         (out / "airflow/providers/moon").mkdir(parents=True)
         (out / "airflow/providers/moon/get_provider_info.py").write_text({provider!r})
+        (out / "apache_airflow_providers_moon-1.2.dist-info").mkdir()
+        (out / "apache_airflow_providers_moon-1.2.dist-info/METADATA").write_text(
+            "Name: x\\nProject-URL: Documentation, https://moon.example.com/docs\\n\\nProject-URL: Documentation, no\\n")
     (out / ".lock").touch()
     (out / "cowsay/__init__.py").write_text("WANTED = " + repr(Path("wanted.txt").read_text()))
     (out / "bin/cowsay").write_text("#!" + sys.executable + "\\nimport cowsay\\n")
@@ -55,7 +58,8 @@ else:
 PROVIDER = """
 raise SystemExit("the builder runs no code of a package")
 def get_provider_info():
-    return {"connection-types": [{"connection-type": "moon", "hook-class-name": "airflow.providers.moon.MoonHook",
+    return {"package-name": "apache-airflow-providers-moon", "description": "`Moon <https://moon.example.com>`__",
+            "connection-types": [{"connection-type": "moon", "hook-class-name": "airflow.providers.moon.MoonHook",
             "ui-field-behaviour": {"hidden-fields": ["port"], "relabeling": {"login": "Crater"}}}]}
 """
 
@@ -251,3 +255,16 @@ def test_an_environment_without_providers_has_no_forms(site):
     built = site.build("cowsay")
 
     assert not site.objects.exists(bucket_keys.connection_forms(built.archive))
+
+
+def test_its_providers_are_listed_as_the_api_shows_them(site):
+    built = site.build("cowsay", "provider")
+
+    assert json.loads(site.objects.get(bucket_keys.providers(built.archive))) == [
+        {
+            "package_name": "apache-airflow-providers-moon",
+            "description": "Moon https://moon.example.com",
+            "version": "1.2",
+            "documentation_url": "https://moon.example.com/docs",
+        }
+    ]
