@@ -22,25 +22,22 @@ from tests.oracle.server import OracleError, postgres
 from tests.system.local_gust import LocalGust
 from tests.system.package_index import answers
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
-BUILDS_FOR = 240.0
+BUILDS_FOR = 400.0
 """Seconds that resolving, fetching and parsing may take together."""
 
-PROVIDERS = """
-pandas
-apache-airflow-providers-postgres
-apache-airflow-providers-snowflake
-apache-airflow-providers-slack
-astronomer-cosmos
-"""
+PACKAGES = {
+    "shop": "pandas\napache-airflow-providers-postgres\napache-airflow-providers-slack\nastronomer-cosmos\n",
+    "cold": "apache-airflow-providers-snowflake\n",
+}
+"""Folder → its requirements.txt."""
 
 WAREHOUSE = """
     from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
     from airflow.providers.postgres.hooks.postgres import PostgresHook
     from airflow.providers.slack.notifications.slack import send_slack_notification
     from airflow.providers.slack.operators.slack import SlackAPIPostOperator
-    from airflow.providers.snowflake.hooks.snowflake import SnowflakeHook
     from airflow.sdk import dag, task
 
     @task
@@ -51,12 +48,6 @@ WAREHOUSE = """
         read = hook.get_df("SELECT * FROM orders ORDER BY fruit", df_type="pandas")
         assert isinstance(read, pandas.DataFrame)
         return {"pieces": int(read["pieces"].sum()), "fruit": read["fruit"].tolist()}
-
-    @task
-    def snowflake():
-        import snowflake.connector
-        given = SnowflakeHook("cold")._get_conn_params()
-        print("account", given["account"], snowflake.connector.paramstyle)
 
     @dag(schedule=None, on_success_callback=send_slack_notification(slack_conn_id="chat", text="done", channel="#shop"))
     def warehouse():
@@ -69,9 +60,28 @@ WAREHOUSE = """
             channel="#shop",
             text="pieces: {{ ti.xcom_pull(task_ids='frame')['pieces'] }}",
         )
-        create >> frame() >> [tell, snowflake()]
+        create >> frame() >> tell
 
     warehouse()
+"""
+
+COLD = """
+    from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
+    from airflow.providers.snowflake.hooks.snowflake import SnowflakeHook
+    from airflow.sdk import dag, task
+
+    @task
+    def look():
+        import pandas
+        import snowflake.connector
+        hook = SnowflakeHook("cold")
+        print("account", hook._get_conn_params["account"], snowflake.connector.paramstyle, hook.get_uri())
+
+    @dag(schedule=None)
+    def cold():
+        look()
+
+    cold()
 """
 
 TRANSFORM = """
@@ -163,7 +173,7 @@ def database() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def equipped(gust: LocalGust, slack: Slack, database: str, tmp_path_factory: pytest.TempPathFactory) -> LocalGust:
-    """The stack with the folder `wild`, its packages and connections."""
+    """The stack with folders, their packages, and connections."""
     if not answers("pandas", tmp_path_factory.mktemp("index")):
         pytest.skip("no package index answers")
     user, _, rest = database.partition("@")
@@ -194,13 +204,12 @@ def equipped(gust: LocalGust, slack: Slack, database: str, tmp_path_factory: pyt
     ]
     for connection in connections:
         gust.api.call("POST", "/api/v2/connections", body=connection)
-    (gust.dags / "wild").mkdir()
-    (gust.dags / "wild/requirements.txt").write_text(PROVIDERS)
-    for path, text in PROJECT.items():
-        (gust.dags / "wild/dbt" / path).parent.mkdir(parents=True, exist_ok=True)
-        (gust.dags / "wild/dbt" / path).write_text(text)
-    gust.upload("wild/transform.py", TRANSFORM)
-    gust.upload("wild/warehouse.py", WAREHOUSE)
+    files = {f"{folder}/requirements.txt": text for folder, text in PACKAGES.items()}
+    files |= {f"shop/dbt/{path}": text for path, text in PROJECT.items()}
+    files |= {"shop/transform.py": TRANSFORM, "shop/warehouse.py": WAREHOUSE}
+    for path, text in files.items():
+        gust.save(path, text)
+    gust.upload("cold/etl.py", COLD)  # and all that were saved
     return gust
 
 
@@ -208,14 +217,28 @@ def test_a_dag_reads_postgres_into_pandas_and_tells_slack(equipped: LocalGust, s
     equipped.await_dag("warehouse", within=BUILDS_FOR)
 
     run_id = equipped.trigger("warehouse")
-    equipped.await_state("warehouse", run_id, "success", within=120)
+    equipped.await_state("warehouse", run_id, "success", within=BUILDS_FOR)
 
     assert equipped.xcom("warehouse", run_id, "frame") == {"pieces": 7, "fruit": ["pear", "plum"]}
-    equipped.await_log("warehouse", run_id, "snowflake", "account ice")
     equipped._await(lambda: len(slack.told) >= 2 or None, 60, lambda: f"{slack.told}")
     assert {"/api/chat.postMessage"} == {told["path"] for told in slack.told}
     assert "pieces: 7" in json.dumps(slack.told[0])
     assert "done" in json.dumps(slack.told[1])
+
+
+def test_a_dag_has_the_driver_of_snowflake_and_the_web_ui_its_form(equipped: LocalGust) -> None:
+    equipped.await_dag("cold", within=BUILDS_FOR)
+
+    run_id = equipped.trigger("cold")
+    equipped.await_state("cold", run_id, "success", within=BUILDS_FOR)
+
+    equipped.await_log("cold", run_id, "look", "account ice pyformat snowflake://u:")
+    forms = equipped.api.call("GET", "/ui/connections/hook_meta")
+    assert {"postgres", "slack", "snowflake"} <= {form["connection_type"] for form in forms}
+    providers = equipped.api.pages("/api/v2/providers", "providers")
+    assert {"apache-airflow-providers-slack", "apache-airflow-providers-snowflake"} <= {
+        provider["package_name"] for provider in providers
+    }
 
 
 def test_cosmos_runs_dbt_in_a_virtual_environment_of_its_own(equipped: LocalGust) -> None:

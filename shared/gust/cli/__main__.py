@@ -90,7 +90,9 @@ def _parser() -> argparse.ArgumentParser:
 STACK_TIERS: Final = ("tests/chaos", "tests/system")
 """Tests that start the whole stack and are sensitive to load: they run one after the other."""
 
-PARALLEL: Final = tuple(f"tests/system/test_{name}.py" for name in ("packages", "fargate", "airflow_browser_suite"))
+PARALLEL: Final = tuple(
+    f"tests/system/test_{name}.py" for name in ("packages", "providers", "fargate", "airflow_browser_suite")
+)
 """Tests that start stacks, too, but mostly wait: for the package index, containers and browsers. They run in parallel with
 those tiers, after all others."""
 
