@@ -78,20 +78,15 @@ def build(
         except Refused as refused:
             built = Built(problem=cut(f"{refused}\n"))
     built = built.model_copy(update={"file": order.file, "built_at": clock(), "uploaded": order.uploaded})
-    keep(objects, order, built)
-    return built
+    return keep(objects, order, built)
 
 
 def give_up(objects: Objects, order: Build, why: str, *, clock: Callable[[], float] = time.time) -> Built:
     """Store a failure, because the builder died at the recipe again and again."""
-    before = built_before(objects, order)
-    if before is not None and before.problem is None:
-        return before
     built = Built(
         problem=cut(f"The builder died at it: {why}\n"), file=order.file, built_at=clock(), uploaded=order.uploaded
     )
-    keep(objects, order, built)
-    return built
+    return keep(objects, order, built)
 
 
 def built_before(objects: Objects, order: Build) -> Built | None:
@@ -101,8 +96,14 @@ def built_before(objects: Objects, order: Build) -> Built | None:
         return None
 
 
-def keep(objects: Objects, order: Build, built: Built) -> None:
+def keep(objects: Objects, order: Build, built: Built) -> Built:
+    """Store the outcome, after all that it names; returns the stored one. Two builders may have built the recipe: a failure
+    does not take the place of a success."""
+    other = built_before(objects, order) if built.problem is not None else None
+    if other is not None and other.problem is None:
+        return other
     objects.put(bucket_keys.built(order.recipe), built.model_dump_json().encode(), content_type="application/json")
+    return built
 
 
 def _build(objects: Objects, recipe: Recipe, uv: Uv, place: Path, *, largest: int, fetch: Fetch) -> Built:
@@ -199,7 +200,8 @@ def explained(message: str, recipe: Recipe, uv: Uv, place: Path) -> str:
         try:
             compiled(uv, place, also=newest(names, recipe, uv, place))
         except Refused as shorter:
-            message = f"{shorter}\n\nOf all versions together it says:\n{message}"
+            if "No solution found" in str(shorter):
+                message = f"{shorter}\n\nOf all versions together it says:\n{message}"
     return f"{message}\n{OF_ITS_OWN}"
 
 
