@@ -15,6 +15,7 @@ from botocore.config import Config
 from gust.aws.cipher import FernetCipher
 from gust.aws.containers import StepFunctionsContainers
 from gust.aws.deployments import StepFunctionsDeployments
+from gust.aws.event_bus import EventBridgeBus
 from gust.aws.inventory import ParserInventory
 from gust.aws.invoke import LambdaInvoker
 from gust.aws.logs import CloudWatchLogReader
@@ -25,6 +26,7 @@ from gust.aws.tokens import JwtTokens
 from gust.model.place import Workers
 from gust.ports.clock import SystemClock
 from gust.ports.containers import Containers, NoContainers
+from gust.ports.event_bus import EventBus, NoEventBus
 from gust.ports.identity_provider import IdentityProvider
 from gust.services.context import Services
 from gust.store.dynamodb import DynamoDBStore
@@ -81,6 +83,7 @@ def from_environment() -> Services:
         timetables=ParserTimetables(parser),
         inventory=ParserInventory(parser),
         deployments=deployments(),
+        event_bus=event_bus(),
         workers=workers(),
         containers=containers(),
     )
@@ -110,6 +113,19 @@ def queues() -> SqsQueues:
 
 def deployments() -> StepFunctionsDeployments:
     return StepFunctionsDeployments(os.environ.get("GUST_DEPLOY_STATE_MACHINE", ""), client("stepfunctions"))
+
+
+def event_bus() -> EventBus:
+    """The stack's bus, for the function that makes its rules."""
+    bus = os.environ.get("GUST_EVENT_BUS", "")
+    if not bus:
+        return NoEventBus()
+    return EventBridgeBus(
+        client("events"),
+        bus=bus,
+        queue_arn=os.environ["GUST_EVENTS_QUEUE_ARN"],
+        dead_letters_arn=os.environ["GUST_EVENTS_DEAD_LETTERS_ARN"],
+    )
 
 
 def workers() -> Workers:

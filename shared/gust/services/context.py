@@ -7,6 +7,7 @@ from gust.ports.cipher import Cipher, NoCipher
 from gust.ports.clock import Clock
 from gust.ports.containers import Containers, NoContainers
 from gust.ports.deployments import Deployments, NoDeployments
+from gust.ports.event_bus import EventBus, NoEventBus
 from gust.ports.inventory import Inventory, NoInventory
 from gust.ports.logs import LogReader
 from gust.ports.objects import Objects
@@ -28,6 +29,7 @@ class Services:
     logs: LogReader
     timetables: Timetables = field(default_factory=NoTimetables)
     deployments: Deployments = field(default_factory=NoDeployments)
+    event_bus: EventBus = field(default_factory=NoEventBus)
     workers: Workers = LAMBDA_ALONE
     containers: Containers = field(default_factory=NoContainers)
     inventory: Inventory = field(default_factory=NoInventory)
