@@ -19,8 +19,11 @@ from gust.aws.event_bus import EventBridgeBus
 from gust.aws.inventory import ParserInventory
 from gust.aws.invoke import LambdaInvoker
 from gust.aws.logs import CloudWatchLogReader
+from gust.aws.metrics import Detail, EmfMetrics
 from gust.aws.objects import S3Objects
 from gust.aws.queues import SqsQueues
+from gust.aws.secrets import AwsSecrets, SsmConfiguration
+from gust.aws.task_roles import StsTaskRoles
 from gust.aws.timetables import ParserTimetables
 from gust.aws.tokens import JwtTokens
 from gust.model.place import Workers
@@ -62,6 +65,11 @@ PATIENCE_WITH_EXECUTION_API: Final = CONFIG.merge(
 """Longer than the execution API's function may run, so that a slow request is not processed twice at the same time. The
 Task SDK's client retries on top."""
 
+PATIENCE_WITH_STS: Final = CONFIG.merge(
+    Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=5)
+)
+"""An SDK waits two seconds for its credentials, and asks three times."""
+
 PATIENCE_WITH_RECEIPTS: Final = CONFIG.merge(
     Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=3)
 )
@@ -73,7 +81,8 @@ def from_environment() -> Services:
     objects = bucket()
     parser = LambdaInvoker(os.environ.get("GUST_PARSE_FUNCTION", ""), client("lambda", PATIENCE_WITH_PARSER))
     return Services(
-        store=DynamoDBStore(os.environ["GUST_TABLE"], client("dynamodb"), objects),
+        store=DynamoDBStore(os.environ["GUST_TABLE"], client("dynamodb"), objects, metrics=metrics()),
+        metrics=metrics(),
         objects=objects,
         queues=queues(),
         tokens=JwtTokens(signing_keys),
@@ -84,9 +93,18 @@ def from_environment() -> Services:
         inventory=ParserInventory(parser),
         deployments=deployments(),
         event_bus=event_bus(),
+        configuration=SsmConfiguration(os.environ.get("GUST_CONFIGURATION_PARAMETER", ""), client("ssm")),
+        secrets=AwsSecrets(client_in),
         workers=workers(),
         containers=containers(),
+        task_roles=task_roles(),
     )
+
+
+@cache
+def metrics() -> EmfMetrics:
+    """The process's only one: its door prints what the invocation added."""
+    return EmfMetrics(os.environ.get("GUST_STACK", ""), cast("Detail", os.environ.get("GUST_METRICS", "None")))
 
 
 def execution_api() -> LambdaInvoker:
@@ -141,6 +159,15 @@ def containers() -> Containers:
     return StepFunctionsContainers(arn, client("stepfunctions"), bucket()) if arn else NoContainers()
 
 
+def task_roles() -> StsTaskRoles:
+    return StsTaskRoles(
+        client("sts", PATIENCE_WITH_STS),
+        default=os.environ.get("GUST_TASK_ROLE", ""),
+        external_id=os.environ.get("GUST_TASK_EXTERNAL_ID", ""),
+        text=access_document,
+    )
+
+
 def signing_keys() -> str:
     """The secret with the signing keys. Not cached here: it may change while the process lives."""
     answer = client("secretsmanager").get_secret_value(SecretId=os.environ["GUST_SIGNING_SECRET"])
@@ -182,6 +209,12 @@ def identity_provider() -> IdentityProvider | None:
     from gust.aws.oidc import OidcProvider  # noqa: PLC0415 - few stacks have one, and no function but the API
 
     return OidcProvider(issuer, os.environ["GUST_OIDC_CLIENT_ID"], os.environ["GUST_OIDC_GROUPS_CLAIM"])
+
+
+@cache
+def client_in(service: str, region: str | None) -> Any:
+    """The client of a service in a region; None: the function's own."""
+    return client(service) if region is None else client(service, CONFIG.merge(Config(region_name=region)))
 
 
 @cache

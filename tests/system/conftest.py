@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.system.local_gust import LocalGust
+
+ALERTS: Final = "arn:aws:sns:us-east-1:000000000000:alerts"
+"""Where the shared stack's alarms go."""
 
 
 @pytest.fixture(scope="session")
 def gust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
     """A running local stack with an empty DAG folder, shared by the session: use DAG ids of your own."""
     home = tmp_path_factory.mktemp("gust")
-    stack = LocalGust(home / "data", home / "dags")
+    stack = LocalGust(home / "data", home / "dags", parameters={"AlertTopicArn": ALERTS})
     stack.start()
     yield stack
     stack.stop()

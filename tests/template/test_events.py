@@ -16,7 +16,7 @@ def test_a_stack_without_events_has_no_queue_no_function_and_no_rule_for_them(re
     named = [name for name in resources if name.startswith(ours)]
     assert len(named) >= 9
     conditions = {resources[name].get("Condition") for name in named}
-    assert conditions == {"HasEvents", "WatchesBuckets"}
+    assert conditions == {"HasEvents", "WatchesBuckets", "AlertsOfEvents"}
 
 
 def test_only_rules_of_the_stack_may_send_to_the_queue(resources: Resources) -> None:

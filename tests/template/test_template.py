@@ -178,6 +178,43 @@ def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(r
     }
 
 
+def test_task_policies_are_those_of_the_task_role_and_of_no_role_of_gusts(source: dict[str, Any]) -> None:
+    roles = of_type(source["Resources"], "AWS::IAM::Role")
+    assert [name for name, role in roles if "TaskPolicyArns" in json.dumps(role)] == ["TaskRole"]
+    task_role = source["Resources"]["TaskRole"]["Properties"]
+    assert "Policies" not in task_role, "it has no right on this stack"
+    (trust,) = task_role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"AWS": {"Fn::GetAtt": ["ExecutionApiRole", "Arn"]}}
+    assert trust["Condition"] == {"StringEquals": {"sts:ExternalId": source["Outputs"]["TaskExternalId"]["Value"]}}
+
+
+def test_the_execution_api_assumes_roles_of_tasks_and_no_other_function_assumes_any(source: dict[str, Any]) -> None:
+    resources = source["Resources"]
+    assuming = [
+        name
+        for name, resource in resources.items()
+        if resource["Type"] in ("AWS::IAM::Role", "AWS::IAM::Policy")
+        and "sts:AssumeRole" in json.dumps({**resource["Properties"], "AssumeRolePolicyDocument": None})
+    ]
+    assert assuming == ["ExecutionApiAssumesTaskRoles"]
+    policy = resources["ExecutionApiAssumesTaskRoles"]["Properties"]
+    assert policy["Roles"] == [{"Ref": "ExecutionApiRole"}]
+    default, further = policy["PolicyDocument"]["Statement"]
+    assert default["Resource"] == {"Fn::GetAtt": ["TaskRole", "Arn"]}
+    condition, given, otherwise = further["Fn::If"]
+    assert (condition, given["Resource"]) == ("HasTaskRoles", {"Ref": "TaskRoleArns"})
+    assert otherwise == {"Ref": "AWS::NoValue"}
+    assert source["Parameters"]["TaskRoleArns"]["Default"] == ""
+
+
+def test_who_says_which_role_a_task_has_reads_the_document_that_says_it(source: dict[str, Any]) -> None:
+    policy = source["Resources"]["ApisReadAccessDocument"]
+    assert policy["Condition"] == "HasAccessDocument"
+    assert policy["Properties"]["Roles"] == [{"Ref": "ApiRole"}, {"Ref": "ExecutionApiRole"}]
+    variables = source["Resources"]["ExecutionApiFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables["GUST_ACCESS_PARAMETER"] == {"Ref": "AccessParameter"}
+
+
 def test_the_parser_asks_the_execution_api_and_no_other_function(resources: Resources) -> None:
     invoked = [s["Resource"] for s in statements(resources["ParseRole"]) if s["Action"] == "lambda:InvokeFunction"]
     assert [logical_id(arn) for arn in invoked] == ["ExecutionApiFunction"]
@@ -511,7 +548,7 @@ def of_type(resources: Resources, kind: str) -> Iterator[tuple[str, dict[str, An
 
 
 def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
-    return [s for policy in role["Properties"]["Policies"] for s in policy["PolicyDocument"]["Statement"]]
+    return [s for policy in role["Properties"].get("Policies", []) for s in policy["PolicyDocument"]["Statement"]]
 
 
 def logical_id(arn: dict[str, Any]) -> str:
@@ -595,3 +632,35 @@ def test_the_template_names_the_prefixes_of_the_bucket(resources: Resources) -> 
     assert granted | expired | told == {*bucket_keys.PREFIXES, *bucket_keys.BESIDE_DAGS}
     assert told == {bucket_keys.DAGS, *bucket_keys.BESIDE_DAGS}
     assert expired == {bucket_keys.PARSES, bucket_keys.TRANSFERS, bucket_keys.WORKLOADS}
+
+
+def test_the_execution_api_reads_secrets_for_tasks_only_where_the_stack_names_them(source: dict[str, Any]) -> None:
+    for name, actions, parameter in (
+        ("ExecutionApiReadsSecrets", ["secretsmanager:GetSecretValue", "ssm:GetParameter"], "SecretsBackendArns"),
+        ("ExecutionApiDecryptsSecrets", ["kms:Decrypt"], "SecretsBackendKeyArns"),
+    ):
+        policy = source["Resources"][name]
+        assert policy["Properties"]["Roles"] == [{"Ref": "ExecutionApiRole"}]
+        [statement] = policy["Properties"]["PolicyDocument"]["Statement"]
+        assert as_list(statement["Action"]) == actions
+        assert statement["Resource"] == {"Ref": parameter}
+        assert source["Parameters"][parameter]["Default"] == ""
+        assert policy["Condition"] in source["Conditions"]
+
+
+def test_the_deployer_alone_reads_airflows_options_and_hears_of_their_change(resources: Resources) -> None:
+    readers = {
+        name: resource
+        for name, role in of_type(resources, "AWS::IAM::Role")
+        for s in statements(role)
+        if "ssm:GetParameter" in as_list(s["Action"])
+        for resource in as_list(s["Resource"])
+    }
+    parameter = resources["DagProcessorFunction"]["Properties"]["Environment"]["Variables"][
+        "GUST_CONFIGURATION_PARAMETER"
+    ]
+    assert readers["DagProcessorRole"]["Fn::Sub"].endswith(f":parameter{parameter['Fn::Sub']}")
+    assert set(readers) == {"DagProcessorRole"}
+    rule = resources["ConfigurationChanged"]["Properties"]
+    assert rule["EventPattern"]["detail"]["name"] == [parameter]
+    assert [target["Arn"] for target in rule["Targets"]] == [{"Fn::GetAtt": ["UploadsQueue", "Arn"]}]

@@ -24,6 +24,7 @@ DOCUMENTED = {
     "airflow.dag_processing.bundles.base",
     "airflow.policies",
     "airflow.sdk",
+    "airflow.sdk.bases.secrets_backend",
     "airflow.sdk.exceptions",
     "airflow.triggers.base",
 }
@@ -39,6 +40,7 @@ UNDOCUMENTED = {
     },
     "pace.py": {"airflow.sdk.serde"},
     "rehearsal.py": {"airflow.sdk.execution_time.comms", "airflow.sdk.execution_time.task_runner"},
+    "secrets_backend.py": {"airflow.sdk.execution_time.comms", "airflow.sdk.execution_time.task_runner"},
     "settings_reader.py": {"airflow.sdk.execution_time.comms"},
     "task_log.py": {"airflow.sdk.log"},
     "trigger.py": {"airflow.sdk.module_loading", "airflow.sdk.serde"},

@@ -421,6 +421,29 @@ def ask_through(comms: Any) -> None:
     task_runner.SUPERVISOR_COMMS = comms
 
 
+def use_secrets_of_execution_api() -> None:
+    """Make the execution API this process's secrets backend: asked first, before the environment, as in Airflow."""
+    from airflow.configuration import AirflowConfigParser
+    from airflow.sdk.configuration import AirflowSDKConfigParser
+
+    from gust.airflow_bridge.secrets_backend import ExecutionApiSecrets
+
+    backend = ExecutionApiSecrets()
+    for parser in (AirflowConfigParser, AirflowSDKConfigParser):
+        parser._get_custom_secret_backend = lambda self, worker_mode=None: backend  # noqa: ARG005 - Airflow's signature
+
+
+def secrets_in(value: str) -> list[str]:
+    """Password and extra of a connection as a secrets backend holds it; the whole value where it is no connection."""
+    from gust.airflow_bridge.secrets_backend import ExecutionApiSecrets
+
+    try:
+        connection = ExecutionApiSecrets().deserialize_connection("unnamed", value)
+    except Exception:  # Airflow's and its URL parser's, of several kinds
+        return [value]
+    return [secret for secret in (connection.password, connection.extra) if secret]
+
+
 def masked(text: str, secrets: Iterable[tuple[Any, str | None]]) -> str:
     """The text with `***` for values that Airflow hides: those without a name, and those whose name marks a secret."""
     from airflow.sdk._shared.secrets_masker import SecretsMasker, _secrets_masker

@@ -319,7 +319,8 @@ def ready() -> None:
     compat.prepare_environment()
     compat.preload()
     import gust.airflow_bridge.crashes
-    import gust.airflow_bridge.dag_spec  # noqa: F401
+    import gust.airflow_bridge.dag_spec
+    import gust.airflow_bridge.secrets_backend  # noqa: F401
 
     collector.freeze_gc()
 

@@ -12,14 +12,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import httpx
 
 from gust.airflow_bridge import compat
 from gust.airflow_bridge.transport import EXECUTION_API, Invoke, LambdaTransport
 from gust.errors import GustError
+from gust.model import execution_paths
 from gust.model.connection import CONNECTIONS
+from gust.model.secrets_backend import Kind
 from gust.model.variable import VARIABLES
 from gust.ports.objects import Objects
 from gust.services.settings.settings_read import ABSENT, VERSION_HEADER, name_of, name_of_keys
@@ -27,6 +29,9 @@ from gust.services.settings.settings_read import ABSENT, VERSION_HEADER, name_of
 LONGEST_NAMES: Final = 20_000
 """Characters of setting names that are remembered per file. Further settings are answered, but their changes do not
 cause the file to be parsed again."""
+
+SECRETS: Final = execution_paths.secret("", "").rstrip("/") + "/"
+"""Where names of secrets begin. The version of a secret is not remembered: no event tells of its change."""
 
 UNANSWERED: Final = HTTPStatus.SERVICE_UNAVAILABLE
 
@@ -94,7 +99,10 @@ class SettingsOfFile:
         except ValueError:
             return {"status": HTTPStatus.BAD_REQUEST, "body": None}
         found = self.find(name, path)
-        if found.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+        if name.startswith(SECRETS) and found.status == HTTPStatus.OK:
+            if found.body.get("is_transient"):
+                self.unanswered = f"A secret could not be read: {found.body['problem']}"
+        elif found.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
             if sum(map(len, self.versions)) + len(name) <= LONGEST_NAMES:
                 self.versions[name] = found.version
         elif found.status >= HTTPStatus.INTERNAL_SERVER_ERROR or found.status == HTTPStatus.FORBIDDEN:
@@ -107,12 +115,21 @@ class SettingsOfFile:
         """Remember the values that Airflow masks."""
         match question:
             case {"variable": str(key)}:
-                self.secrets.append((body["value"], key))
-                with suppress(ValueError, RecursionError):
-                    value = json.loads(body["value"])
-                    self.secrets.append((value, None if isinstance(value, dict) else key))
+                self._note_variable(key, body["value"])
+            case {"secret": str(path)} if body.get("value"):
+                kind, key = path.removeprefix(SECRETS).split("/")
+                if kind == Kind.VARIABLE:
+                    self._note_variable(unquote(key), body["value"])
+                else:
+                    self.secrets.extend((value, None) for value in compat.secrets_in(body["value"]))
             case {"connection": _}:
                 self.secrets.extend((body[field], None) for field in ("password", "extra") if body.get(field))
+
+    def _note_variable(self, key: str, text: str) -> None:
+        self.secrets.append((text, key))
+        with suppress(ValueError, RecursionError):
+            value = json.loads(text)
+            self.secrets.append((value, None if isinstance(value, dict) else key))
 
     def masked(self, text: str) -> str:
         return compat.masked(text, self.secrets) if self.secrets else text
@@ -126,6 +143,8 @@ def _place(question: Any) -> tuple[str, str]:
             return name_of(VARIABLES, key), f"variables/{quote(key, safe='')}"
         case {"connection": str(key)}:
             return name_of(CONNECTIONS, key), f"connections/{quote(key, safe='')}"
+        case {"secret": str(path)} if path.startswith(SECRETS):
+            return path, path.removeprefix("/")
         case {"keys": str(prefix), "limit": int(limit), "offset": int(offset)}:
             page = f"limit={limit}&offset={offset}"
             return name_of_keys(prefix), f"variables/keys?prefix={quote(prefix, safe='')}&{page}"
@@ -140,7 +159,10 @@ class ParserComms:
     parsed, and has no run to ask about."""
 
     def __init__(self, ask: Callable[[Any], Any]) -> None:
+        from gust.airflow_bridge import secrets_backend  # now: a DAG folder may hide our package
+
         self._ask = ask
+        self._secrets = secrets_backend
 
     def send(self, msg: Any) -> Any:
         """As in Airflow, a missing setting is an ErrorResponse. A forbidden request raises AirflowRuntimeError."""
@@ -148,6 +170,13 @@ class ParserComms:
         from airflow.sdk.execution_time import comms
 
         match msg:
+            case comms.GetVariable() if (path := self._secrets.path_of(msg.key)) is not None:
+                answer = self._ask({"secret": path})
+                if answer["status"] != HTTPStatus.OK:
+                    return comms.ErrorResponse(
+                        error=ErrorType.API_SERVER_ERROR, detail={"message": str(answer["body"])}
+                    )
+                return self._secrets.reply(msg.key, answer["body"])
             case comms.GetVariable():
                 error, where = ErrorType.VARIABLE_NOT_FOUND, {"key": msg.key}
                 answer = self._ask({"variable": msg.key})

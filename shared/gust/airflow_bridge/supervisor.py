@@ -64,7 +64,8 @@ from airflow.sdk.api.datamodels._generated import (
 from airflow.sdk.execution_time import comms, supervisor
 from airflow.sdk.execution_time.coordinator import BaseCoordinator
 
-from gust.airflow_bridge import compat, crashes, dumpable, orphans, speech, surroundings
+from gust.airflow_bridge import compat, crashes, dumpable, orphans, secrets_backend, speech, surroundings
+from gust.airflow_bridge.credentials import CredentialsEndpoint, ask_through
 from gust.airflow_bridge.task_log import Held, Sink, try_logger
 from gust.airflow_bridge.transport import EXECUTION_API, LambdaTransport
 from gust.airflow_bridge.worker_ports import Hide, WorkerPorts
@@ -158,7 +159,12 @@ def detail_of(error: httpx.HTTPStatusError) -> object:
 # --- the child's first steps ------------------------------------------------------------------------------------------
 
 
-def enter_child(bundle: Path | None, workspace: Path, environment: Path | None = None) -> None:
+def enter_child(
+    bundle: Path | None,
+    workspace: Path,
+    environment: Path | None = None,
+    credentials: Mapping[str, str] = surroundings.NO_CREDENTIALS,
+) -> None:
     """Prepare a forked child for a DAG author's code: its own workspace, plugins and packages, no settings of Gust's."""
     dumpable.allow()
     _die_with_parent()
@@ -166,7 +172,7 @@ def enter_child(bundle: Path | None, workspace: Path, environment: Path | None =
     # Bytecode written into a bundle would be run by later tries.
     sys.dont_write_bytecode = True
     logging.getLogger("httpx").setLevel(logging.NOTSET)
-    surroundings.enter(bundle, workspace, environment)
+    surroundings.enter(bundle, workspace, environment, credentials)
 
 
 def _die_with_parent() -> None:
@@ -185,6 +191,8 @@ def _die_with_parent() -> None:
 @attrs.define(kw_only=True)
 class SupervisedChild(supervisor.ActivitySubprocess):  # type: ignore[misc]  # untyped to us
     client: ExecutionApiClient
+    credentials: CredentialsEndpoint
+    """Answers the child's questions for AWS credentials."""
     deadline: float = math.inf
     """On the monotonic clock: when to stop the child, so that it ends before the function does."""
     was_stopped: bool = attrs.field(default=False, init=False)
@@ -198,6 +206,9 @@ class SupervisedChild(supervisor.ActivitySubprocess):  # type: ignore[misc]  # u
         exit_of_child = _PidFile(os.pidfd_open(self.pid))
         self.selector.register(
             exit_of_child, supervisor.selectors.EVENT_READ, (lambda _: False, self.selector.unregister)
+        )
+        self.selector.register(
+            self.credentials, supervisor.selectors.EVENT_READ, (CredentialsEndpoint.serve, self.selector.unregister)
         )
         for sock in self._log_sockets():
             read, close = self.selector.get_key(sock).data
@@ -219,6 +230,13 @@ class SupervisedChild(supervisor.ActivitySubprocess):  # type: ignore[misc]  # u
         if exit_code is None and not self.was_stopped and time.monotonic() >= self.deadline:
             self._stop_at_limit()
         return exit_code
+
+    def _handle_request(self, msg: Any, log: Any, req_id: int) -> None:
+        if isinstance(msg, comms.GetVariable) and (path := secrets_backend.path_of(msg.key)) is not None:
+            answer = self.client.get(path).json()
+            self.send_msg(secrets_backend.reply(msg.key, answer), request_id=req_id, error=None)
+            return
+        super()._handle_request(msg, log, req_id)
 
     def _stop_at_limit(self) -> None:
         """Stop the child, whose time is up, and note why. Each kind of child has its own way."""
@@ -290,12 +308,13 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
         if client.workload.place:
             logger.info(client.workload.place)
         try:
-            with surroundings.workspace("try") as workspace:
+            with surroundings.workspace("try") as workspace, _credentials(client, logger) as credentials:
                 process = SupervisedTry.start(
                     what=what.model_copy(update={"queue": client.workload.queue}),
                     client=client,
                     logger=logger,
-                    target=lambda: _run_task(bundle, workspace, environment),
+                    target=lambda: _run_task(bundle, workspace, environment, credentials.variables),
+                    credentials=credentials,
                     deadline=client.deadline,
                     **kwargs,
                 )
@@ -305,9 +324,13 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
         return self.ExecutionResult(exit_code, process.final_state)
 
 
-def _run_task(bundle: Path, workspace: Path, environment: Path | None) -> None:
+def _credentials(client: ExecutionApiClient, log: Any) -> CredentialsEndpoint:
+    return CredentialsEndpoint(ask_through(client), log=log)
+
+
+def _run_task(bundle: Path, workspace: Path, environment: Path | None, credentials: Mapping[str, str]) -> None:
     """The child's work."""
-    enter_child(bundle, workspace, environment)
+    enter_child(bundle, workspace, environment, credentials)
     from airflow.sdk.execution_time.task_runner import main
 
     main()
@@ -508,7 +531,7 @@ def run_supervised(
     orphans.adopt()
     reading, writing = os.pipe()
     try:
-        with surroundings.workspace(kind) as workspace:
+        with surroundings.workspace(kind) as workspace, _credentials(client, log) as credentials:
             try:
                 process = AnsweringChild.start(
                     what=ti,
@@ -524,7 +547,9 @@ def run_supervised(
                         bundle=bundle,
                         workspace=workspace,
                         environment=environment,
+                        credentials=credentials.variables,
                     ),
+                    credentials=credentials,
                     deadline=time.monotonic() + seconds,
                     pipe=_AnswerPipe(reading),
                     lease=lease,
@@ -548,9 +573,10 @@ def _call_and_answer(
     bundle: Path | None,
     workspace: Path,
     environment: Path | None,
+    credentials: Mapping[str, str],
 ) -> None:
     """The child's work."""
-    enter_child(bundle, workspace, environment)
+    enter_child(bundle, workspace, environment, credentials)
     log = structlog.get_logger(logger_name=kind)
     decoder = {} if replies is None else {"body_decoder": replies}
     compat.ask_through(comms.CommsDecoder(log=log, **decoder))

@@ -13,16 +13,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import gust
 from gust.airflow_bridge import compat
 from gust.airflow_bridge.commands import LAYER_BIN
+from gust.model.airflow_options import environment_of
 from gust.model.deployment import PLUGINS_PREFIX
-from gust.model.environment import VARIABLES_FILE
+from gust.model.environment import OPTIONS_FILE, VARIABLES_FILE
+from gust.model.secrets_backend import backend_of
 
 OURS: Final = ("GUST_", "POWERTOOLS_")
 """Prefixes of the environment variables that wire our functions."""
@@ -33,6 +36,28 @@ OUR_CLIENTS: Final = ("AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS", "PYTHONPATH")
 AWS_OF_TASKS: Final = "GUST_AWS_OF_TASKS"
 """Environment variable, a JSON object: the variables of AWS's SDKs that a DAG author's code sees instead of our
 functions'. The local stack sets it when tasks shall reach a real account."""
+
+RUNTIME_API: Final = "AWS_LAMBDA_RUNTIME_API"
+
+OUR_CREDENTIALS: Final = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_CREDENTIAL_EXPIRATION",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_PROFILE",
+    RUNTIME_API,
+)
+"""Variables that lead to the credentials of our own function or container."""
+
+NO_CREDENTIALS: Final[Mapping[str, str]] = MappingProxyType({})
 
 HOME: Final = Path(gust.__file__).parents[1]
 HOME_IS_OURS: Final = {entry.name for entry in HOME.iterdir()} <= {gust.__name__, "__pycache__"}
@@ -50,15 +75,21 @@ NO_DATABASE: Final = "sqlite://"
 can even import Airflow; in the task's own process the ways to the database are taken away, and stay so."""
 
 
-def enter(bundle: Path | None, workspace: Path, environment: Path | None = None) -> None:
-    """Prepare this process for a DAG author's code: in `workspace`, with the plugins and modules of `bundle` and the
-    packages of `environment`. For a child made for one bundle. Modules of ours that are not imported yet may be
-    unreachable afterwards."""
-    _set_environment(environment)
+def enter(
+    bundle: Path | None,
+    workspace: Path,
+    environment: Path | None = None,
+    credentials: Mapping[str, str] = NO_CREDENTIALS,
+) -> None:
+    """Prepare this process for a DAG author's code: in `workspace`, with the plugins and modules of `bundle`, the packages
+    of `environment`, and the variables by which AWS's SDKs find `credentials`. For a child made for one bundle. Modules of
+    ours that are not imported yet may be unreachable afterwards."""
+    _set_environment(environment, credentials)
     os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
     os.chdir(workspace)
     if bundle is not None:
         _export_variables_of(bundle)
+        _use_options_of(bundle)
         compat.use_dags_folder(bundle)
         compat.use_plugins_of(bundle)
     _make_way_for(bundle, environment)
@@ -79,8 +110,8 @@ def workspace(kind: str) -> Iterator[Path]:
             subprocess.run(["/bin/rm", "-rf", folder], check=False, stderr=subprocess.DEVNULL)  # noqa: S603
 
 
-def _set_environment(environment: Path | None) -> None:
-    _use_aws_of_tasks()
+def _set_environment(environment: Path | None, credentials: Mapping[str, str]) -> None:
+    _use_aws_of_tasks(credentials)
     for name, value in list(os.environ.items()):
         is_class_of_ours = name.startswith("AIRFLOW__") and f"{gust.__name__}.airflow_bridge." in value
         if name.startswith(OURS) or name in OUR_CLIENTS or is_class_of_ours:
@@ -108,14 +139,44 @@ def _export_variables_of(bundle: Path) -> None:
         os.environ |= json.loads((bundle / VARIABLES_FILE).read_text())
 
 
-def _use_aws_of_tasks() -> None:
+def _use_options_of(bundle: Path) -> None:
+    """Airflow's options of the bundle. Of the secrets backends that the execution API asks, no class is made here."""
+    options = options_of(bundle)
+    if not options:
+        return
+    if backend_of(options) is not None:
+        options = {name: value for name, value in options.items() if not name.startswith("secrets.backend")}
+        compat.use_secrets_of_execution_api()
+    os.environ |= environment_of(options)
+
+
+def options_of(bundle: Path) -> dict[str, str]:
+    """`section.option` → value."""
+    try:
+        found: dict[str, str] = json.loads((bundle / OPTIONS_FILE).read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def _use_aws_of_tasks(credentials: Mapping[str, str]) -> None:
+    """Credentials of the task's role in the place of our function's, or all that `AWS_OF_TASKS` holds."""
     given = os.environ.get(AWS_OF_TASKS)
     if given is None:
+        for name in OUR_CREDENTIALS:
+            os.environ.pop(name, None)
+        os.environ |= {"AWS_EC2_METADATA_DISABLED": "true", **credentials}
+        _forget_session()
         return
     for name in [name for name in os.environ if name.startswith(("AWS_", "_MINISTACK_", "LOCALSTACK_"))]:
         if not name.startswith("AWS_LAMBDA_"):
             del os.environ[name]
+    os.environ.pop(RUNTIME_API, None)
     os.environ |= json.loads(given)
+    _forget_session()
+
+
+def _forget_session() -> None:
     if boto3 := sys.modules.get("boto3"):
         boto3.DEFAULT_SESSION = None  # type: ignore[attr-defined]  # it has the credentials of our own clients
 

@@ -6,59 +6,52 @@ S3 replaces a bucket's notifications as a whole: what is there is read and sent 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from gust.cli import ROOT, aws
+from gust.cli.aws import Clients
 from gust.errors import GustError
 
 EVENT_BRIDGE: Final = "EventBridgeConfiguration"
 WATCHED: Final = "WatchedBuckets"
 EVENTS: Final = "Events"
 
-Clients = Callable[[str], Any]
-"""Service name → boto3 client."""
+
+HELP: Final = "have new objects of a bucket be events of assets"
 
 
-def add_to(commands: Any, *, data: Path) -> None:
-    """The command's options."""
-    parser = commands.add_parser("watch-bucket", help="have new objects of a bucket be events of assets")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bucket", help="its name")
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--stack", help="name of the CloudFormation stack")
-    where.add_argument("--local", action="store_true", help="of the local stack that runs on this machine")
-    parser.add_argument("--data", type=Path, default=data, help="where that one's state is kept (%(default)s)")
+    aws.add_arguments(parser)
+    parser.add_argument("--local", action="store_true", help="of the local stack that runs on this machine")
+    parser.add_argument(
+        "--data", type=Path, default=ROOT / ".gust", help="where that one's state is kept (%(default)s)"
+    )
     parser.add_argument("--yes", action="store_true", help="change it without asking")
 
 
-def command(options: argparse.Namespace, ask: Callable[[str], str] = input) -> int:
-    """Say what will change, ask, and change it. Returns the exit code."""
-    try:
-        change = plan(_clients(options), options.bucket, options.stack or "", follows_parameters=not options.local)
-        if not change.lines:
-            print(f"Bucket {options.bucket} is watched already.")
-            return 0
-        print("This will change:", *change.lines, sep="\n  ")
-        if not options.yes and ask("Go on? [y/N] ").strip().lower() not in {"y", "yes"}:
-            print("Nothing was changed.")
-            return 1
-        make(_clients(options), change)
-    except GustError as problem:
-        print(f"gust: {problem}", file=sys.stderr)
+def run(options: argparse.Namespace, ask: Callable[[str], str] = input) -> int:
+    """Say what will change, ask, and change it. Returns the exit code. Raises WatchBucketError."""
+    clients = _clients(options)
+    change = plan(clients, options.bucket, options.stack, follows_parameters=not options.local)
+    if not change.lines:
+        print(f"Bucket {options.bucket} is watched already.")
+        return 0
+    print("This will change:", *change.lines, sep="\n  ")
+    if not options.yes and ask("Go on? [y/N] ").strip().lower() not in {"y", "yes"}:
+        print("Nothing was changed.")
         return 1
+    make(clients, change)
     print(f"New objects of {options.bucket} are events of the assets that they lie under (docs/events.md).")
     return 0
 
 
 def _clients(options: argparse.Namespace) -> Clients:
-    import boto3
-
     if not options.local:
-        session: Any = boto3.Session()
-        client: Clients = session.client
-        return client
+        return aws.clients(options)
     from gust.local import sign_in
     from gust.local.stack import emulator_client
 

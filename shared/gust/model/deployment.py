@@ -37,6 +37,8 @@ class Manifest(_Document):
     """A copy of the bundle's own file, for readers that do not open the zip."""
     variables: dict[str, str] = {}
     """Likewise: what the bucket's `startup.sh` exports."""
+    options: dict[str, str] = {}
+    """Likewise: Airflow's options."""
     from_plugins_zip: tuple[str, ...] = ()
     """Files below `plugins/` that come from the bucket's `plugins.zip`."""
 

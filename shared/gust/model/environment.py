@@ -20,6 +20,9 @@ ENVIRONMENTS_FILE: Final = f"{OURS}environments.json"
 VARIABLES_FILE: Final = f"{OURS}variables.json"
 """A JSON object: the variables that a `startup.sh` exports, for the processes that run a DAG author's code."""
 
+OPTIONS_FILE: Final = f"{OURS}options.json"
+"""A JSON object: Airflow's options, `section.option` → value, for the same processes."""
+
 STARTUP: Final = "startup.sh"
 PLUGINS_ZIP: Final = "plugins.zip"
 

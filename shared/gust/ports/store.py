@@ -21,6 +21,7 @@ from gust.ports.settings import SettingStore
 from gust.ports.state_stores import StateStore
 from gust.ports.task_instances import TaskInstanceStore
 from gust.ports.watchers import WatcherStore
+from gust.ports.worker_groups import WorkerGroupStore
 from gust.ports.xcoms import XComStore
 
 
@@ -43,6 +44,7 @@ class Store(
     StateStore,
     WatcherStore,
     EventRuleStore,
+    WorkerGroupStore,
     Protocol,
 ):
     """The whole table."""

@@ -53,6 +53,7 @@ names; a field that has its default is left out (`items.py`).
     name of a pool      POOL                         <name>                              list_pools: pk
     Watcher             WATCHER                      <watcher_id>                        get_watcher; list_watchers: pk
     EventFile           EVENT_FILE                   <filename>                          list_event_files: pk
+    WorkerGroup         WORKER_GROUP                 <name>                              list_worker_groups: pk
     setting             SETTING#<namespace>          <name>                              get_setting; list_settings: pk
     asset's state store ASSET_STATE#<name>#<uri>     <key>                               get_, list_asset_state
     ConnectionTest      CONNECTION_TEST#<test_id>    TEST                                get_connection_test
@@ -149,6 +150,8 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     put_event_file         1 WRU per KB                 list_event_files       1 RRU per 4 KB of all: once for each batch
                              of events
     put_watcher            1 WRU +2 (`due_at` moves): two of them for each life, that is for each poll
+    list_worker_groups     1 RRU, with each look at a run whose DAG names a queue of its own; hear_of_… 1 WRU a minute and
+                             host
     put_dag                1 WRU per KB, +2 where `next_run_after` moves in `due`
     a connection's test    4t WRU to make it, 1 when it is sent, 1 when it is begun, 4t when it ends, 2t more if it makes
                              or changes the connection; 1 RRU for each poll. Nothing without a test
@@ -503,6 +506,13 @@ WATCHERS: Final = "WATCHER"
 
 def watcher(watcher_id: str) -> Key:
     return Key(WATCHERS, watcher_id)
+
+
+WORKER_GROUPS: Final = "WORKER_GROUP"
+
+
+def worker_group(name: str) -> Key:
+    return Key(WORKER_GROUPS, name)
 
 
 def backfill_id(pk: str) -> int:

@@ -23,7 +23,7 @@ from zipfile import ZipFile
 
 from gust.airflow_bridge.event_file import read_event_file
 from gust.aws.cipher import FernetCipher
-from gust.aws.memory import MemoryObjects, MemoryQueues
+from gust.aws.memory import MemoryConfiguration, MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.errors import NotFound
 from gust.model import bucket_keys
@@ -55,6 +55,7 @@ class Stack:
     queues: MemoryQueues = field(default_factory=MemoryQueues)
     are_paused_at_creation: bool = True
     event_bus: EventBus = field(default_factory=NoEventBus)
+    configuration: MemoryConfiguration = field(default_factory=MemoryConfiguration)
 
     @property
     def services(self) -> Services:
@@ -67,6 +68,7 @@ class Stack:
             logs=None,  # type: ignore[arg-type]
             cipher=FernetCipher(lambda: "a key of the stack"),
             event_bus=self.event_bus,
+            configuration=self.configuration,
         )
 
     # --- the folder ---

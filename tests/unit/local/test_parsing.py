@@ -7,7 +7,7 @@ import pytest
 from gust.aws.memory import MemoryObjects
 from gust.local.parsing import QUIET_FOR, ParseProgress, in_a_line
 from gust.model import bucket_keys
-from gust.model.bundle import DeploymentTurn
+from gust.model.bundle import DeploymentTurn, ImportProblem
 from gust.model.deployment import FileOutcome, ParsedDag, Plan, Progress
 from gust.store.memory import MemoryStore
 
@@ -148,3 +148,21 @@ def test_an_error_without_a_place_names_the_file() -> None:
         in_a_line("a.py", "a.py could not be parsed. It was killed.\n")
         == "a.py: a.py could not be parsed. It was killed."
     )
+
+
+def test_an_import_error_that_is_gone_is_told_once() -> None:
+    terminal = Terminal()
+    for file in ("etl.py", "other.py", "old.py"):
+        problem = ImportProblem(
+            import_error_id=1, filename=file, bundle_name="dags-folder", stack_trace=TRACE, timestamp=NOW
+        )
+        terminal.store.put_import_problem(problem)
+    plan = terminal.given_plan("etl.py")
+    document = Plan.model_validate_json(terminal.objects.get(plan)).model_copy(update={"removed": ("old.py",)})
+    terminal.objects.put(plan, document.model_dump_json().encode())
+    terminal.progress.expect()
+    terminal.parsed(plan, outcome("etl.py", "etl"))
+    told = terminal.told()
+    assert "mended: etl.py has no import error now; 1 file left with errors" in told
+    assert "gone: old.py, and its import error; 1 file left with errors" in told
+    assert [line for line in terminal.told() if "mended" in line or "gone" in line] == []

@@ -13,16 +13,20 @@ from aws_lambda_powertools.logging import Logger
 from gust.airflow_bridge import parse
 from gust.airflow_bridge.settings_reader import SettingsReader
 from gust.aws.cipher import FernetCipher
-from gust.aws.memory import MemoryObjects, MemoryQueues
+from gust.aws.memory import MemoryObjects, MemoryQueues, MemorySecrets
 from gust.aws.tokens import JwtTokens
-from gust.errors import ServiceUnavailable
+from gust.errors import Forbidden, ServiceUnavailable
 from gust.execution_api.app import ExecutionApi
+from gust.model.airflow_options import SECRETS_MANAGER
 from gust.model.connection import Connection
 from gust.model.deployment import FileOutcome
+from gust.model.environment import OPTIONS_FILE
+from gust.model.secrets_backend import Service
 from gust.model.variable import Variable
 from gust.ports.clock import SystemClock
 from gust.services.context import Services
 from gust.services.settings.connections import create_connection
+from gust.services.settings.options import keep_options
 from gust.services.settings.settings_read import versions_now
 from gust.services.settings.variables import find_variable, set_variable
 from gust.store.memory import MemoryStore
@@ -32,6 +36,7 @@ from gust.store.memory import MemoryStore
 class World:
     folder: Path
     objects: MemoryObjects = field(default_factory=MemoryObjects)
+    secrets: MemorySecrets = field(default_factory=MemorySecrets)
     asked: list[str] = field(default_factory=list)
     """Of the execution API."""
     is_unwell: bool = False
@@ -45,6 +50,7 @@ class World:
             clock=SystemClock(),
             logs=None,  # type: ignore[arg-type]
             cipher=FernetCipher(lambda: "a key of the stack"),
+            secrets=self.secrets,
         )
         self.api = ExecutionApi(self.services, log=Logger(service=f"parse-{id(self)}", stream=io.StringIO()))
         self.token = self.services.tokens.for_parser(now=self.services.clock.now())
@@ -170,6 +176,7 @@ def test_the_parsers_token_reads_variables_and_connections_and_nothing_else(worl
         ("GET", "/variables/keys"),
         ("GET", "/variables/{variable_key:path}"),
         ("GET", "/connections/{connection_id}"),
+        ("GET", "/gust/secrets/{kind}/{key:path}"),
     }
 
 
@@ -247,3 +254,51 @@ def test_a_big_value_comes_whole(world):
     assert world.dag_ids("from airflow.sdk import DAG, Variable\ndag = DAG(f\"d{len(Variable.get('big'))}\")") == [
         "d350000"
     ]
+
+
+# --- a secrets backend ------------------------------------------------------------------------------------------------
+
+READS_SECRETS = """
+from airflow.sdk import DAG, BaseHook, Variable
+dag = DAG(Variable.get("greeting", default="none"), tags=[BaseHook.get_connection("warehouse").host])
+"""
+
+
+@pytest.fixture
+def backed(world: World) -> World:
+    options = {"secrets.backend": SECRETS_MANAGER}
+    keep_options(world.services.store, options)
+    file = world.folder / OPTIONS_FILE
+    file.parent.mkdir()
+    file.write_text(json.dumps(options))
+    create_connection(world.services, Connection(conn_id="warehouse", conn_type="http", host="table"))
+    return world
+
+
+def has(world: World, kind: str, key: str, found: str | Exception) -> None:
+    world.secrets.secrets[Service.SECRETS_MANAGER, f"airflow/{kind}/{key}"] = found
+
+
+def test_a_dag_file_reads_secrets_of_the_backend_first(backed):
+    has(backed, "variables", "greeting", "hello")
+    has(backed, "connections", "warehouse", "http://user:pass-word@backend")
+    outcome = backed.parse(READS_SECRETS + "raise ValueError('the text is pass-word')")
+    assert "pass-word" not in outcome.import_errors["d.py"]
+
+    outcome = backed.parse(READS_SECRETS)
+    assert [dag.dag_id for dag in outcome.dags] == ["hello"]
+    # No event tells of a secret's change.
+    assert outcome.settings == {}
+
+
+def test_a_dag_file_reads_the_table_where_the_backend_has_nothing_or_refuses(backed):
+    has(backed, "connections", "warehouse", Forbidden("AccessDeniedException"))
+    backed.variable("greeting", "of_the_table")
+    assert backed.dag_ids(READS_SECRETS) == ["of_the_table"]
+
+
+def test_a_dag_file_is_not_parsed_without_a_secret_that_cannot_be_read_just_now(backed):
+    has(backed, "variables", "greeting", ServiceUnavailable("ThrottlingException: slow down"))
+    outcome = backed.parse(READS_SECRETS)
+    assert outcome.dags == ()
+    assert "A secret could not be read: airflow/variables/greeting in secretsmanager" in outcome.import_errors["d.py"]

@@ -104,6 +104,20 @@ def test_what_step_functions_refuses_stays_scheduled_and_is_started_by_the_next_
     assert len(containers.started) == 1
 
 
+def test_what_step_functions_refuses_for_good_loses_its_try_alone_with_the_reason(world, containers):
+    run = world.trigger()
+    containers.forbidden = "Step Functions does not start the container: AccessDeniedException"
+    world.advance(run)
+    assert world.state(run, "far") is S.UP_FOR_RETRY
+    assert instance(world, run).reason == containers.forbidden
+
+    containers.forbidden = ""
+    world.pass_time(minutes=10)
+    world.advance(run)
+    assert world.state(run, "far") is S.QUEUED
+    assert instance(world, run).try_number == 2
+
+
 @pytest.mark.parametrize(
     ("told", "reason"),
     [

@@ -25,7 +25,7 @@ from gust.airflow_bridge.trigger import run_trigger
 from gust.airflow_bridge.watcher import run_watcher
 from gust.airflow_bridge.worker_ports import WorkerPorts
 from gust.aws.cipher import FernetCipher
-from gust.aws.memory import MemoryObjects, MemoryQueues
+from gust.aws.memory import MemoryObjects, MemoryQueues, MemorySecrets
 from gust.aws.tokens import JwtTokens
 from gust.errors import Stale
 from gust.execution_api.app import ExecutionApi
@@ -35,7 +35,7 @@ from gust.model.callback import Callback
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
-from gust.model.environment import ENVIRONMENTS_FILE, VARIABLES_FILE, Environments
+from gust.model.environment import ENVIRONMENTS_FILE, OPTIONS_FILE, VARIABLES_FILE, Environments
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
@@ -45,6 +45,7 @@ from gust.services.assets.tell_listeners import have_worker_tell
 from gust.services.context import Services
 from gust.services.runs.create_dag_run import create_dag_run
 from gust.services.scheduler.advance import advance
+from gust.services.settings.options import keep_options
 from gust.store.memory import MemoryStore
 from tests.unit.worker.control_plane import Lines
 
@@ -69,6 +70,7 @@ class Whole:
     store: MemoryStore = field(default_factory=MemoryStore)
     objects: MemoryObjects = field(default_factory=MemoryObjects)
     queues: MemoryQueues = field(default_factory=MemoryQueues)
+    secrets: MemorySecrets = field(default_factory=MemorySecrets)
     log: Lines = field(default_factory=Lines)
     services: Services = field(init=False)
     specs: dict[str, DagSpec] = field(default_factory=dict)
@@ -80,6 +82,9 @@ class Whole:
     variables: dict[str, str] = field(default_factory=dict)
     """What the bucket's `startup.sh` exports, for the next upload."""
 
+    options: dict[str, str] = field(default_factory=dict)
+    """Airflow's options, for the next upload; functions without a bundle have them at once."""
+
     def __post_init__(self) -> None:
         self.services = Services(
             store=self.store,
@@ -89,6 +94,7 @@ class Whole:
             clock=self.clock,
             logs=None,  # type: ignore[arg-type]  # nobody reads logs here
             cipher=FernetCipher(lambda: "a key of the stack"),
+            secrets=self.secrets,
         )
         self.api = ExecutionApi(self.services, log=Logger(service=f"whole-{id(self)}", stream=io.StringIO()))
         self.bundles = BundleFolder(self.objects, self.root)
@@ -98,6 +104,7 @@ class Whole:
     def upload(self, **files: str) -> None:
         """Files of a bundle, by name without `.py` (`__` stands for `/`); all DAGs in them get their first version."""
         version = uuid.uuid4().hex
+        keep_options(self.store, self.options)
         names = {f"{name.replace('__', '/')}.py": text for name, text in files.items()}
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as into:
@@ -105,6 +112,7 @@ class Whole:
                 into.writestr(name, text)
             of = {folder: self.pack(packages) for folder, packages in self.environments.items()}
             into.writestr(VARIABLES_FILE, json.dumps(self.variables))
+            into.writestr(OPTIONS_FILE, json.dumps(self.options))
             into.writestr(ENVIRONMENTS_FILE, Environments(of=of).model_dump_json())
         self.objects.put(bucket_keys.bundle(version), archive.getvalue())
         bundle = self.bundles.fetch(version)

@@ -1,5 +1,5 @@
-"""All operations of version 2026-06-30, in Airflow's files and order, and Gust's own `triggers`, `watchers`, `tries`
-and `callbacks`."""
+"""All operations of version 2026-06-30, in Airflow's files and order, and Gust's own `triggers`, `watchers`, `tries`,
+`callbacks`, `credentials` and `secrets`."""
 
 from typing import Final
 
@@ -10,10 +10,12 @@ from gust.execution_api.routes import (
     callbacks,
     connection_tests,
     connections,
+    credentials,
     dag_runs,
     dags,
     health,
     hitl,
+    secrets,
     task_instances,
     task_reschedules,
     task_state_store,
@@ -48,4 +50,6 @@ ROUTES: Final[tuple[Route, ...]] = (
     *watchers.routes.table,
     *tries.routes.table,
     *callbacks.routes.table,
+    *credentials.routes.table,
+    *secrets.routes.table,
 )

@@ -47,6 +47,7 @@ from gust.services.deployments.deploy_bundle import (
 from gust.services.deployments.deployment_turn import SignsOfLife, keep_turn
 from gust.services.deployments.fail_deployment import THE_FOLDER
 from gust.services.deployments.import_error_id import import_error_id
+from gust.services.deployments.measure_import_errors import measure_import_errors
 from gust.services.events.follow_events import follow_events, mistakes_in, put_event_rules
 from gust.services.people.pause_dag import wake_runs
 from gust.services.runs.load_past import last_automated_run
@@ -123,6 +124,7 @@ def activate(services: Services, plan_key: str, deployment: str, *, paused_at_cr
         return Activation(stale=True)
     services.store.set_alive("dag_processor", services.clock.now())
     services.store.delete_import_problem(THE_FOLDER)
+    measure_import_errors(services)
     return Activation(files=len(outcomes))
 
 

@@ -30,6 +30,7 @@ from gust.model.dag_spec import SPEC_VERSION
 from gust.model.deployment import PLUGINS_PREFIX, Manifest, Plan
 from gust.model.environment import (
     ENVIRONMENTS_FILE,
+    OPTIONS_FILE,
     OURS,
     OUTSIDE,
     REQUIREMENTS,
@@ -42,11 +43,13 @@ from gust.model.object_entry import ObjectEntry
 from gust.ports.objects import Objects
 from gust.services.context import Services
 from gust.services.deployments.bucket_root import read_root
+from gust.services.deployments.configuration import options_of
 from gust.services.deployments.deployment_turn import SignsOfLife, begin_builds, begin_round, give_up_turn, take_turn
 from gust.services.deployments.environments import PlannedEnvironments, plan_environments
 from gust.services.deployments.fail_deployment import THE_FOLDER
 from gust.services.deployments.paths import parents, shown, why_no_disk_takes
-from gust.services.deployments.requirements_file import LARGEST_TEXT
+from gust.services.deployments.requirements_file import LARGEST_TEXT, text_of
+from gust.services.settings.options import keep_options
 from gust.services.settings.settings_read import versions_now
 
 BATCH: Final = 50
@@ -151,6 +154,7 @@ def look(services: Services, turn: DeploymentTurn, parsers: int) -> Snapshot:
         began = turn.began or services.clock.now()
         planned = environments_of(services.objects, folder, before, began)
         folder = with_root(services.objects, folder, before, Path(place))
+        folder = with_options(services, folder, before, Path(place))
         folder = naming(folder, planned.environments, Path(place))
         files = folder.manifest.files
         changed = files_to_parse(files, known, settings, began, planned.environments)
@@ -246,7 +250,7 @@ def environments_of(objects: Objects, folder: Folder, before: Manifest | None, b
         if path == above:
             if outside is None:
                 return None
-            return TOO_LONG if outside.size > LARGEST_READ else objects.get(REQUIREMENTS).decode(errors="replace")
+            return TOO_LONG if outside.size > LARGEST_READ else text_of(objects.get(REQUIREMENTS))
         if path not in folder.manifest.files:
             return None
         if folder.sizes.get(path, 0) > LARGEST_READ:
@@ -254,7 +258,7 @@ def environments_of(objects: Objects, folder: Folder, before: Manifest | None, b
         body = folder.fresh[path].read_bytes() if path in folder.fresh else objects.get(bucket_keys.uploaded_file(path))
         if sha256(body).hexdigest() != folder.manifest.files[path]:
             raise ServiceUnavailable(f"{path} changed while the folder was read")
-        return body.decode(errors="replace")
+        return text_of(body)
 
     return plan_environments(
         objects,
@@ -280,6 +284,17 @@ def with_root(objects: Objects, folder: Folder, before: Manifest | None, place: 
         }
     )
     return replace(folder, manifest=manifest, refused={**folder.refused, **root.refused})
+
+
+def with_options(services: Services, folder: Folder, before: Manifest | None, place: Path) -> Folder:
+    """The folder with Airflow's options, and the errors of the document they are from. The options hold from now on for
+    functions that have no bundle."""
+    options, refused = options_of(services.configuration, before)
+    keep_options(services.store, options)
+    written = {OPTIONS_FILE: json.dumps(options, sort_keys=True)} if options else {}
+    folder = with_files(folder, {}, {}, written, place)
+    manifest = folder.manifest.model_copy(update={"options": options})
+    return replace(folder, manifest=manifest, refused={**folder.refused, **refused})
 
 
 def naming(folder: Folder, environments: Environments, place: Path) -> Folder:
@@ -484,14 +499,14 @@ def batches_of(paths: Sequence[str], rounds: int, parsers: int) -> tuple[tuple[s
 
 
 def common_fingerprint(files: Mapping[str, str]) -> str:
-    """A hash of the inputs that all files depend on: plugins, the `.airflowignore` files, variables of `startup.sh`, the
-    parser itself."""
+    """A hash of the inputs that all files depend on: plugins, the `.airflowignore` files, variables of `startup.sh`,
+    Airflow's options, the parser itself."""
     shared = (f"{p}\0{files[p]}" for p in sorted(files) if decides_for_all(p))
     return hashed([PARSER, *shared])
 
 
 def decides_for_all(path: str) -> bool:
-    return path.startswith(PLUGINS_PREFIX) or path.endswith(".airflowignore") or path == VARIABLES_FILE
+    return path.startswith(PLUGINS_PREFIX) or path.endswith(".airflowignore") or path in (VARIABLES_FILE, OPTIONS_FILE)
 
 
 def fingerprint(

@@ -18,14 +18,6 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    failed: tuple[str, ...]
-    """Names of messages to deliver again."""
-    refused: int
-    """Entries of `events.yaml` that could not be followed; the event log has them."""
-
-
-@dataclass(frozen=True, slots=True)
 class Matched:
     """An event, and the pattern of an `events.yaml` that it matched."""
 
@@ -33,22 +25,22 @@ class Matched:
     event: Mapping[str, Any]
 
 
-def receive_events(services: Services, messages: Mapping[str, str]) -> Received:
-    """Name → body of each message. Repeating the failed ones, or all, changes nothing but what is left."""
+def receive_events(services: Services, messages: Mapping[str, str]) -> list[str]:
+    """Name → body of each message. Returns the names of those that failed; all others are done, and repeating them changes
+    nothing."""
     objects: dict[str, ObjectCreated] = {}
     failed: list[str] = []
-    refused = 0
     for name, body in messages.items():
         try:
             match read_message(body):
                 case ObjectCreated() as created:
                     objects[name] = created
                 case Matched(pattern_id, event):
-                    refused += start_by_event(services, pattern_id, event)
+                    start_by_event(services, pattern_id, event)
         except Exception:
             log.exception("A message could not be handled: %.1000s", body)
             failed.append(name)
-    return Received((*failed, *_objects(services, objects)), refused)
+    return [*failed, *_objects(services, objects)]
 
 
 def read_message(body: str) -> ObjectCreated | Matched:

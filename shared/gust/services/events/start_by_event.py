@@ -2,7 +2,7 @@
 
 EventBridge delivers at least once. Ids follow from the event's deduplication key, so the second delivery finds the first
 one's run or asset event. What cannot be made (no such DAG, a conf that does not fit, an expression without a value) is an
-entry in the event log: the sender is far away and hears nothing.
+entry in the event log and a metric: the sender is far away and hears nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from gust.model.asset import Asset, AssetEvent
 from gust.model.event_rule import EventRule
 from gust.model.keys import DagRunKey
 from gust.model.logged_event import LoggedEvent
+from gust.model.measurement import Measurement
 from gust.model.state import DagRunTriggeredByType
 from gust.services.assets.register_asset_event import register_single_events
 from gust.services.assets.tell_listeners import tell_of_events
@@ -73,9 +74,8 @@ class Match:
         return _moment(_text("logical_date", filled(self.rule.logical_date, self.event)))
 
 
-def start_by_event(services: Services, pattern_id: str, event: Mapping[str, Any]) -> int:
-    """Do what each entry with that pattern says. Returns how many were refused; the event log has the reasons."""
-    refused = 0
+def start_by_event(services: Services, pattern_id: str, event: Mapping[str, Any]) -> None:
+    """Do what each entry with that pattern says. Where one cannot be followed, the event log has the reason."""
     for file in services.store.list_event_files():
         for rule in file.rules:
             if rule.pattern_id == pattern_id:
@@ -83,9 +83,8 @@ def start_by_event(services: Services, pattern_id: str, event: Mapping[str, Any]
                 try:
                     _start(services, match)
                 except Rejected as error:
-                    refused += 1
+                    services.metrics.add([Measurement("EventsRefused", 1, dag_id=rule.dag_id)])
                     _note(services, REFUSED, match, reason=str(error))
-    return refused
 
 
 def _start(services: Services, match: Match) -> None:

@@ -27,8 +27,10 @@ from gust.model.pool import Pool
 from gust.model.state_entry import StateEntry
 from gust.model.task_instance import TaskInstance
 from gust.model.watcher import Watcher
+from gust.model.worker_group import WorkerGroup
 from gust.model.xcom import XCom
 from gust.ports.clock import Clock, SystemClock
+from gust.ports.metrics import Metrics, NoMetrics
 from gust.store.items import Attribute, Item
 
 T = TypeVar("T")
@@ -49,8 +51,9 @@ class StoredSetting(NamedTuple):
 class MemoryState:
     """The stored rows, a field for each kind; each part of `MemoryStore` reads and writes its own."""
 
-    def __init__(self, *, clock: Clock | None = None) -> None:
+    def __init__(self, *, clock: Clock | None = None, metrics: Metrics | None = None) -> None:
         self._clock: Clock = clock or SystemClock()
+        self._metrics: Metrics = metrics or NoMetrics()
         self._lock = RLock()
 
         self._runs: dict[DagRunKey, DagRun] = {}
@@ -90,6 +93,7 @@ class MemoryState:
         self._consumers: dict[str, set[DagRunKey]] = defaultdict(set)
         self._watchers: dict[str, Watcher] = {}
         self._event_files: dict[str, EventFile] = {}
+        self._worker_groups: dict[str, WorkerGroup] = {}
 
         self._limits: dict[str, int] = {}
         self._pools: dict[str, Pool] = {}

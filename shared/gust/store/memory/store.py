@@ -1,4 +1,4 @@
-"""The store without AWS, for tests and benches: the contract tests run on it and on DynamoDB.
+"""The store without AWS, for tests, benches and the workbench: the contract tests run on it and on DynamoDB.
 
 One lock makes every method one transaction. JSON documents (conf, XComs, settings, …) are kept as JSON text: a caller that
 changes what it gave or got changes nothing here, and what DynamoDB refuses is refused here too.
@@ -16,6 +16,7 @@ from gust.store.memory.event_rules import MemoryEventRules
 from gust.store.memory.history import MemoryHistory
 from gust.store.memory.state_stores import MemoryStateStores
 from gust.store.memory.watchers import MemoryWatchers
+from gust.store.memory.worker_groups import MemoryWorkerGroups
 from gust.store.memory.xcoms import MemoryXComs
 
 
@@ -29,6 +30,7 @@ class MemoryStore(
     MemoryConnectionTests,
     MemoryStateStores,
     MemoryEventRules,
+    MemoryWorkerGroups,
 ):
     """Implements `ports.Store`."""
 
