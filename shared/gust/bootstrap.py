@@ -134,15 +134,15 @@ def deployments() -> StepFunctionsDeployments:
 
 
 def event_bus() -> EventBus:
-    """The stack's bus, for the function that makes its rules."""
+    """The stack's bus, for the functions that make its rules and that send to it."""
     bus = os.environ.get("GUST_EVENT_BUS", "")
     if not bus:
         return NoEventBus()
     return EventBridgeBus(
         client("events"),
         bus=bus,
-        queue_arn=os.environ["GUST_EVENTS_QUEUE_ARN"],
-        dead_letters_arn=os.environ["GUST_EVENTS_DEAD_LETTERS_ARN"],
+        queue_arn=os.environ.get("GUST_EVENTS_QUEUE_ARN", ""),
+        dead_letters_arn=os.environ.get("GUST_EVENTS_DEAD_LETTERS_ARN", ""),
     )
 
 

@@ -1,8 +1,9 @@
-"""Events from outside start DAGs, through every real part: a bucket, EventBridge, a queue, and the function behind it."""
+"""Events from outside start DAGs, and Gust tells of its own, through every real part: bucket, EventBridge, queues, topic."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -48,22 +49,61 @@ EVENTS = """
       dag_id: no_such_dag
 """
 
-ORDERS = 200
+BROKEN = """
+    from airflow.sdk import DAG, task
+
+    with DAG("broken_dag", tags=["team-a"]):
+
+        @task
+        def breaks():
+            raise ValueError("it is broken")
+
+        breaks()
+"""
+
+FILES_AT_ONCE = 200
+
+TELLS_ALL = {"TellEvents": "All", "AlertEmail": "team@example.com"}
 
 
 @pytest.fixture(scope="module")
-def watched(gust: LocalGust) -> LocalGust:
-    """The stack with DAGs that wait for events, and a bucket that `./gust watch-bucket` has prepared."""
-    gust.upload("files.py", FILES)
-    gust.upload("team/events.yaml", EVENTS)
-    gust.await_dag("take_files")
-    gust._await(
-        lambda: len(gust.services().store.list_event_files()) or None, 60, lambda: f"no entries: {gust.import_errors()}"
-    )
-    gust.stack.client("s3").create_bucket(Bucket="raw-files")
-    change = watch_bucket.plan(gust.stack.client, "raw-files", "gust", follows_parameters=False)
-    watch_bucket.make(gust.stack.client, change)
-    return gust
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
+    """A stack that tells of everything, with DAGs that wait for events and a bucket that `./gust watch-bucket` prepared."""
+    home = tmp_path_factory.mktemp("events")
+    gust = LocalGust(home / "data", home / "dags", parameters=TELLS_ALL)
+    gust.start()
+    try:
+        gust.upload("files.py", FILES)
+        gust.upload("broken.py", BROKEN)
+        gust.upload("team/events.yaml", EVENTS)
+        gust.await_dag("take_files", within=150)
+        files = gust.services().store.list_event_files
+        gust._await(lambda: len(files()) or None, 120, lambda: f"no entries: {gust.import_errors()}")
+        gust.stack.client("s3").create_bucket(Bucket="raw-files")
+        change = watch_bucket.plan(gust.stack.client, "raw-files", "gust", follows_parameters=False)
+        watch_bucket.make(gust.stack.client, change)
+        yield gust
+    finally:
+        gust.stop()
+
+
+class Listener:
+    """A queue of a program that listens to the stack's events, or to its alerts."""
+
+    def __init__(self, gust: LocalGust, name: str) -> None:
+        self._sqs = gust.stack.client("sqs")
+        self._queue = self._sqs.create_queue(QueueName=name)["QueueUrl"]
+        asked = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
+        self.arn = asked["Attributes"]["QueueArn"]
+        self._heard: list[dict[str, Any]] = []
+
+    def heard(self) -> list[dict[str, Any]]:
+        """All messages until now."""
+        while found := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
+            for message in found:
+                self._heard.append(json.loads(message["Body"]))
+                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+        return self._heard
 
 
 def send(gust: LocalGust, detail_type: str, detail: dict[str, Any]) -> None:
@@ -108,15 +148,17 @@ def test_a_dropped_file_starts_its_dag_within_two_seconds(watched: LocalGust) ->
 
 def test_a_flood_of_files_is_an_event_each_and_a_run_for_each_batch_that_waits(watched: LocalGust) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: put(watched, f"incoming/flood/{number:04}.csv"), range(ORDERS)))
+        list(pool.map(lambda number: put(watched, f"incoming/flood/{number:04}.csv"), range(FILES_AT_ONCE)))
     store = watched.services().store
 
     def stored() -> list[str]:
         events = store.list_asset_events()
         return sorted(event.extra["key"] for event in events if "/flood/" in event.extra.get("key", ""))
 
-    watched._await(lambda: len(stored()) == ORDERS or None, 120, lambda: f"{len(stored())} of {ORDERS} events")
-    assert stored() == [f"incoming/flood/{number:04}.csv" for number in range(ORDERS)]
+    watched._await(
+        lambda: len(stored()) == FILES_AT_ONCE or None, 120, lambda: f"{len(stored())} of {FILES_AT_ONCE} events"
+    )
+    assert stored() == [f"incoming/flood/{number:04}.csv" for number in range(FILES_AT_ONCE)]
 
     def consumed() -> list[int]:
         runs = watched.api.pages("/api/v2/dags/take_files/dagRuns", "dag_runs", run_type="asset_triggered")
@@ -127,5 +169,39 @@ def test_a_flood_of_files_is_an_event_each_and_a_run_for_each_batch_that_waits(w
             sizes.append(sum("/flood/" in event["extra"]["key"] for event in events))
         return [size for size in sizes if size]
 
-    watched._await(lambda: sum(consumed()) == ORDERS or None, 120, lambda: f"runs consumed {consumed()}")
-    assert len(consumed()) < ORDERS / 2
+    watched._await(lambda: sum(consumed()) == FILES_AT_ONCE or None, 120, lambda: f"runs consumed {consumed()}")
+    assert len(consumed()) < FILES_AT_ONCE / 2
+
+
+def test_the_stack_tells_of_each_transition_once_and_mails_a_failed_run(watched: LocalGust) -> None:
+    events, topics = watched.stack.client("events"), watched.stack.client("sns")
+    told, mailed = Listener(watched, "told"), Listener(watched, "mailed")
+    pattern = {"source": ["gust"], "detail": {"dag_id": ["broken_dag"]}}
+    events.put_rule(Name="told", EventBusName="gust", EventPattern=json.dumps(pattern))
+    events.put_targets(Rule="told", EventBusName="gust", Targets=[{"Id": "told", "Arn": told.arn}])
+    (topic,) = [each["TopicArn"] for each in topics.list_topics()["Topics"] if "AlertTopic" in each["TopicArn"]]
+    topics.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=mailed.arn)
+    run_id = watched.trigger("broken_dag", run_id="told")
+    watched.await_state("broken_dag", run_id, "failed")
+
+    def is_told() -> list[tuple[str, str]]:
+        return [(each["detail-type"].split()[0], each["detail"]["state"]) for each in told.heard()]
+
+    watched._await(lambda: ("DagRun", "failed") in is_told() or None, 60, lambda: f"told {is_told()}")
+    assert [state for kind, state in is_told() if kind == "DagRun"] == ["queued", "running", "failed"]
+    assert [state for kind, state in is_told() if kind == "TaskInstance"][-2:] == ["running", "failed"]
+    assert len(set(is_told())) == len(is_told())
+    details = [each["detail"] for each in told.heard()]
+    (failed,) = [detail for detail in details if detail["state"] == "failed" and "task_id" in detail]
+    assert failed["log_url"] == f"{watched.url}/dags/broken_dag/runs/told/tasks/breaks?try_number=1"
+    assert failed["tags"] == ["team-a"]
+
+    def mails() -> list[str]:
+        """Without those of alarms."""
+        return [text for each in mailed.heard() if (text := each["Message"]).startswith('"DAG')]
+
+    (mail,) = watched._await(lambda: mails() or None, 60, lambda: f"no mail, but {mailed.heard()}")
+    assert mail.splitlines()[:2] == [
+        '"DAG broken_dag failed: run told (stack gust)."',
+        f'"Log: {failed["log_url"]}"',
+    ]

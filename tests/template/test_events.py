@@ -16,7 +16,32 @@ def test_a_stack_without_events_has_no_queue_no_function_and_no_rule_for_them(re
     named = [name for name in resources if name.startswith(ours)]
     assert len(named) >= 9
     conditions = {resources[name].get("Condition") for name in named}
-    assert conditions == {"HasEvents", "WatchesBuckets", "AlertsOfEvents"}
+    assert conditions == {"HasEvents", "HasBus", "WatchesBuckets", "AlertsOfEvents"}
+
+
+def test_a_stack_that_tells_nothing_and_has_no_alerts_reads_its_stream_once(resources: Resources) -> None:
+    readers = {
+        mapping["Properties"]["FunctionName"]["Ref"]: mapping.get("Condition")
+        for mapping in resources.values()
+        if mapping["Type"] == "AWS::Lambda::EventSourceMapping" and "StartingPosition" in mapping["Properties"]
+    }
+    assert readers == {"SchedulerFunction": None, "AnnouncerFunction": "Announces"}
+    assert resources["AnnouncerFunction"]["Condition"] == "Announces"
+
+
+def test_the_announcer_reads_the_table_and_sends_to_the_stacks_bus_alone(resources: Resources) -> None:
+    statements = resources["AnnouncerRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    may = {action: one["Resource"] for one in statements for action in _list(one["Action"])}
+    of_table = {action for action, where in may.items() if where == {"Fn::GetAtt": ["Table", "Arn"]}}
+    assert of_table == {"dynamodb:GetItem", "dynamodb:Query"}
+    assert may["events:PutEvents"] == {"Fn::GetAtt": ["EventBus", "Arn"]}
+
+
+def test_only_failed_runs_of_the_stack_are_mailed(resources: Resources) -> None:
+    rule = resources["FailedRuns"]
+    assert rule["Condition"] == "HasAlerts"
+    assert rule["Properties"]["EventPattern"]["detail"] == {"state": ["failed"]}
+    assert rule["Properties"]["EventBusName"] == {"Ref": "EventBus"}
 
 
 def test_only_rules_of_the_stack_may_send_to_the_queue(resources: Resources) -> None:

@@ -7,14 +7,20 @@ enabled only once it has its target: a rule that is enabled needs nothing more.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
+from gust.errors import ServiceUnavailable
+from gust.model.announcement import SOURCE, Announcement
+
 PREFIX: Final = "gust-"
 
 TARGET: Final = "events"
+
+_AT_ONCE: Final = 10
+"""Events of one call, at most."""
 
 _SAMPLE: Final = json.dumps(
     {
@@ -35,7 +41,7 @@ class EventBridgeBus:
 
     is_on = True
 
-    def __init__(self, client: Any, *, bus: str, queue_arn: str, dead_letters_arn: str) -> None:
+    def __init__(self, client: Any, *, bus: str, queue_arn: str = "", dead_letters_arn: str = "") -> None:
         self._client = client
         self._bus = bus
         self._queue = queue_arn
@@ -59,6 +65,22 @@ class EventBridgeBus:
         for name in sorted(found.keys() - wanted.keys()):
             self._client.remove_targets(EventBusName=self._bus, Rule=name, Ids=[TARGET])
             self._client.delete_rule(EventBusName=self._bus, Name=name)
+
+    def tell(self, announcements: Sequence[Announcement]) -> None:
+        for start in range(0, len(announcements), _AT_ONCE):
+            entries = [self._entry(each) for each in announcements[start : start + _AT_ONCE]]
+            answer = self._client.put_events(Entries=entries)
+            if answer["FailedEntryCount"]:
+                raise ServiceUnavailable(f"EventBridge refused {answer['FailedEntryCount']} of {len(entries)} events")
+
+    def _entry(self, each: Announcement) -> dict[str, Any]:
+        return {
+            "EventBusName": self._bus,
+            "Source": SOURCE,
+            "DetailType": each.kind.value,
+            "Time": each.at,
+            "Detail": json.dumps(each.detail, separators=(",", ":")),
+        }
 
     def _make(self, name: str, pattern_id: str, pattern: str) -> None:
         rule = {"Name": name, "EventBusName": self._bus, "EventPattern": pattern, "Description": "Of an events.yaml"}

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from gust.aws.objects import check_content
 from gust.errors import NotFound
+from gust.model.announcement import Announcement
 from gust.model.container_start import ContainerStart
 from gust.model.object_entry import ObjectEntry
 from gust.model.secrets_backend import Service
@@ -117,6 +118,7 @@ class MemoryEventBus:
     def __init__(self, *, is_on: bool = True) -> None:
         self.is_on = is_on
         self.followed: dict[str, str] = {}
+        self.told: list[Announcement] = []
         self.objections: dict[str, str] = {}
         """Part of a pattern → what EventBridge says to it."""
 
@@ -125,6 +127,9 @@ class MemoryEventBus:
 
     def follow(self, patterns: Mapping[str, str]) -> None:
         self.followed = dict(patterns)
+
+    def tell(self, announcements: Sequence[Announcement]) -> None:
+        self.told.extend(announcements)
 
 
 class MemoryQueues:

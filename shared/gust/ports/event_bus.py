@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
+
+from gust.model.announcement import Announcement
 
 OFF = "This stack takes no events: its operator deploys it with the parameter Events=Enabled, then save the file again."
 
@@ -22,6 +24,9 @@ class EventBus(Protocol):
         """Have events that match one of the patterns come to the stack's queue with the pattern's id, and no others.
         `patterns`: id → JSON. Repeating it changes nothing; it completes what a crash left half done."""
 
+    def tell(self, announcements: Sequence[Announcement]) -> None:
+        """Send them, in their order. Raises ServiceUnavailable if one was refused."""
+
 
 class NoEventBus:
     """Of a stack without events, and of functions that need none."""
@@ -32,4 +37,7 @@ class NoEventBus:
         return OFF
 
     def follow(self, patterns: Mapping[str, str]) -> None:
+        pass
+
+    def tell(self, announcements: Sequence[Announcement]) -> None:
         pass
