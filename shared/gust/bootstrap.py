@@ -6,6 +6,7 @@ client of CloudWatch Logs.
 
 import json
 import os
+from collections.abc import Mapping
 from functools import cache, cached_property
 from typing import Any, Final, cast
 
@@ -26,6 +27,7 @@ from gust.aws.secrets import AwsSecrets, SsmConfiguration
 from gust.aws.task_roles import StsTaskRoles
 from gust.aws.timetables import ParserTimetables
 from gust.aws.tokens import JwtTokens
+from gust.model.environment import SMALLEST_STORAGE, room
 from gust.model.place import Workers
 from gust.ports.clock import SystemClock
 from gust.ports.containers import Containers, NoContainers
@@ -43,6 +45,11 @@ def user_agent(function: str) -> str:
     return f"gust app/{function}" if function else "gust"
 
 
+def caller(environment: Mapping[str, str]) -> str:
+    """The function that this process is, by its full name, or `container`; empty for any other process."""
+    return environment.get("AWS_LAMBDA_FUNCTION_NAME") or ("container" if "GUST_WORKLOAD" in environment else "")
+
+
 CONFIG: Final = Config(
     retries={"mode": "standard", "max_attempts": 5},
     connect_timeout=3,
@@ -50,7 +57,7 @@ CONFIG: Final = Config(
     max_pool_connections=CONNECTIONS,
     # Each a tenth of a call's processor time: AWS checks its parameters, too, and boto makes its own name anew for each.
     parameter_validation=False,
-    user_agent=user_agent(os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")),
+    user_agent=user_agent(caller(os.environ)),
 )
 
 
@@ -151,6 +158,7 @@ def workers() -> Workers:
     return Workers(
         has_fargate=bool(os.environ.get("GUST_FARGATE_STATE_MACHINE")),
         memory=int(os.environ.get("GUST_WORKER_MEMORY") or Workers().memory),
+        room=room(int(os.environ.get("GUST_TASK_STORAGE") or SMALLEST_STORAGE)),
     )
 
 

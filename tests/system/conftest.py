@@ -28,4 +28,4 @@ def own_gust(tmp_path: Path) -> Iterator[LocalGust]:
     stack = LocalGust(tmp_path / "data", tmp_path / "dags")
     yield stack
     if hasattr(stack, "stack"):
-        stack.stack.stop()
+        stack.stop()

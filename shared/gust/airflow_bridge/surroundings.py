@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,7 +18,7 @@ from types import MappingProxyType
 from typing import Final
 
 import gust
-from gust.airflow_bridge import compat
+from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.commands import LAYER_BIN
 from gust.model.airflow_options import environment_of
 from gust.model.deployment import PLUGINS_PREFIX
@@ -86,6 +84,8 @@ def enter(
     ours that are not imported yet may be unreachable afterwards."""
     _set_environment(environment, credentials)
     os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
+    if not os.access(os.path.expanduser("~"), os.W_OK):  # Lambda's user has no home
+        os.environ["HOME"] = str(workspace)
     os.chdir(workspace)
     if bundle is not None:
         _export_variables_of(bundle)
@@ -104,10 +104,7 @@ def workspace(kind: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        try:
-            shutil.rmtree(folder, ignore_errors=True)
-        except RecursionError:  # a user's code made a tree that is deeper than Python's stack
-            subprocess.run(["/bin/rm", "-rf", folder], check=False, stderr=subprocess.DEVNULL)  # noqa: S603
+        leftovers.remove(folder)
 
 
 def _set_environment(environment: Path | None, credentials: Mapping[str, str]) -> None:

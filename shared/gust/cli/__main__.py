@@ -11,7 +11,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from gust.cli import ROOT, access, aws, beforehand, deploy, keys, local, login, watch_bucket
+from gust.cli import (
+    ROOT,
+    access,
+    aws,
+    beforehand,
+    delete,
+    deploy,
+    doctor,
+    keys,
+    local,
+    login,
+    logs,
+    status,
+    watch_bucket,
+    workers,
+)
 from gust.errors import GustError
 
 
@@ -32,11 +47,16 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "check": beforehand.Check(),
     "run": beforehand.Run(),
     "deploy": deploy,
+    "status": status,
+    "logs": logs,
+    "doctor": doctor,
+    "delete": delete,
     "login": login,
     "reencrypt": keys.Reencrypt(),
     "rotate-key": keys.RotateKey(),
     "watch-bucket": watch_bucket,
     "check-access": access,
+    "workers": workers.Workers(),
 }
 
 
@@ -47,10 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_module("benches", theirs)
         case ["record-golden", *theirs]:
             return run_module("tests.oracle.record", theirs)
-        case ["test" | "deploy", "-h" | "--help", *_]:
+        case ["test", "-h" | "--help", *_]:
             pass
-        case ["deploy", *theirs]:
-            return deploy.deploy(theirs)
         case ["test", "differential", _, *_]:
             return run_module("tests.differential", given[2:])
         case ["test", *theirs]:
@@ -94,6 +112,12 @@ PARALLEL: Final = tuple(f"tests/system/test_{name}.py" for name in ("packages", 
 """Tests that start stacks, too, but mostly wait: for the package index, containers and browsers. They run in parallel with
 those tiers, after all others."""
 
+AFTER_ALL: Final = "tests/aws_like/after_all.py"
+"""Tests of what all stacks of the run have recorded: which rights of the roles were used."""
+
+AWS_CALLS: Final = "GUST_AWS_CALLS"
+"""Environment variable with the folder for these records."""
+
 
 def test(arguments: list[str]) -> int:
     """Runs the checks and all tests, or one tier (`unit`, `system`, …), or pytest with its own arguments. Returns the first
@@ -131,7 +155,8 @@ def _all_tiers(pytest: list[str], environment: dict[str, str]) -> list[int]:
     beside = [*(tier for tier in tiers if tier not in STACK_TIERS), *PARALLEL]
     stacks = [*STACK_TIERS, *(f"--ignore={path}" for path in PARALLEL)]
     print(f"\n$ pytest {' '.join(beside)} &\n$ pytest {' '.join(stacks)}", flush=True)
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryDirectory() as aws_calls:
+        environment = environment | {AWS_CALLS: aws_calls}
         other = subprocess.Popen([*pytest, *beside], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
         try:
             code = subprocess.run([*pytest, *stacks], cwd=ROOT, env=environment, check=False).returncode
@@ -140,6 +165,8 @@ def _all_tiers(pytest: list[str], environment: dict[str, str]) -> list[int]:
             other.kill()
         output.seek(0)
         print(f"\n$ pytest {' '.join(beside)}\n{output.read().decode(errors='replace')}", flush=True)
+        print(f"\n$ pytest {AFTER_ALL}", flush=True)
+        codes.append(subprocess.run([*pytest, AFTER_ALL], cwd=ROOT, env=environment, check=False).returncode)
     return codes
 
 
