@@ -625,7 +625,8 @@ def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_othe
     (mapping,) = (
         mapping["Properties"]
         for _, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping")
-        if "FilterCriteria" in mapping["Properties"]
+        if mapping["Properties"]["FunctionName"] == {"Ref": "SchedulerFunction"}
+        and "FilterCriteria" in mapping["Properties"]
     )
     records = [json.loads(each["Pattern"])["dynamodb"] for each in mapping["FilterCriteria"]["Filters"]]
     patterns = [record["NewImage"] for record in records if "NewImage" in record]
