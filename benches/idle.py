@@ -61,11 +61,21 @@ def lines(resources: Mapping[str, Any], prices: Mapping[str, Any]) -> list[Line]
     ]
 
 
+def lines_on_request(resources: Mapping[str, Any], prices: Mapping[str, Any]) -> list[Line]:
+    """What parameters add to an idle stack (docs/monitoring.md)."""
+    alarms = sum(resource["Type"] == "AWS::CloudWatch::Alarm" for resource in resources.values())
+    return [
+        Line("alarms", alarms, alarms * prices["cloudwatch"]["alarm_month"]),
+        Line("dashboard", 1, prices["cloudwatch"]["dashboard_month"]),
+    ]
+
+
 def mappings_of_queues(resources: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [
         resource
         for resource in resources.values()
         if resource["Type"] == "AWS::Lambda::EventSourceMapping"
+        and "Condition" not in resource  # what a parameter turns on says its price itself
         and resources[resource["Properties"]["EventSourceArn"]["Fn::GetAtt"][0]]["Type"] == "AWS::SQS::Queue"
     ]
 
@@ -77,10 +87,13 @@ def pollers(mapping: Mapping[str, Any]) -> int:
 def main() -> None:
     from gust.local import deployment
 
-    found = lines(deployment.transform(ROOT, {})["Resources"], load_prices())
+    resources, prices = deployment.transform(ROOT, {})["Resources"], load_prices()
+    found = lines(resources, prices)
     for line in found:
         print(f"{line.what:22} {line.count:12,.2f}  ${line.dollars:.2f}")
     print(f"{'a month':22} {'':12}  ${sum(line.dollars for line in found):.2f}")
+    for line in lines_on_request(resources, prices):
+        print(f"{line.what + ' (by parameter)':22} {line.count:12,.2f}  ${line.dollars:.2f}")
 
 
 if __name__ == "__main__":

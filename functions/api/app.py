@@ -7,7 +7,7 @@ from gust.rest_api.access.access import Access
 from gust.rest_api.access.auth import Authenticator
 from gust.rest_api.app import build
 
-lambda_handler = build(
+handler = build(
     bootstrap.from_environment(),
     Authenticator(
         os.environ.get("GUST_AUTH", ""),
@@ -16,3 +16,4 @@ lambda_handler = build(
         health_is_public=os.environ.get("GUST_HEALTH_IS_PUBLIC", "true") == "true",
     ),
 )
+lambda_handler = bootstrap.metrics().flushes(handler)

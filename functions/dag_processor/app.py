@@ -23,6 +23,7 @@ PAUSED_AT_CREATION = os.environ.get("GUST_DAGS_ARE_PAUSED_AT_CREATION", "True").
 PARSERS = int(os.environ.get("GUST_PARSERS", str(deploy_bundle.PARSERS)))
 
 
+@bootstrap.metrics().flushes
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """SQS's batch of events (of the bucket, or that Airflow's options were changed), or one step of the state machine:
     `{"step": "snapshot" | "activate" | "fail", …}`."""

@@ -9,13 +9,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from gust import bootstrap
 from gust.environment_builder.build import build, give_up
 from gust.environment_builder.uv import Uv
-from gust.model.environment import Build
+from gust.model.environment import Build, room
 
 log = Logger(service="environment_builder")
 
-LARGEST = int(os.environ["GUST_TASK_STORAGE"]) * 1_000_000 * 2 // 5
-"""Bytes, unpacked. A worker's disk holds an archive, the files unpacked from it, a bundle, and the files that the task
-writes."""
+LARGEST = room(int(os.environ["GUST_STORAGE"])) * 1_000_000
+"""Bytes, unpacked. The storage is that of the largest worker: TaskStorage, or in a stack with Fargate the most that this
+function and the parser have."""
 
 STORES_FOR = 60.0
 """Seconds of the function's time that are kept for the steps after uv."""
@@ -28,7 +28,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         built = give_up(bootstrap.bucket(), order, event["error"].get("Cause") or event["error"]["Error"])
     else:
         patience = context.get_remaining_time_in_millis() / 1000 - STORES_FOR
-        uv = Uv(patience=patience / 2, variables=bootstrap.package_index_variables())
+        uv = Uv(patience=patience, variables=bootstrap.package_index_variables())
         built = build(bootstrap.bucket(), order, uv, largest=LARGEST)
     log.info("built", recipe=order.recipe, built=built.model_dump(exclude={"lock"}))
     return {"archive": built.archive, "problem": built.problem}

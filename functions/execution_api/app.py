@@ -12,5 +12,6 @@ log = Logger(service="execution_api", stream=sys.stderr)
 api = ExecutionApi(bootstrap.from_environment(), log=log)
 
 
+@bootstrap.metrics().flushes
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return api(event, context)

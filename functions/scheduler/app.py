@@ -68,6 +68,7 @@ class RecordGroup:
     changes: list[Change | None] = field(default_factory=list)
 
 
+@bootstrap.metrics().flushes
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if (container := event.get("container")) is not None:
         log.info("container", dispatch=container["dispatch"])
@@ -75,7 +76,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         return {}
     records = event.get("Records")
     if records is None:
-        log.info("tick", wakes=tick(services))
+        log.info("tick", wakes=tick(services, asked_at=event.get("time")))
         return {}
     match records[0]["eventSource"]:
         case "aws:dynamodb":

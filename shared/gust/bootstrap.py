@@ -6,6 +6,7 @@ client of CloudWatch Logs.
 
 import json
 import os
+from collections.abc import Mapping
 from functools import cache, cached_property
 from typing import Any, Final, cast
 
@@ -15,17 +16,22 @@ from botocore.config import Config
 from gust.aws.cipher import FernetCipher
 from gust.aws.containers import StepFunctionsContainers
 from gust.aws.deployments import StepFunctionsDeployments
+from gust.aws.event_bus import EventBridgeBus
 from gust.aws.inventory import ParserInventory
 from gust.aws.invoke import LambdaInvoker
 from gust.aws.logs import CloudWatchLogReader
+from gust.aws.metrics import Detail, EmfMetrics
 from gust.aws.objects import S3Objects
 from gust.aws.queues import SqsQueues
 from gust.aws.secrets import AwsSecrets, SsmConfiguration
+from gust.aws.task_roles import StsTaskRoles
 from gust.aws.timetables import ParserTimetables
 from gust.aws.tokens import JwtTokens
+from gust.model.environment import SMALLEST_STORAGE, room
 from gust.model.place import Workers
 from gust.ports.clock import SystemClock
 from gust.ports.containers import Containers, NoContainers
+from gust.ports.event_bus import EventBus, NoEventBus
 from gust.ports.identity_provider import IdentityProvider
 from gust.services.context import Services
 from gust.store.dynamodb import DynamoDBStore
@@ -39,6 +45,11 @@ def user_agent(function: str) -> str:
     return f"gust app/{function}" if function else "gust"
 
 
+def caller(environment: Mapping[str, str]) -> str:
+    """The function that this process is, by its full name, or `container`; empty for any other process."""
+    return environment.get("AWS_LAMBDA_FUNCTION_NAME") or ("container" if "GUST_WORKLOAD" in environment else "")
+
+
 CONFIG: Final = Config(
     retries={"mode": "standard", "max_attempts": 5},
     connect_timeout=3,
@@ -46,7 +57,7 @@ CONFIG: Final = Config(
     max_pool_connections=CONNECTIONS,
     # Each a tenth of a call's processor time: AWS checks its parameters, too, and boto makes its own name anew for each.
     parameter_validation=False,
-    user_agent=user_agent(os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")),
+    user_agent=user_agent(caller(os.environ)),
 )
 
 
@@ -61,6 +72,11 @@ PATIENCE_WITH_EXECUTION_API: Final = CONFIG.merge(
 """Longer than the execution API's function may run, so that a slow request is not processed twice at the same time. The
 Task SDK's client retries on top."""
 
+PATIENCE_WITH_STS: Final = CONFIG.merge(
+    Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=5)
+)
+"""An SDK waits two seconds for its credentials, and asks three times."""
+
 PATIENCE_WITH_RECEIPTS: Final = CONFIG.merge(
     Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=3)
 )
@@ -72,7 +88,8 @@ def from_environment() -> Services:
     objects = bucket()
     parser = LambdaInvoker(os.environ.get("GUST_PARSE_FUNCTION", ""), client("lambda", PATIENCE_WITH_PARSER))
     return Services(
-        store=DynamoDBStore(os.environ["GUST_TABLE"], client("dynamodb"), objects),
+        store=DynamoDBStore(os.environ["GUST_TABLE"], client("dynamodb"), objects, metrics=metrics()),
+        metrics=metrics(),
         objects=objects,
         queues=queues(),
         tokens=JwtTokens(signing_keys),
@@ -82,11 +99,19 @@ def from_environment() -> Services:
         timetables=ParserTimetables(parser),
         inventory=ParserInventory(parser),
         deployments=deployments(),
+        event_bus=event_bus(),
         configuration=SsmConfiguration(os.environ.get("GUST_CONFIGURATION_PARAMETER", ""), client("ssm")),
         secrets=AwsSecrets(client_in),
         workers=workers(),
         containers=containers(),
+        task_roles=task_roles(),
     )
+
+
+@cache
+def metrics() -> EmfMetrics:
+    """The process's only one: its door prints what the invocation added."""
+    return EmfMetrics(os.environ.get("GUST_STACK", ""), cast("Detail", os.environ.get("GUST_METRICS", "None")))
 
 
 def execution_api() -> LambdaInvoker:
@@ -115,17 +140,40 @@ def deployments() -> StepFunctionsDeployments:
     return StepFunctionsDeployments(os.environ.get("GUST_DEPLOY_STATE_MACHINE", ""), client("stepfunctions"))
 
 
+def event_bus() -> EventBus:
+    """The stack's bus, for the functions that make its rules and that send to it."""
+    bus = os.environ.get("GUST_EVENT_BUS", "")
+    if not bus:
+        return NoEventBus()
+    return EventBridgeBus(
+        client("events"),
+        bus=bus,
+        queue_arn=os.environ.get("GUST_EVENTS_QUEUE_ARN", ""),
+        dead_letters_arn=os.environ.get("GUST_EVENTS_DEAD_LETTERS_ARN", ""),
+    )
+
+
 def workers() -> Workers:
     """The workers that the stack has."""
     return Workers(
         has_fargate=bool(os.environ.get("GUST_FARGATE_STATE_MACHINE")),
         memory=int(os.environ.get("GUST_WORKER_MEMORY") or Workers().memory),
+        room=room(int(os.environ.get("GUST_TASK_STORAGE") or SMALLEST_STORAGE)),
     )
 
 
 def containers() -> Containers:
     arn = os.environ.get("GUST_FARGATE_STATE_MACHINE", "")
     return StepFunctionsContainers(arn, client("stepfunctions"), bucket()) if arn else NoContainers()
+
+
+def task_roles() -> StsTaskRoles:
+    return StsTaskRoles(
+        client("sts", PATIENCE_WITH_STS),
+        default=os.environ.get("GUST_TASK_ROLE", ""),
+        external_id=os.environ.get("GUST_TASK_EXTERNAL_ID", ""),
+        text=access_document,
+    )
 
 
 def signing_keys() -> str:

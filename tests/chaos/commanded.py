@@ -32,7 +32,7 @@ class CommandedGust(LocalGust):
             self.process = subprocess.Popen(  # noqa: S603
                 [
                     *(sys.executable, "-m", "gust.cli", "local", "--port", str(self.port)),
-                    *("--data", str(self.data), "--dags", str(self.dags)),
+                    *("--data", str(self.data), "--dags", str(self.dags), "--unpaused"),
                 ],
                 env=of_a_user(PYTHONPATH=str(ROOT / "shared")),
                 stdout=output,

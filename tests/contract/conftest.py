@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from uuid import uuid4
 
 import pytest
 
 from gust.aws.memory import MemoryObjects
+from gust.model.measurement import Measurement
 from gust.ports.clock import ManualClock
 from gust.ports.store import Store
 from gust.store.dynamodb import DynamoDBStore
@@ -36,7 +37,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
             BIND_HOST="127.0.0.1",
             MINISTACK_HOST="127.0.0.1",
             GATEWAY_PORT=str(port),
-            SERVICES="dynamodb,dynamodbstreams,s3,sqs",
+            SERVICES="dynamodb,dynamodbstreams,events,s3,sqs",
             LOG_LEVEL="WARNING",
         ),
     )
@@ -54,19 +55,34 @@ def clock() -> ManualClock:
     return ManualClock(NOW)
 
 
+class Measured:
+    """Implements `Metrics`: what a store has measured, by name."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def add(self, measurements: Iterable[Measurement]) -> None:
+        self.names.extend(each.name for each in measurements)
+
+
 @pytest.fixture
-def dynamodb(aws: Aws, clock: ManualClock) -> Iterator[OnDynamoDB]:
+def measured() -> Measured:
+    return Measured()
+
+
+@pytest.fixture
+def dynamodb(aws: Aws, clock: ManualClock, measured: Measured) -> Iterator[OnDynamoDB]:
     table = f"gust-{uuid4().hex}"
     aws.dynamodb.create_table(TableName=table, **TABLE_DEFINITION)
     objects, calls = MemoryObjects(), CountedCalls()
-    store = DynamoDBStore(table, aws.dynamodb, objects, clock=clock, meter=calls)
+    store = DynamoDBStore(table, aws.dynamodb, objects, clock=clock, meter=calls, metrics=measured)
     yield OnDynamoDB(store, table, aws.dynamodb, objects, calls)
     aws.dynamodb.delete_table(TableName=table)
 
 
 @pytest.fixture(params=["memory", "dynamodb"])
-def store(request: pytest.FixtureRequest, clock: ManualClock) -> Store:
+def store(request: pytest.FixtureRequest, clock: ManualClock, measured: Measured) -> Store:
     if request.param == "memory":
-        return MemoryStore(clock=clock)
+        return MemoryStore(clock=clock, metrics=measured)
     on_dynamodb: OnDynamoDB = request.getfixturevalue("dynamodb")
     return on_dynamodb.store

@@ -336,3 +336,38 @@ def same(found: Iterable[AssetReference], expected: Iterable[AssetReference]) ->
         return repr(reference)
 
     return sorted(found, key=text) == sorted(expected, key=text)
+
+
+# --- events that have nothing to do with each other -------------------------------------------------------------------
+
+
+def updates_to(dag_id: str, events: Iterable[AssetEvent]) -> list[AssetUpdate]:
+    return [AssetUpdate(event, (ToQueue(dag_id=dag_id),)) for event in events]
+
+
+def test_single_events_are_stored_once_each_whatever_they_come_with(store: Store) -> None:
+    first = [an_event(f"e{number}", number) for number in range(60)]
+    store.put_single_events(updates_to("etl", first))
+    # Others, of which half are known, at later moments.
+    later = [an_event(f"e{number}", 100 + number) for number in range(30, 90)]
+    store.put_single_events(updates_to("etl", later))
+    assert store.list_asset_events(AssetEventSource(name="orders")) == [*first, *later[30:]]
+    assert queue(store).queued == {ORDERS: at(0)}
+
+
+def test_single_events_are_refused_where_a_run_has_closed_their_moment_and_go_in_later(store: Store) -> None:
+    given_event(store, "e1", 5, ToQueue(dag_id="etl"))
+    store.create_asset_run(AssetRun(an_asset_run(5), consuming=queue(store), events=[]))
+    events = [an_event("e2", 4), an_event("e3", 4.5)]
+    with pytest.raises(StaleAssetQueue) as refused:
+        store.put_single_events(updates_to("etl", events))
+    assert refused.value.closed_until == at(5)
+    store.put_single_events(updates_to("etl", [replace(event, timestamp=at(6)) for event in events]))
+    assert queue(store).queued == {ORDERS: at(6)}
+
+
+def test_a_single_event_with_more_subscribers_than_a_transaction_takes_is_stored_whole(store: Store) -> None:
+    everyone = tuple(ToQueue(dag_id=f"d{number}") for number in range(120))
+    event, other = an_event("e1", 1), an_event("e2", 2)
+    store.put_single_events([AssetUpdate(event, everyone), AssetUpdate(other, everyone)])
+    assert [found.arrivals for found in store.asset_queues([to.dag_id for to in everyone])] == [2] * 120

@@ -174,3 +174,13 @@ def test_a_page_of_events_costs_what_it_shows(dynamodb: OnDynamoDB) -> None:
     assert dynamodb.calls.operations == ["query"] * 5 + [
         "batch_get_item"
     ]  # the days, two and one of them, and each day
+
+
+def test_assets_are_found_by_several_uris_at_once(store: Store) -> None:
+    for name, uri in (("b", "s3://lake/x#1"), ("a", "s3://lake/x#1"), ("c", "s3://lake/y")):
+        store.put_asset(Asset(name=name, uri=uri))
+    found = store.assets_at(["s3://lake/y", "s3://lake/x#1", "s3://lake", "s3://lake/x"])
+    assert {uri: [asset.name for asset in assets] for uri, assets in found.items()} == {
+        "s3://lake/x#1": ["a", "b"],
+        "s3://lake/y": ["c"],
+    }

@@ -8,6 +8,7 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -17,6 +18,7 @@ from gust.model.place import OnLambda
 from gust.model.workload import TaskWorkload
 from gust.services.make_workload import task_workload
 from gust.services.specs import load_spec
+from tests.system.conftest import ALERTS
 from tests.system.local_gust import LocalGust
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -118,6 +120,24 @@ def test_every_death_fails_its_try_once_and_the_next_one_succeeds(gust: LocalGus
     for death in ("gives_up", "has_one_try"):
         last = gust.task_instance("deaths", run_id, death)
         assert (last["state"], last["try_number"]) == ("failed", 1), death
+
+
+def test_deaths_and_failed_runs_reach_cloudwatch_and_set_off_its_alarm(gust: LocalGust) -> None:
+    """After the test above, whose deaths are counted."""
+    page = urlopen(f"{gust.stack.url}/metrics").read().decode()  # noqa: S310
+    counted = {line.split("{")[0]: float(line.split()[1]) for line in page.splitlines() if not line.startswith("#")}
+    assert counted["gust_zombies_killed_sum"] >= 4  # exits twice, kills itself, crashes; has_one_try
+    assert counted["gust_task_instance_failures_sum"] >= len(WHY) + 2
+    assert counted["gust_task_instance_successes_sum"] >= len(WHY)
+    assert counted["gust_dag_duration_failed_seconds_count"] >= 1
+
+    cloudwatch = gust.stack.client("cloudwatch")
+    (alarm,) = [
+        each for each in cloudwatch.describe_alarms()["MetricAlarms"] if each["MetricName"] == "DAGDurationFailed"
+    ]
+    assert alarm["AlarmActions"] == [ALERTS]
+    told = cloudwatch.describe_alarm_history(AlarmName=alarm["AlarmName"], HistoryItemType="StateUpdate")
+    assert any("to ALARM" in item["HistorySummary"] for item in told["AlarmHistoryItems"])
 
 
 HELD = """

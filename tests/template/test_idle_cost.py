@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benches.cost import load_prices
-from benches.idle import lines
+from benches.idle import lines, lines_on_request
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +31,13 @@ def test_the_documentation_says_what_a_month_costs(bill: dict[str, float], polls
     together = f"${sum(bill.values()):.2f}"
     assert f"| **together** | **{together}** |" in page
     assert f"costs {together} a month" in (ROOT / "README.md").read_text()
+
+
+def test_the_documentation_says_what_watching_adds(resources: dict[str, dict[str, Any]]) -> None:
+    alarms, dashboard = lines_on_request(resources, load_prices())
+    page = (ROOT / "docs" / "benches.md").read_text()
+    said = f"{alarms.count:.0f} alarms, ${alarms.dollars:.2f} a month, and a dashboard, ${dashboard.dollars:.2f}"
+    assert said in page
 
 
 def test_a_poller_is_what_it_costs(polls: float) -> None:

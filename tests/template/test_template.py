@@ -20,6 +20,7 @@ from gust.aws.signing_keys import SIGNS_AFTER
 from gust.aws.tokens import LONGEST_LIFETIME
 from gust.model import bucket_keys
 from gust.model.bounds import LARGEST_FOLDER
+from gust.model.environment import room
 from gust.rest_api.access.auth import SIGNED_ROUTES
 from gust.scheduling import transition
 from gust.store.dynamodb import asset_queues
@@ -28,6 +29,9 @@ from gust.store.dynamodb.xcoms import EDITED
 from gust.store.keyspace import TABLE_DEFINITION, TTL_ATTRIBUTE
 
 ROOT = Path(__file__).parents[2]
+LARGEST_STORAGE = 10240
+"""MB; Lambda has no larger /tmp."""
+
 Resources = dict[str, dict[str, Any]]
 
 RUNS_STRANGERS_CODE = {
@@ -46,12 +50,18 @@ INVOKED_AND_WAITED_FOR = {
 """Functions whose caller waits for the answer: a dead letter queue would stay empty."""
 
 
-def test_sam_finds_nothing_to_complain_about() -> None:
+@pytest.mark.parametrize("template", ["template.yaml", "worker_group.yaml"])
+def test_sam_finds_nothing_to_complain_about(template: str) -> None:
     sam = shutil.which("sam", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     assert sam, "aws-sam-cli belongs to the development requirements"
     environment = os.environ | {"AWS_DEFAULT_REGION": "us-east-1", "SAM_CLI_TELEMETRY": "0"}
     checked = subprocess.run(  # noqa: S603
-        [sam, "validate", "--lint"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [sam, "validate", "--lint", "--template", template],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -178,6 +188,43 @@ def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(r
     }
 
 
+def test_task_policies_are_those_of_the_task_role_and_of_no_role_of_gusts(source: dict[str, Any]) -> None:
+    roles = of_type(source["Resources"], "AWS::IAM::Role")
+    assert [name for name, role in roles if "TaskPolicyArns" in json.dumps(role)] == ["TaskRole"]
+    task_role = source["Resources"]["TaskRole"]["Properties"]
+    assert "Policies" not in task_role, "it has no right on this stack"
+    (trust,) = task_role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"AWS": {"Fn::GetAtt": ["ExecutionApiRole", "Arn"]}}
+    assert trust["Condition"] == {"StringEquals": {"sts:ExternalId": source["Outputs"]["TaskExternalId"]["Value"]}}
+
+
+def test_the_execution_api_assumes_roles_of_tasks_and_no_other_function_assumes_any(source: dict[str, Any]) -> None:
+    resources = source["Resources"]
+    assuming = [
+        name
+        for name, resource in resources.items()
+        if resource["Type"] in ("AWS::IAM::Role", "AWS::IAM::Policy")
+        and "sts:AssumeRole" in json.dumps({**resource["Properties"], "AssumeRolePolicyDocument": None})
+    ]
+    assert assuming == ["ExecutionApiAssumesTaskRoles"]
+    policy = resources["ExecutionApiAssumesTaskRoles"]["Properties"]
+    assert policy["Roles"] == [{"Ref": "ExecutionApiRole"}]
+    default, further = policy["PolicyDocument"]["Statement"]
+    assert default["Resource"] == {"Fn::GetAtt": ["TaskRole", "Arn"]}
+    condition, given, otherwise = further["Fn::If"]
+    assert (condition, given["Resource"]) == ("HasTaskRoles", {"Ref": "TaskRoleArns"})
+    assert otherwise == {"Ref": "AWS::NoValue"}
+    assert source["Parameters"]["TaskRoleArns"]["Default"] == ""
+
+
+def test_who_says_which_role_a_task_has_reads_the_document_that_says_it(source: dict[str, Any]) -> None:
+    policy = source["Resources"]["ApisReadAccessDocument"]
+    assert policy["Condition"] == "HasAccessDocument"
+    assert policy["Properties"]["Roles"] == [{"Ref": "ApiRole"}, {"Ref": "ExecutionApiRole"}]
+    variables = source["Resources"]["ExecutionApiFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables["GUST_ACCESS_PARAMETER"] == {"Ref": "AccessParameter"}
+
+
 def test_the_parser_asks_the_execution_api_and_no_other_function(resources: Resources) -> None:
     invoked = [s["Resource"] for s in statements(resources["ParseRole"]) if s["Action"] == "lambda:InvokeFunction"]
     assert [logical_id(arn) for arn in invoked] == ["ExecutionApiFunction"]
@@ -189,8 +236,25 @@ def test_the_parser_asks_the_execution_api_and_no_other_function(resources: Reso
 @pytest.mark.parametrize("function", ["DagProcessorFunction", "ParseFunction", "WorkerFunction", "TriggererFunction"])
 def test_who_has_a_bundle_on_its_disk_has_room_for_the_largest(resources: Resources, function: str) -> None:
     """Packed and unpacked; of the processor: the fetched files, the bundle before and the new one."""
-    disk = resources[function]["Properties"]["EphemeralStorage"]["Size"] * 2**20
-    assert disk > 3 * LARGEST_FOLDER
+    size = resources[function]["Properties"]["EphemeralStorage"]["Size"]
+    if isinstance(size, dict):
+        condition, with_fargate, size = size["Fn::If"]
+        assert (condition, with_fargate) == ("HasFargate", LARGEST_STORAGE)
+    assert size * 2**20 > 3 * LARGEST_FOLDER
+
+
+def test_what_builds_parses_and_waits_has_room_for_packages_that_fargate_alone_runs(resources: Resources) -> None:
+    builder = resources["EnvironmentBuilderFunction"]["Properties"]
+    assert builder["EphemeralStorage"]["Size"] == LARGEST_STORAGE
+    condition, with_fargate, _ = builder["Environment"]["Variables"]["GUST_STORAGE"]["Fn::If"]
+    assert (condition, with_fargate) == ("HasFargate", str(LARGEST_STORAGE))
+    assert 3 * room(LARGEST_STORAGE) * 10**6 < LARGEST_STORAGE * 2**20 * 1.2
+
+
+@pytest.mark.parametrize("function", ["SchedulerFunction", "ExecutionApiFunction", "ApiFunction"])
+def test_who_places_a_try_knows_what_workers_there_are(resources: Resources, function: str) -> None:
+    given = resources[function]["Properties"]["Environment"]["Variables"]
+    assert {"GUST_FARGATE_STATE_MACHINE", "GUST_WORKER_MEMORY", "GUST_TASK_STORAGE"} <= given.keys()
 
 
 def test_the_parser_writes_only_what_parsing_gives(resources: Resources) -> None:
@@ -511,7 +575,7 @@ def of_type(resources: Resources, kind: str) -> Iterator[tuple[str, dict[str, An
 
 
 def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
-    return [s for policy in role["Properties"]["Policies"] for s in policy["PolicyDocument"]["Statement"]]
+    return [s for policy in role["Properties"].get("Policies", []) for s in policy["PolicyDocument"]["Statement"]]
 
 
 def logical_id(arn: dict[str, Any]) -> str:
@@ -561,7 +625,8 @@ def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_othe
     (mapping,) = (
         mapping["Properties"]
         for _, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping")
-        if "FilterCriteria" in mapping["Properties"]
+        if mapping["Properties"]["FunctionName"] == {"Ref": "SchedulerFunction"}
+        and "FilterCriteria" in mapping["Properties"]
     )
     records = [json.loads(each["Pattern"])["dynamodb"] for each in mapping["FilterCriteria"]["Filters"]]
     patterns = [record["NewImage"] for record in records if "NewImage" in record]
@@ -581,6 +646,16 @@ def test_what_a_function_is_told_by_its_environment_is_text(resources: Resources
         assert not [variable for variable, value in told.items() if isinstance(value, (int, float))], name
 
 
+def test_the_bucket_deletes_nothing_that_a_bundle_names(resources: Resources) -> None:
+    """Runs of old versions load their bundle and its environments, however old they are."""
+    rules = resources["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    expiring = [rule for rule in rules if any("Expiration" in name for name in rule)]
+    assert expiring
+    assert all(rule.get("Prefix") for rule in expiring)
+    for kept in (bucket_keys.BUNDLES, bucket_keys.ENVIRONMENTS, bucket_keys.RECIPES):
+        assert not [rule for rule in expiring if kept.startswith(rule["Prefix"]) or rule["Prefix"].startswith(kept)]
+
+
 def test_the_template_names_the_prefixes_of_the_bucket(resources: Resources) -> None:
     """A prefix that no key has would be a permission, a rule or an event source for nothing."""
     text = json.dumps(resources)
@@ -592,7 +667,8 @@ def test_the_template_names_the_prefixes_of_the_bucket(resources: Resources) -> 
         for queue in bucket["NotificationConfiguration"]["QueueConfigurations"]
         for rule in queue["Filter"]["S3Key"]["Rules"]
     }
-    assert granted | expired | told == {*bucket_keys.PREFIXES, *bucket_keys.BESIDE_DAGS}
+    by_the_operator = {bucket_keys.FUNCTIONS}  # ./gust workers writes there, and CloudFormation reads
+    assert granted | expired | told | by_the_operator == {*bucket_keys.PREFIXES, *bucket_keys.BESIDE_DAGS}
     assert told == {bucket_keys.DAGS, *bucket_keys.BESIDE_DAGS}
     assert expired == {bucket_keys.PARSES, bucket_keys.TRANSFERS, bucket_keys.WORKLOADS}
 

@@ -93,7 +93,7 @@ class UnpackedBundle(BaseDagBundle):  # type: ignore[misc]  # untyped to us
 
     @property
     def path(self) -> Path:
-        return self._root / str(self.version)
+        return (self._root / str(self.version)).resolve()  # a link, where a person's own folder is the bundle
 
     def get_current_version(self) -> BundleVersion:
         return BundleVersion(version=str(self.version))

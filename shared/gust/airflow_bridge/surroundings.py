@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import gust
-from gust.airflow_bridge import compat
+from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.commands import LAYER_BIN
 from gust.model.airflow_options import environment_of
 from gust.model.deployment import PLUGINS_PREFIX
@@ -34,7 +33,29 @@ OUR_CLIENTS: Final = ("AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS", "PYTHONPATH")
 
 AWS_OF_TASKS: Final = "GUST_AWS_OF_TASKS"
 """Environment variable, a JSON object: the variables of AWS's SDKs that a DAG author's code sees instead of our
-functions'. The local stack sets it when tasks shall reach a real account."""
+functions' and its role's. The local stack sets it when tasks shall reach a real account."""
+
+RUNTIME_API: Final = "AWS_LAMBDA_RUNTIME_API"
+
+OUR_CREDENTIALS: Final = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_CREDENTIAL_EXPIRATION",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_PROFILE",
+    RUNTIME_API,
+)
+"""Variables that lead to the credentials of our own function or container."""
+
+NO_CREDENTIALS: Final[Mapping[str, str]] = MappingProxyType({})
 
 DAGS_OF_MWAA: Final = "/usr/local/airflow/dags/"
 """Where files of the DAG folder lie in MWAA. An option that names one finds it in the bundle."""
@@ -55,12 +76,19 @@ NO_DATABASE: Final = "sqlite://"
 can even import Airflow; in the task's own process the ways to the database are taken away, and stay so."""
 
 
-def enter(bundle: Path | None, workspace: Path, environment: Path | None = None) -> None:
-    """Prepare this process for a DAG author's code: in `workspace`, with the plugins and modules of `bundle` and the
-    packages of `environment`. For a child made for one bundle. Modules of ours that are not imported yet may be
-    unreachable afterwards."""
-    _set_environment(environment)
+def enter(
+    bundle: Path | None,
+    workspace: Path,
+    environment: Path | None = None,
+    credentials: Mapping[str, str] = NO_CREDENTIALS,
+) -> None:
+    """Prepare this process for a DAG author's code: in `workspace`, with the plugins and modules of `bundle`, the packages
+    of `environment`, and the variables by which AWS's SDKs find `credentials`. For a child made for one bundle. Modules of
+    ours that are not imported yet may be unreachable afterwards."""
+    _set_environment(environment, credentials)
     os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
+    if not os.access(os.path.expanduser("~"), os.W_OK):  # Lambda's user has no home
+        os.environ["HOME"] = str(workspace)
     os.chdir(workspace)
     if bundle is not None:
         _export_variables_of(bundle)
@@ -81,14 +109,11 @@ def workspace(kind: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        try:
-            shutil.rmtree(folder, ignore_errors=True)
-        except RecursionError:  # a user's code made a tree that is deeper than Python's stack
-            subprocess.run(["/bin/rm", "-rf", folder], check=False, stderr=subprocess.DEVNULL)  # noqa: S603
+        leftovers.remove(folder)
 
 
-def _set_environment(environment: Path | None) -> None:
-    _use_aws_of_tasks()
+def _set_environment(environment: Path | None, credentials: Mapping[str, str]) -> None:
+    _use_aws_of_tasks(credentials)
     for name, value in list(os.environ.items()):
         is_class_of_ours = name.startswith("AIRFLOW__") and f"{gust.__name__}.airflow_bridge." in value
         if name.startswith(OURS) or name in OUR_CLIENTS or is_class_of_ours:
@@ -140,14 +165,30 @@ def options_of(bundle: Path) -> dict[str, str]:
     return found
 
 
-def _use_aws_of_tasks() -> None:
+def _use_aws_of_tasks(credentials: Mapping[str, str]) -> None:
+    """Credentials of the task's role in the place of our function's, or all that `AWS_OF_TASKS` holds."""
     given = os.environ.get(AWS_OF_TASKS)
     if given is None:
+        for name in OUR_CREDENTIALS:
+            os.environ.pop(name, None)
+        os.environ |= {"AWS_EC2_METADATA_DISABLED": "true", **credentials}
+        _forget_session()
         return
     for name in [name for name in os.environ if name.startswith(("AWS_", "_MINISTACK_", "LOCALSTACK_"))]:
         if not name.startswith("AWS_LAMBDA_"):
             del os.environ[name]
+    os.environ.pop(RUNTIME_API, None)
     os.environ |= json.loads(given)
+    _forget_session()
+
+
+def share_aws() -> None:
+    """Let children see this process's variables of AWS's SDKs: it is their author's own."""
+    own = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    os.environ.setdefault(AWS_OF_TASKS, json.dumps(own))
+
+
+def _forget_session() -> None:
     if boto3 := sys.modules.get("boto3"):
         boto3.DEFAULT_SESSION = None  # type: ignore[attr-defined]  # it has the credentials of our own clients
 

@@ -12,10 +12,11 @@ from typing import Any, Final
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
 
+from gust.errors import Forbidden, ServiceUnavailable
 from gust.model import bucket_keys
 from gust.model.container_start import ContainerStart
 from gust.model.place import OnFargate
-from gust.model.workload import TaskWorkload
+from gust.model.unsent import Unsent
 from gust.ports.objects import Objects
 
 CONTAINER: Final = "worker"
@@ -29,6 +30,8 @@ AT_ONCE: Final = 8
 _THROTTLED: Final = frozenset(
     {"ThrottlingException", "ExecutionLimitExceeded", "ServiceUnavailable", "InternalFailure"}
 )
+
+_STARTED_BEFORE: Final = "ExecutionAlreadyExists"
 
 _HAS_ENDED: Final = frozenset({"ExecutionDoesNotExist", "ValidationException"})
 """What StopExecution answers about an execution that was never started, or is over."""
@@ -44,25 +47,29 @@ class StepFunctionsContainers:
     client: Any
     objects: Objects
 
-    def start(self, starts: Sequence[ContainerStart]) -> list[TaskWorkload]:
+    def start(self, starts: Sequence[ContainerStart]) -> list[Unsent]:
         with ThreadPoolExecutor(min(AT_ONCE, len(starts))) as several:
-            started = several.map(self._start, starts)
-            return [start.workload for start, was_taken in zip(starts, started, strict=True) if not was_taken]
+            return [unsent for unsent in several.map(self._start, starts) if unsent is not None]
 
-    def _start(self, start: ContainerStart) -> bool:
+    def _start(self, start: ContainerStart) -> Unsent | None:
+        """`None`: started."""
         key = bucket_keys.workload(start.name)
-        self.objects.put(key, start.workload.model_dump_json().encode(), content_type="application/json")
-        arguments = json.dumps(execution_input(start, key))
         try:
+            self.objects.put(key, start.workload.model_dump_json().encode(), content_type="application/json")
+            arguments = json.dumps(execution_input(start, key))
             self.client.start_execution(stateMachineArn=self.state_machine_arn, name=start.name, input=arguments)
-        except self.client.exceptions.ExecutionAlreadyExists:
-            return True
-        except (ClientError, HTTPClientError, ConnectionFailed) as error:
-            if isinstance(error, ClientError) and error.response["Error"]["Code"] not in _THROTTLED:
-                raise
+        except Forbidden as error:
+            return Unsent(start.workload, f"AWS does not let the scheduler store the container's workload: {error}")
+        except (ClientError, HTTPClientError, ConnectionFailed, ServiceUnavailable) as error:
+            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+            if code == _STARTED_BEFORE:
+                return None
             log.warning("Step Functions does not start %s: %s", start.name, error)
-            return False
-        return True
+            is_for_good = bool(code) and code not in _THROTTLED and not _is_theirs(error)
+            return Unsent(
+                start.workload, f"Step Functions does not start the container: {error}" if is_for_good else ""
+            )
+        return None
 
     def stop(self, names: Sequence[str]) -> set[str]:
         """Stops the executions; Step Functions then stops the ECS task that an execution waits for."""
@@ -82,6 +89,11 @@ class StepFunctionsContainers:
             log.warning("Step Functions does not stop %s: %s", name, error)
             return bool(code) and code not in _THROTTLED
         return True
+
+
+def _is_theirs(error: Exception) -> bool:
+    """Step Functions has failed, and may answer the next time."""
+    return isinstance(error, ClientError) and error.response["ResponseMetadata"].get("HTTPStatusCode", 0) >= 500
 
 
 def execution_input(start: ContainerStart, workload_key: str) -> dict[str, Any]:

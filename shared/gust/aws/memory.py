@@ -1,18 +1,22 @@
-"""The bucket and the queues in memory, for tests that need their behaviour but not AWS's protocol."""
+"""The bucket and the queues in memory, for tests and the workbench, which need their behaviour but not AWS's protocol."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import BinaryIO
 
 from gust.aws.objects import check_content
 from gust.errors import NotFound
+from gust.model.announcement import Announcement
 from gust.model.container_start import ContainerStart
 from gust.model.object_entry import ObjectEntry
 from gust.model.secrets_backend import Service
+from gust.model.unsent import Unsent
+from gust.model.worker_group import WorkerGroup
 from gust.model.workload import (
     CallbackWorkload,
     ConnectionTestWorkload,
@@ -91,10 +95,12 @@ class MemoryContainers:
         self.stopped: list[str] = []
         self.is_full = False
         """Whether to refuse all starts and stops; a test may change it."""
+        self.forbidden = ""
+        """The reason for which AWS refuses all starts for good; a test may set it."""
 
-    def start(self, starts: Sequence[ContainerStart]) -> list[TaskWorkload]:
-        if self.is_full:
-            return [start.workload for start in starts]
+    def start(self, starts: Sequence[ContainerStart]) -> list[Unsent]:
+        if self.is_full or self.forbidden:
+            return [Unsent(start.workload, self.forbidden) for start in starts]
         for start in starts:
             self.started.setdefault(start.name, start)
         return []
@@ -106,6 +112,26 @@ class MemoryContainers:
         return set()
 
 
+class MemoryEventBus:
+    """Implements `ports.EventBus`: keeps the patterns, and objects to those that a test names."""
+
+    def __init__(self, *, is_on: bool = True) -> None:
+        self.is_on = is_on
+        self.followed: dict[str, str] = {}
+        self.told: list[Announcement] = []
+        self.objections: dict[str, str] = {}
+        """Part of a pattern → what EventBridge says to it."""
+
+    def why_invalid(self, pattern: str) -> str | None:
+        return next((reason for part, reason in self.objections.items() if part in pattern), None)
+
+    def follow(self, patterns: Mapping[str, str]) -> None:
+        self.followed = dict(patterns)
+
+    def tell(self, announcements: Sequence[Announcement]) -> None:
+        self.told.extend(announcements)
+
+
 class MemoryQueues:
     """Implements `ports.Queues`: keeps the messages sent, in order, and refuses tasks on request."""
 
@@ -115,6 +141,12 @@ class MemoryQueues:
         self.is_busy = False
         """Whether messages wait for a free worker; may be set during a test."""
         self.tasks: list[TaskWorkload] = []
+        self.of_groups: dict[str, list[TaskWorkload]] = defaultdict(list)
+        """By the group's name."""
+        self.gone: dict[str, str] = {}
+        """Groups whose queue refuses every message for good, with the reason; a test may add to it."""
+        self.busy_groups: set[str] = set()
+        """Groups for whose workers messages wait; a test may add to it."""
         self.callbacks: list[CallbackWorkload] = []
         self.connection_tests: list[ConnectionTestWorkload] = []
         self.triggers: list[tuple[ForTriggerer, float]] = []
@@ -127,8 +159,14 @@ class MemoryQueues:
         self.tasks += [workload for workload in workloads if workload not in refused]
         return refused
 
-    def has_backlog(self) -> bool:
-        return self.is_busy
+    def send_to_group(self, group: WorkerGroup, workloads: Sequence[TaskWorkload]) -> list[Unsent]:
+        if group.name in self.gone:
+            return [Unsent(workload, self.gone[group.name]) for workload in workloads]
+        self.of_groups[group.name] += workloads
+        return []
+
+    def has_backlog(self, groups: Iterable[WorkerGroup] = ()) -> bool:
+        return self.is_busy or any(group.name in self.busy_groups for group in groups)
 
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         self.callbacks += workloads

@@ -13,6 +13,8 @@ from botocore.exceptions import ConnectionError as ConnectionFailed
 from pydantic import BaseModel
 
 from gust.errors import ServiceUnavailable
+from gust.model.unsent import Unsent
+from gust.model.worker_group import WorkerGroup
 from gust.model.workload import (
     CallbackWorkload,
     ConnectionTestWorkload,
@@ -27,6 +29,8 @@ _WAITING: Final = "ApproximateNumberOfMessages"
 """Messages that no consumer has received; messages in flight are not counted."""
 _PER_BATCH: Final = 10
 _BYTES_PER_BATCH: Final = 1024 * 1024
+
+_NO_QUEUE: Final = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 
 _THROTTLED: Final = frozenset({"RequestThrottled", "Throttling", "ThrottlingException", "OverLimit"})
 
@@ -100,12 +104,26 @@ class SqsQueues:
         which is harmless, because a dispatch starts once."""
         return self._send(self._task_queue_url, [(workload, 0) for workload in workloads])
 
-    def has_backlog(self) -> bool:
+    def send_to_group(self, group: WorkerGroup, workloads: Sequence[TaskWorkload]) -> list[Unsent]:
         try:
-            answer = self._client.get_queue_attributes(QueueUrl=self._task_queue_url, AttributeNames=[_WAITING])
+            return [Unsent(one) for one in self._send(group.queue_url, [(workload, 0) for workload in workloads])]
+        except ClientError as error:
+            why = f"The queue of the workers {group.name!r} takes no task: {error}"
+            if error.response["Error"]["Code"] in _NO_QUEUE:
+                why = f"The workers {group.name!r} have been removed: their queue is gone."
+            return [Unsent(workload, why) for workload in workloads]
+
+    def has_backlog(self, groups: Iterable[WorkerGroup] = ()) -> bool:
+        return any(self._has_waiting(url) for url in (self._task_queue_url, *(group.queue_url for group in groups)))
+
+    def _has_waiting(self, queue_url: str) -> bool:
+        try:
+            answer = self._client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=[_WAITING])
         except (ClientError, HTTPClientError, ConnectionFailed) as error:
             if not _passes(error):
-                raise
+                if queue_url == self._task_queue_url:
+                    raise
+                return False  # a group's queue that is gone holds nothing
             return True
         return int(answer["Attributes"][_WAITING]) > 0
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from gust.model.airflow_options import Checked, check, name_of, problem_of_name, read_document
+
+HELP: Final = "check a file of Airflow's options, and make it a stack's"
 
 
 def options_here(file: Path | None, environment: Mapping[str, str], say: Callable[[str], None]) -> Checked:
@@ -38,6 +41,15 @@ def document_of(checked: Checked) -> str:
     return json.dumps(dict(checked.options)) if checked.options else ""
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="an airflow.cfg or JSON (docs/configuration.md)")
+    parser.add_argument("--stack", help="name of the CloudFormation stack; without it the file is only checked")
+
+
+def run(options: argparse.Namespace) -> int:
+    return configure(options.file, options.stack)
+
+
 def configure(file: Path, stack: str | None, client: Callable[[str], Any] | None = None) -> int:
     """Check a file and, with `stack`, make it that stack's document. `client`: boto3's."""
     try:
@@ -55,16 +67,11 @@ def configure(file: Path, stack: str | None, client: Callable[[str], Any] | None
         print(f"The file is valid: {len(checked.options)} options.")
         return 0
     import boto3
-    from botocore.exceptions import ClientError
 
     from gust.aws.secrets import configuration_parameter, put_configuration
 
     aws: Any = client or boto3.client
-    try:
-        put_configuration(aws("ssm"), stack, text.strip())
-    except ClientError as refused:
-        print(f"gust: {refused}", file=sys.stderr)
-        return 1
+    put_configuration(aws("ssm"), stack, text.strip())
     where = configuration_parameter(stack)
     print(f"{len(checked.options)} options are in {where}. The stack parses all of its files with them now.")
     return 0

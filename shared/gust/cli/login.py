@@ -6,23 +6,76 @@ role.
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 import urllib.error
 import urllib.request
 import webbrowser
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+from gust.cli import ROOT
+from gust.cli import aws as cli_aws
 from gust.errors import GustError
+
+HELP: Final = "sign in to the web UI with your AWS credentials"
 
 
 class LoginError(GustError):
     """The stack refused the signed request or did not answer; the message is for the terminal."""
 
 
-def api_url(cloudformation: Any, stack: str) -> str:
-    described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
-    return next(str(o["OutputValue"]) for o in described["Outputs"] if o["OutputKey"] == "ApiUrl")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    cli_aws.add_arguments(parser)
+    parser.add_argument("--local", action="store_true", help="to the local stack that runs on this machine")
+    parser.add_argument(
+        "--data", type=Path, default=ROOT / ".gust", help="where that one's state is kept (%(default)s)"
+    )
+    parser.add_argument("--page", default="/", help="where the browser goes first (%(default)s)")
+    parser.add_argument(
+        "--print", action="store_true", help="print the link instead of opening it; it is good for a minute"
+    )
+    parser.add_argument("--as", dest="tag", metavar="TAG", help="by your session tag (docs/access.md)")
+    parser.add_argument("--token", action="store_true", help="print a token for programs instead")
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.local:
+        return login_here(options)
+    session = cli_aws.session(options)
+    url = cli_aws.require_stack(session.client, options.stack).outputs["ApiUrl"]
+    try:
+        if options.token:
+            print(token(url, session, tag=options.tag))
+        else:
+            show(link(url, session, page=options.page, tag=options.tag), opens=not options.print)
+    except LoginError as problem:
+        print(f"gust: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def login_here(options: argparse.Namespace) -> int:
+    """Sign in to a local stack. Any user of this machine who can read its data folder can do this."""
+    from gust.local import sign_in
+    from gust.local.stack import emulator_client
+
+    if options.tag:
+        print("gust: the local stack knows no session tags.", file=sys.stderr)
+        return 2
+    try:
+        endpoint, url = sign_in.running(options.data.resolve())
+        client = emulator_client("lambda", endpoint)
+        if options.token:
+            print(sign_in.token(client))
+        else:
+            show(sign_in.link(client, url, page=options.page), opens=not options.print)
+    except sign_in.SignInError as problem:
+        print(f"gust: {problem}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def link(url: str, session: Any, *, page: str = "/", tag: str | None = None) -> str:

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -27,10 +28,15 @@ class Refused(GustError):
 @dataclass(frozen=True, slots=True)
 class Uv:
     patience: float
-    """Seconds that one command may take."""
+    """Seconds that all commands may take together."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Variables that a requirements file may name."""
     command: str = ""
+    clock: Callable[[], float] = time.monotonic
+    began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "began", self.clock())
 
     def run(self, arguments: Sequence[str], *, inside: Path) -> str:
         """Returns uv's output on stderr, such as warnings. Raises Refused."""
@@ -44,17 +50,24 @@ class Uv:
                 capture_output=True,
                 text=True,
                 errors="replace",
-                timeout=self.patience,
+                timeout=max(0.0, self.began + self.patience - self.clock()),
                 check=False,
             )
         except subprocess.TimeoutExpired as slow:
             raise Refused(f"It was not done within {self.patience:.0f} seconds.") from slow
-        output = self._masked(done.stderr.replace(f"{inside}/", ""))
+        output = self.masked(done.stderr.replace(f"{inside}/", ""))
         if done.returncode:
             raise Refused(output.strip() or f"uv ended with exit code {done.returncode} and no word.")
         return output
 
-    def _masked(self, output: str) -> str:
+    def expanded(self, text: str) -> str:
+        """The text with its `${NAME}` replaced, as uv replaces them in a requirements file."""
+        for name, value in self.variables.items():
+            text = text.replace(f"${{{name}}}", value)
+        return text
+
+    def masked(self, output: str) -> str:
+        """The text without the values of the variables."""
         for value in self.variables.values():
             if value:
                 output = output.replace(value, "***")

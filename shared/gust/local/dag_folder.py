@@ -104,34 +104,7 @@ class DagFolder:
             self._on_progress(f"left out {_shown(name)}: {why}")
 
     def _find(self) -> Iterator[tuple[str, Stamp]]:
-        """Relative names with `/`, and stamps of regular files: reading a pipe would never end. Follows links as
-        Airflow does, each folder once."""
-        for name in BESIDE:
-            with contextlib.suppress(OSError):
-                status = os.stat(self._folder / name)
-                if stat.S_ISREG(status.st_mode):
-                    yield name, (status.st_mtime_ns, status.st_size)
-        visited = set()
-        for folder, folders, files in os.walk(self._folder, followlinks=True):
-            real = os.path.realpath(folder)
-            if real in visited:
-                folders.clear()
-                continue
-            visited.add(real)
-            folders[:] = sorted(name for name in folders if name[0] != "." and name not in _SKIPPED_FOLDERS)
-            for name in files:
-                if (name.startswith(".") and name not in _ALSO) or name.endswith((".pyc", "~")):
-                    continue
-                path = os.path.join(folder, name)
-                try:
-                    status = os.stat(path)
-                except OSError:  # a dangling link, or deleted since
-                    continue
-                relative = os.path.relpath(path, self._folder).replace(os.sep, "/")
-                if objection := _objection(relative):
-                    self._leave_out(relative, objection)
-                elif stat.S_ISREG(status.st_mode):
-                    yield relative, (status.st_mtime_ns, status.st_size)
+        return files_of(self._folder, self._leave_out)
 
     def _list(self) -> dict[str, str]:
         """Name → MD5 of what the bucket holds."""
@@ -151,6 +124,37 @@ class DagFolder:
             return hashlib.md5((self._folder / name).read_bytes(), usedforsecurity=False).hexdigest()
         except OSError:
             return ""
+
+
+def files_of(folder: Path, leave_out: Callable[[str, str], None]) -> Iterator[tuple[str, Stamp]]:
+    """Relative names with `/`, and stamps of regular files: reading a pipe would never end. Follows links as Airflow does,
+    each folder once. Calls `leave_out` with the name of a file that no bundle takes, and the reason."""
+    for name in BESIDE:
+        with contextlib.suppress(OSError):
+            status = os.stat(folder / name)
+            if stat.S_ISREG(status.st_mode):
+                yield name, (status.st_mtime_ns, status.st_size)
+    visited = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if name[0] != "." and name not in _SKIPPED_FOLDERS)
+        for name in files:
+            if (name.startswith(".") and name not in _ALSO) or name.endswith((".pyc", "~")):
+                continue
+            path = os.path.join(place, name)
+            try:
+                status = os.stat(path)
+            except OSError:  # a dangling link, or deleted since
+                continue
+            relative = os.path.relpath(path, folder).replace(os.sep, "/")
+            if objection := _objection(relative):
+                leave_out(relative, objection)
+            elif stat.S_ISREG(status.st_mode):
+                yield relative, (status.st_mtime_ns, status.st_size)
 
 
 def key_of(name: str) -> str:

@@ -40,7 +40,11 @@ from gust.local.checkpoint import NO_ROOM, Checkpoints, repair
 from gust.local.front_door import FrontDoor, is_from_elsewhere, nodelay
 from gust.local.function_pool import FunctionPool
 from gust.local.log_files import LogFiles
+from gust.local.metrics import CONTENT_TYPE, Totals
 from gust.local.storage import Storage
+
+METRICS: Final = "/metrics"
+"""At the front door, where Airflow has nothing: see `gust.local.metrics`."""
 
 CONTROL: Final = "/_gust/"
 """Paths of ours on the emulator's own port: `POST /_gust/open/<api id>` opens the front door to that API, `POST
@@ -98,7 +102,8 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
     except ministack.MiniStackChangedError as changed:
         sys.exit(str(changed))
     logging.getLogger().setLevel(logging.WARNING)  # MiniStack sets its own on import, and logs every request
-    ministack.write_function_logs(data / "logs")
+    totals = Totals()
+    ministack.write_function_logs(data / "logs", totals)
     log_files = ministack.keep_logs_in_files(data / "task-logs")
     ministack.parse_expressions_once()
     storage = Storage(data / "state")
@@ -116,6 +121,7 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
         pool=pool,
         storage=storage,
         log_files=log_files,
+        totals=totals,
     )
     asyncio.run(emulator.serve(options.port))
 
@@ -142,6 +148,7 @@ class Emulator:
     pool: FunctionPool | None = None
     storage: Storage | None = None
     log_files: LogFiles | None = None
+    totals: Totals = field(default_factory=Totals)
     _api_id: str | None = field(default=None, init=False)
     _requests: int = field(default=0, init=False)
     _unsaved_since: float | None = field(default=None, init=False)
@@ -199,6 +206,8 @@ class Emulator:
                 await _answer(send, 403, b'{"detail": "Cross-origin request refused"}')
             case "http" if (answer := self._cannot_be_stored(scope)) is not None:
                 await _answer(send, *answer)
+            case "http" if self._asks_for_metrics(scope):
+                await _answer(send, 200, self.totals.exposition().encode(), CONTENT_TYPE)
             case "http" if scope["server"][1] == self.public_port:
                 self._requests += 1
                 await self._enter(scope, receive, send)
@@ -224,6 +233,10 @@ class Emulator:
     def _is_refused(self, scope: Scope) -> bool:
         is_public = scope["server"][1] == self.public_port
         return self.door.refuses(scope) if is_public else is_from_elsewhere(scope, links=False)
+
+    def _asks_for_metrics(self, scope: Scope) -> bool:
+        """Where callers must log in, there are none: they would tell a stranger what runs."""
+        return scope["server"][1] == self.public_port and scope["path"] == METRICS and not self.door.demands_login
 
     def _once_loaded(self, send: Send) -> Send:
         async def after_start(message: MutableMapping[str, Any]) -> None:
@@ -329,8 +342,8 @@ def _stop_at_end_of_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) 
         stop.set()
 
 
-async def _answer(send: Send, status: int, body: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]})
+async def _answer(send: Send, status: int, body: bytes, content_type: bytes = b"application/json") -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type)]})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -27,8 +27,10 @@ from gust.local.asgi import Application, Receive, Scope, Send
 from gust.local.containers import Processes, in_pascal_case, refused_size
 from gust.local.function_pool import FunctionPool, Process
 from gust.local.log_files import FileEvents, LogFiles, saved
+from gust.local.metrics import Totals, values_in
 from gust.local.shortcuts import comparing_keys, projecting_names, service_of, sorting_text
 from gust.local.storage import Storage
+from gust.model.measurement import NAMESPACE
 
 PINNED: Final = "1.5.33"
 """The version that this module was written against; requirements/local.in pins it."""
@@ -39,6 +41,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "ministack.core.persistence": ("STATE_DIR", "_json_default", "_state_format_version", "save_all", "save_state"),
     "ministack.core.responses": ("set_request_account_id", "set_request_region"),
     "ministack.core.router": ("extract_access_key_id", "extract_region"),
+    "ministack.services.cloudwatch": ("_evaluate_all_alarms", "record_metric"),
     "ministack.services.cloudwatch_logs": (
         "_fanout_to_live_tail_sessions",
         "_fanout_to_subscription_filters",
@@ -192,12 +195,20 @@ def parse_expressions_once() -> None:
 # --- logs -------------------------------------------------------------------------------------------------------------
 
 
-def write_function_logs(folder: Path) -> None:
+def write_function_logs(folder: Path, totals: Totals) -> None:
     """Write a function's output to `folder`/<function>.log. MiniStack keeps it in a new log stream per invocation, and all
-    streams in memory and in every checkpoint. Output of tasks does not come this way: the worker sends it itself."""
-    from ministack.services import lambda_svc
+    streams in memory and in every checkpoint. Output of tasks does not come this way: the worker sends it itself.
+
+    Metrics in the output go to the emulator's CloudWatch, as on AWS, and to `totals`."""
+    from ministack.services import cloudwatch, lambda_svc
 
     def write(function: dict[str, Any], request_id: str, text: str, error: bool, milliseconds: int, **_: Any) -> None:
+        values = list(values_in(text))
+        for value in values:
+            totals.add(value)
+            cloudwatch.record_metric(NAMESPACE, value.name, value.value, value.unit, dict(value.dimensions))
+        if values:
+            cloudwatch._evaluate_all_alarms()
         name = function.get("config", function).get("FunctionName", "unknown")
         file = folder / f"{name}.log"
         with contextlib.suppress(OSError):

@@ -19,7 +19,10 @@ from gust.ports.dags import DagStore
 from gust.ports.objects import Objects
 
 QUIET_FOR: Final = 20.0
-"""Seconds after which nothing is expected any longer where no deployment has begun."""
+"""Seconds after a deployment in which the next one may begin."""
+
+BEGINS_WITHIN: Final = 300.0
+"""Seconds after an upload within which its deployment begins, however busy the machine is."""
 
 TELL_EVERY: Final = 5.0
 """Seconds between two lines on how far parsing is."""
@@ -47,6 +50,10 @@ class ParseProgress:
         self._open: dict[str, _Progress] = {}
         self._over = self._plans(objects.list(bucket_keys.PARSES))
         self._expected_since: float | None = None
+        self._has_begun = False
+        """Whether a deployment was seen since `expect`. On a busy machine it may begin a minute later."""
+        self._broken: set[str] = set()
+        """Files with an import error when a deployment began, or that had one in it."""
 
     @property
     def is_expecting(self) -> bool:
@@ -55,6 +62,7 @@ class ParseProgress:
     def expect(self) -> None:
         """A deployment is about to begin, or goes on."""
         self._expected_since = self._clock()
+        self._has_begun = False
         if turn := self._store.deployment_turn():
             self._over = {key for key in self._over if not key.startswith(bucket_keys.parses_of(turn.holder))}
 
@@ -68,6 +76,8 @@ class ParseProgress:
             with suppress(NotFound):
                 plan = Plan.model_validate_json(self._objects.get(key))
                 self._open[key] = _Progress(plan, key, self._clock())
+                self._has_begun = True
+                self._broken |= {problem.filename for problem in self._store.list_import_problems()}
         by_age = sorted(self._open, key=lambda key: self._open[key].made_at)
         latest = {bucket_keys.deployment_of(key): key for key in by_age}
         for key, parsing in list(self._open.items()):
@@ -80,12 +90,13 @@ class ParseProgress:
                 del self._open[key]
                 self._expected_since = self._clock()
         is_idle = (turn is None or not turn.holder) and not self._open
-        if is_idle and self._clock() - self._expected_since > QUIET_FOR:
+        self._has_begun = self._has_begun or not is_idle
+        if is_idle and self._clock() - self._expected_since > (QUIET_FOR if self._has_begun else BEGINS_WITHIN):
             self._expected_since = None
 
     def _tell(self, parsing: _Progress) -> None:
         now = self._clock()
-        for line in parsing.news_of_errors():
+        for line in [*parsing.news_of_errors(), *self._news_of_mended(parsing)]:
             self._on_progress(line)
             parsing.reported_at = now
         if parsing.is_whole:
@@ -96,6 +107,17 @@ class ParseProgress:
         elif now - parsing.reported_at >= TELL_EVERY:
             self._on_progress(parsing.so_far())
             parsing.reported_at = now
+
+    def _news_of_mended(self, parsing: _Progress) -> list[str]:
+        """Files whose import error has gone since the last look, with the file or by a change of it."""
+        mended = [file for file in parsing.sound() if file in self._broken]
+        gone = [file for file in parsing.removed if file in self._broken]
+        self._broken -= {*mended, *gone}
+        self._broken |= parsing.broken()
+        left = f"; {_number(len(self._broken), 'file')} left with errors" if self._broken else ""
+        return [f"mended: {file} has no import error now{left}" for file in mended] + [
+            f"gone: {file}, and its import error{left}" for file in gone
+        ]
 
     @staticmethod
     def _plans(keys: Iterable[str]) -> set[str]:
@@ -108,6 +130,7 @@ class _Progress:
     def __init__(self, plan: Plan, key: str, now: float) -> None:
         self.files = [path for batch in plan.batches for path in batch]
         self._refused = plan.refused
+        self.removed = plan.removed
         self.made_at = plan.made_at.timestamp() if plan.made_at else now
         self.reported_at = now
         self._began = now
@@ -131,6 +154,13 @@ class _Progress:
     @property
     def is_whole(self) -> bool:
         return len(self.outcomes) >= len(self.files)
+
+    def broken(self) -> set[str]:
+        return {file for outcome in self.outcomes for file in outcome.import_errors}
+
+    def sound(self) -> list[str]:
+        """Files that were parsed without an error."""
+        return [outcome.relative_path for outcome in self.outcomes if not outcome.import_errors]
 
     def news_of_errors(self) -> list[str]:
         errors = {file: trace for outcome in self.outcomes for file, trace in outcome.import_errors.items()}
@@ -162,12 +192,30 @@ class _Progress:
 def in_a_line(file: str, trace: str) -> str:
     """`etl.py:12: NameError: name 'x' is not defined`: the last place that a trace names in the folder, its last
     line."""
-    places: list[Any] = list(_PLACE.finditer(trace))
-    place = f"{places[-1]['file']}:{places[-1]['line']}" if places else file
-    lines = [line.strip() for line in trace.strip().splitlines() if line.strip()]
-    message = lines[-1] if lines else "no reason was given"
+    found = place_of(trace)
+    place = f"{found[0]}:{found[1]}" if found else file
+    message = message_of(trace)
     shown = f"{place}: {message}" if place.startswith(file) else f"{file} ({place}): {message}"
     return shown if len(shown) <= 500 else f"{shown[:500]} …"
+
+
+def message_of(trace: str) -> str:
+    """Its last line: the exception."""
+    lines = [line.strip() for line in trace.strip().splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason was given"
+
+
+def place_of(trace: str) -> tuple[str, int] | None:
+    """The last file of the folder that a trace names, and the line in it."""
+    places: list[Any] = list(_PLACE.finditer(trace))
+    return (places[-1]["file"], int(places[-1]["line"])) if places else None
+
+
+def from_the_folder(trace: str) -> str:
+    """The trace without the lines before its first file of the folder: those are of the importer."""
+    first = _PLACE.search(trace)
+    header, _, rest = trace.partition("\n")
+    return f"{header}\n{trace[first.start() :]}" if first and rest and first.start() > len(header) else trace
 
 
 def _number(count: int, noun: str) -> str:

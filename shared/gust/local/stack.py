@@ -115,6 +115,9 @@ class LocalStack:
             "Fargate": "Enabled",
             "FargateSubnets": "subnet-of-this-machine",
             "FargateSecurityGroups": "sg-of-this-machine",
+            # Every bucket that sends events to EventBridge is watched.
+            "Events": "Enabled",
+            "WatchedBuckets": "*",
             **(parameters or {}),
             # Beyond this machine every caller needs a token. Not AWS_IAM: the emulator verifies no signature.
             "ApiAuthorization": "TOKEN" if self._door.demands_login else "NONE",
@@ -511,6 +514,18 @@ def waiting_line(*, number: int, seconds: float, busy: int, workers: int) -> str
     what = "1 task waits" if number == 1 else f"{number} tasks wait"
     full = f"all {workers} run other tasks; `--workers N` lets more run at once"
     return f"{what} for a worker since {seconds:.0f} s: {full if busy >= workers else 'more workers are starting'}."
+
+
+def emulator_variables(endpoint: str) -> dict[str, str]:
+    """The variables by which AWS's SDKs find the emulator at `endpoint`."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_DEFAULT_REGION": _REGION,
+        "AWS_REGION": _REGION,
+        "AWS_ACCESS_KEY_ID": _ACCOUNT,
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
 
 
 def emulator_client(service: str, endpoint: str) -> Any:

@@ -24,7 +24,8 @@ class Scope(StrEnum):
     CALLBACK = "callback"
     """A worker that runs a callback: it has a task's read rights and reports how the callback ended."""
     CONNECTION_TEST = "connection_test"
-    """A worker that tests a connection: it gets that connection, reports how the test ended, and may do nothing else."""
+    """A worker that tests a connection: it gets that connection and the default role's AWS credentials, reports how the
+    test ended, and may do nothing else."""
     PARSE = "parse"
     """The parser: it reads variables and connections for the DAG files it parses, and may do nothing else."""
 

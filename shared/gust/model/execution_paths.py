@@ -7,9 +7,11 @@ from urllib.parse import quote
 BASE_PATH: Final = "/execution"
 """Where the execution API begins; the paths below follow it."""
 
+CREDENTIALS: Final = "/gust/credentials"
 CLAIM_CALLBACK: Final = "/gust/callbacks/{callback_uuid}/run"
 END_CALLBACK: Final = "/gust/callbacks/{callback_uuid}/state"
 LOSE_TRY: Final = "/gust/tries/{task_instance_id}/lost"
+HEAR_OF_WORKERS: Final = "/gust/worker-groups/{queue}/sign-of-life"
 TRIGGER: Final = "/gust/triggers/{task_instance_id}"
 TRIGGER_EVENT: Final = "/gust/triggers/{task_instance_id}/event"
 PARK_TRIGGER: Final = "/gust/triggers/{task_instance_id}/park"

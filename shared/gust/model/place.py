@@ -1,8 +1,12 @@
 """Where a try runs, and what a stack has to run it on."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
+
+from gust.model.environment import SMALLEST_STORAGE, room
+from gust.model.worker_group import WorkerGroup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,10 +14,12 @@ class Workers:
     """The workers that this stack has."""
 
     has_fargate: bool = False
-    groups: frozenset[str] = frozenset()
-    """Further worker groups, by the queue that each takes tasks from."""
+    groups: Mapping[str, WorkerGroup] = field(default_factory=dict)
+    """Further worker groups, by the queue that each takes tasks from. Loaded only for a DAG that names such a queue."""
     memory: int = 1769
     """MB that a Lambda worker of the default group has."""
+    room: int = room(SMALLEST_STORAGE)
+    """MB that an environment may take, unpacked, on the disk of such a worker."""
 
 
 LAMBDA_ALONE: Final = Workers()
@@ -34,9 +40,16 @@ NOT_ITS_TASK: Final = 75
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnLambda:
-    """The Lambda workers of `group`; of the default group where that is empty."""
+    """The Lambda workers of the default group."""
 
-    group: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InGroup:
+    """A worker of the group: Lambda functions of a size of their own, or processes elsewhere."""
+
+    group: WorkerGroup
     why: str = ""
 
 
@@ -67,7 +80,7 @@ class Refused:
     why: str
 
 
-Place = OnLambda | OnFargate | Refused
+Place = OnLambda | InGroup | OnFargate | Refused
 
 
 def describe(place: Place) -> str:
@@ -75,11 +88,13 @@ def describe(place: Place) -> str:
     match place:
         case OnFargate():
             return f"Runs on Fargate ({place.size}): {place.why}."
-        case OnLambda(group="", why=""):
+        case OnLambda(why=""):
             return ""
-        case OnLambda(group=""):
-            return f"Runs on Lambda: {place.why}."
         case OnLambda():
-            return f"Runs in the worker group {place.group!r}: {place.why}."
+            return f"Runs on Lambda: {place.why}."
+        case InGroup(group=group) if group.is_elsewhere:
+            return f"Runs on a worker elsewhere: {place.why}."
+        case InGroup(group=group):
+            return f"Runs in the worker group {group.name!r} (Lambda, {group.memory} MB): {place.why}."
         case Refused():
             return place.why

@@ -28,6 +28,13 @@ class AssetQueueStore(Protocol):
         Raises StaleAssetQueue if a DAG has already run for events up to the moment of one of these or later: give them a
         later moment, or that DAG never sees them."""
 
+    def put_single_events(self, updates: Sequence[AssetUpdate]) -> None:
+        """Store events that have nothing to do with each other, each once by its id, and queue them for the DAGs that
+        listen: as `put_asset_events` for each with its id as report, in fewer transactions. No two updates have the same id.
+
+        Raises StaleAssetQueue as `put_asset_events` does; some of the events may be stored then. Repeating all with later
+        moments stores the others."""
+
     def asset_queue(self, dag_id: str) -> AssetQueue | None:
         """`None` if nothing was ever queued for the DAG."""
 

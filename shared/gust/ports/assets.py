@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Protocol
 
 from gust.model.asset import Asset, AssetAlias, AssetEvent, AssetKey
@@ -21,6 +21,9 @@ class AssetStore(Protocol):
 
     def list_assets(self, *, name: str | None = None, uri: str | None = None) -> list[Asset]:
         """The assets of this name and URI, where given; in order of name and URI."""
+
+    def assets_at(self, uris: Collection[str]) -> dict[str, list[Asset]]:
+        """URI → the assets there, for the URIs that have any. Reads in proportion to the URIs, not to the assets."""
 
     def list_asset_events(
         self, source: AssetEventSource = ANY_SOURCE, window: Window = OLDEST_FIRST, *, limit: int | None = None

@@ -7,15 +7,15 @@ from typing import Protocol
 
 from gust.errors import NotSupportedYet
 from gust.model.container_start import ContainerStart
-from gust.model.workload import TaskWorkload
+from gust.model.unsent import Unsent
 
 
 class Containers(Protocol):
     """The state machine fargate_task."""
 
-    def start(self, starts: Sequence[ContainerStart]) -> list[TaskWorkload]:
-        """Start the containers. Returns the workloads that Step Functions refused. Starting the same name again changes
-        nothing."""
+    def start(self, starts: Sequence[ContainerStart]) -> list[Unsent]:
+        """Start the containers. Returns those that AWS refused, with its reason where another attempt cannot help.
+        Starting the same name again changes nothing."""
 
     def stop(self, names: Sequence[str]) -> set[str]:
         """Stop the containers, also those that still start, with SIGTERM first. Returns the names that Step Functions
@@ -25,7 +25,7 @@ class Containers(Protocol):
 class NoContainers:
     """For stacks without Fargate."""
 
-    def start(self, starts: Sequence[ContainerStart]) -> list[TaskWorkload]:
+    def start(self, starts: Sequence[ContainerStart]) -> list[Unsent]:
         raise NotSupportedYet(f"This stack has no Fargate for {starts[0].workload.key}")
 
     def stop(self, names: Sequence[str]) -> set[str]:  # noqa: ARG002

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from gust.model.unsent import Unsent
+from gust.model.worker_group import WorkerGroup
 from gust.model.workload import (
     CallbackWorkload,
     ConnectionTestWorkload,
@@ -20,8 +22,12 @@ class Queues(Protocol):
     def send_tasks(self, workloads: Sequence[TaskWorkload]) -> list[TaskWorkload]:
         """Send in batches of ten. Returns the workloads that SQS refused; the scheduler sends them again."""
 
-    def has_backlog(self) -> bool:
-        """Whether task messages wait for a free worker; true if SQS does not answer."""
+    def send_to_group(self, group: WorkerGroup, workloads: Sequence[TaskWorkload]) -> list[Unsent]:
+        """As `send_tasks`, to the group's queue. Where the group has no queue any longer, or the scheduler no right to it,
+        the reason is in the answer."""
+
+    def has_backlog(self, groups: Iterable[WorkerGroup] = ()) -> bool:
+        """Whether task messages wait for a free worker of the default group or of `groups`; true if SQS does not answer."""
 
     def send_callbacks(self, workloads: Sequence[CallbackWorkload]) -> list[CallbackWorkload]:
         """As `send_tasks`, to the same workers."""

@@ -11,6 +11,7 @@ from gust.ports.backfills import BackfillStore
 from gust.ports.callbacks import CallbackStore
 from gust.ports.connection_tests import ConnectionTestStore
 from gust.ports.dags import DagStore
+from gust.ports.event_rules import EventRuleStore
 from gust.ports.history import HistoryStore
 from gust.ports.hitl import HITLStore
 from gust.ports.limits import LimitStore
@@ -20,6 +21,7 @@ from gust.ports.settings import SettingStore
 from gust.ports.state_stores import StateStore
 from gust.ports.task_instances import TaskInstanceStore
 from gust.ports.watchers import WatcherStore
+from gust.ports.worker_groups import WorkerGroupStore
 from gust.ports.xcoms import XComStore
 
 
@@ -41,6 +43,8 @@ class Store(
     LoggedEventStore,
     StateStore,
     WatcherStore,
+    EventRuleStore,
+    WorkerGroupStore,
     Protocol,
 ):
     """The whole table."""

@@ -14,10 +14,14 @@ from datetime import timedelta
 from typing import Any, Final
 
 from gust.model.dag_spec import TaskSpec
-from gust.model.place import Limit, OnFargate, OnLambda, Place, Refused, Workers
+from gust.model.place import InGroup, Limit, OnFargate, OnLambda, Place, Refused, Workers
+from gust.model.worker_group import WorkerGroup
 
 DEFAULT_QUEUE: Final = "default"
 FARGATE_QUEUE: Final = "fargate"
+
+OWN_QUEUES: Final = frozenset({"", DEFAULT_QUEUE, FARGATE_QUEUE})
+"""Queues that every stack knows. Of others, each is that of a worker group."""
 
 ECS_EXECUTOR: Final = "AwsEcsExecutor"
 LAMBDA_EXECUTOR: Final = "AwsLambdaExecutor"
@@ -91,9 +95,9 @@ def _place(task: TaskSpec, workers: Workers, outgrew: Limit | None) -> Place:
     wish = _wish(task.executor_config)
     executor = _executor(task.executor)
     queue = task.queue or DEFAULT_QUEUE
-    if executor is None and queue in workers.groups:
-        return _in_group(queue, wish)
-    if queue not in {DEFAULT_QUEUE, FARGATE_QUEUE}:
+    if (group := workers.groups.get(queue)) is not None:
+        return _in_group(group, executor, wish)
+    if queue not in OWN_QUEUES:
         raise _RefusedError(_unknown_queue(queue, workers.groups))
     if executor == LAMBDA_EXECUTOR or wish.compute == "lambda":
         return _on_lambda(task, queue, wish, workers)
@@ -107,6 +111,10 @@ def _place(task: TaskSpec, workers: Workers, outgrew: Limit | None) -> Place:
             raise _RefusedError(
                 f"No worker is large enough: {why}. {DEPLOY_FARGATE}, or with WorkerMemory={wish.memory}."
             )
+        return _on_fargate(wish, why)
+    if (why := _why_no_room(task, workers)) is not None:
+        if not workers.has_fargate:
+            raise _RefusedError(f"No worker is large enough: {why}. {DEPLOY_FARGATE}, or with more TaskStorage.")
         return _on_fargate(wish, why)
     if workers.has_fargate and _outlives_lambda(task):
         seconds = timedelta(seconds=task.execution_timeout or 0)
@@ -149,13 +157,33 @@ def _unknown_queue(queue: str, groups: Iterable[str]) -> str:
     return f"No worker takes tasks of the queue {queue!r}. Write one of {known}, or leave it out."
 
 
-def _in_group(queue: str, wish: _Wish) -> OnLambda:
-    if wish != _Wish():
+def _in_group(group: WorkerGroup, executor: str | None, wish: _Wish) -> InGroup:
+    """The task names the group's queue. Refused if it asks for another place or size as well, or no worker has ever come."""
+    queue = group.name
+    asks_for_lambda = executor == LAMBDA_EXECUTOR or wish.compute == "lambda"
+    if executor == ECS_EXECUTOR or wish.compute == "fargate" or (asks_for_lambda and group.is_elsewhere):
+        what = "run elsewhere" if group.is_elsewhere else "are Lambda functions"
         raise _RefusedError(
-            f"The workers of the queue {queue!r} have the size that their group was deployed with. Leave the size out of "
+            f"The task asks for the queue {queue!r}, whose workers {what}, and for another place. Write one of the two."
+        )
+    if wish not in (_Wish(), _Wish(compute="lambda")) and not _fits(wish, group):
+        size = "the size of their host" if group.is_elsewhere else f"{group.memory} MB of memory"
+        raise _RefusedError(
+            f"The workers of the queue {queue!r} have {size}, and the task asks for another size. Leave the size out of "
             f"executor_config, or write queue={FARGATE_QUEUE!r}."
         )
-    return OnLambda(group=queue, why=f"queue={queue!r}")
+    if group.is_elsewhere and group.heard_at is None:
+        raise _RefusedError(
+            f"No worker has ever taken tasks of the queue {queue!r}. Start one: ./gust worker --queue {queue}."
+        )
+    return InGroup(group=group, why=f"queue={queue!r}")
+
+
+def _fits(wish: _Wish, group: WorkerGroup) -> bool:
+    """The task asks for memory alone, and for no more than the group's workers have."""
+    return (
+        wish.memory is not None and wish.memory <= group.memory and replace(wish, memory=None, compute=None) == _Wish()
+    )
 
 
 def _on_lambda(task: TaskSpec, queue: str, wish: _Wish, workers: Workers) -> OnLambda:
@@ -170,6 +198,10 @@ def _on_lambda(task: TaskSpec, queue: str, wish: _Wish, workers: Workers) -> OnL
                 if wish.memory <= LAMBDA_MEMORY
                 else f"Lambda has {LAMBDA_MEMORY} MB at most: write queue={FARGATE_QUEUE!r}."
             )
+        )
+    if (why := _why_no_room(task, workers)) is not None:
+        raise _RefusedError(
+            f"The task asks for Lambda, and {why}. Deploy the stack with more TaskStorage, or leave Lambda out."
         )
     cause = f"executor={task.executor!r}" if _executor(task.executor) == LAMBDA_EXECUTOR else "its executor_config"
     return OnLambda(why=f"{cause} asks for it")
@@ -194,6 +226,16 @@ def _why_fargate(task: TaskSpec, queue: str, executor: str | None, wish: _Wish) 
     if wish.spot:
         return "its executor_config asks for Spot"
     return None
+
+
+def _why_no_room(task: TaskSpec, workers: Workers) -> str | None:
+    """`None` where a Lambda worker of the default group has room for the task's packages."""
+    if task.environment_size <= workers.room:
+        return None
+    return (
+        f"the packages of its requirements.txt take {task.environment_size} MB, and Lambda workers have room for "
+        f"{workers.room} MB"
+    )
 
 
 def _outlives_lambda(task: TaskSpec) -> bool:

@@ -8,12 +8,15 @@ from gust.ports.clock import Clock
 from gust.ports.configuration import ConfigurationDocument, NoConfiguration
 from gust.ports.containers import Containers, NoContainers
 from gust.ports.deployments import Deployments, NoDeployments
+from gust.ports.event_bus import EventBus, NoEventBus
 from gust.ports.inventory import Inventory, NoInventory
 from gust.ports.logs import LogReader
+from gust.ports.metrics import Metrics, NoMetrics
 from gust.ports.objects import Objects
 from gust.ports.queues import Queues
 from gust.ports.secrets import NoSecrets, SecretReader
 from gust.ports.store import Store
+from gust.ports.task_roles import NoTaskRoles, TaskRoles
 from gust.ports.timetables import NoTimetables, Timetables
 from gust.ports.tokens import Tokens
 from gust.services.memory_of_runs import MemoryOfRuns
@@ -31,10 +34,13 @@ class Services:
     logs: LogReader
     timetables: Timetables = field(default_factory=NoTimetables)
     deployments: Deployments = field(default_factory=NoDeployments)
+    event_bus: EventBus = field(default_factory=NoEventBus)
     workers: Workers = LAMBDA_ALONE
     containers: Containers = field(default_factory=NoContainers)
+    task_roles: TaskRoles = field(default_factory=NoTaskRoles)
     inventory: Inventory = field(default_factory=NoInventory)
     cipher: Cipher = field(default_factory=NoCipher)
+    metrics: Metrics = field(default_factory=NoMetrics)
     configuration: ConfigurationDocument = field(default_factory=NoConfiguration)
     secrets: SecretReader = field(default_factory=NoSecrets)
     remembered_options: RememberedOptions = field(default_factory=RememberedOptions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import pytest
@@ -108,9 +108,13 @@ def test_the_token_of_another_test_is_refused(world: World, workload: Connection
     assert client(world, workload).get_connection(workload.id).password == "s3cret"
 
 
+OF_TESTS: Final = ("/connection-tests", "/gust/credentials")
+"""What a test may ask for: its connection, and the AWS credentials with which the hook may look it up."""
+
+
 @pytest.mark.parametrize(
     "route",
-    [route for route in ROUTES if route.access is not Access.OPEN and not route.path.startswith("/connection-tests")],
+    [route for route in ROUTES if route.access is not Access.OPEN and not route.path.startswith(OF_TESTS)],
     ids=lambda route: f"{route.method} {route.path}",
 )
 def test_the_token_opens_nothing_else(world: World, workload: ConnectionTestWorkload, route: Route) -> None:

@@ -1,14 +1,27 @@
 """Where a try runs, as a table; and what holds of every size that a DAG author may write."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gust.model.dag_spec import TaskSpec
-from gust.model.place import Limit, OnFargate, OnLambda, Refused, Workers, describe
+from gust.model.environment import room
+from gust.model.place import LAMBDA_ALONE, InGroup, Limit, OnFargate, OnLambda, Refused, Workers, describe
+from gust.model.worker_group import WorkerGroup
 from gust.scheduling.placement import MEMORY_OF, place
 
 FARGATE = Workers(has_fargate=True, memory=1769)
+LARGE = WorkerGroup(name="large", queue_url="https://sqs/large", memory=4096)
+GROUPS = Workers(
+    has_fargate=True,
+    groups={
+        "large": LARGE,
+        "onprem": WorkerGroup(name="onprem", queue_url="https://sqs/onprem", heard_at=datetime(2026, 3, 2, tzinfo=UTC)),
+        "new": WorkerGroup(name="new", queue_url="https://sqs/new"),
+    },
+)
 ECS = "airflow.providers.amazon.aws.executors.ecs.ecs_executor.AwsEcsExecutor"
 LAMBDA = "airflow.providers.amazon.aws.executors.aws_lambda.lambda_executor.AwsLambdaExecutor"
 
@@ -159,11 +172,46 @@ def test_what_outgrew_lambda_stays_there_where_it_asks_to_or_there_is_nothing_el
 
 
 def test_a_queue_of_a_worker_group_selects_it():
-    workers = Workers(has_fargate=True, groups=frozenset({"large"}))
-    assert place(task(queue="large"), workers) == OnLambda(group="large", why="queue='large'")
-    refused = place(task(queue="large", **of_gust(cpu=512)), workers)
-    assert isinstance(refused, Refused)
-    assert "'default', 'fargate', 'large'" in place(task(queue="huge"), workers).why
+    where = place(task(queue="large"), GROUPS)
+    assert where == InGroup(group=LARGE, why="queue='large'")
+    assert describe(where) == "Runs in the worker group 'large' (Lambda, 4096 MB): queue='large'."
+    assert "'default', 'fargate', 'large', 'new', 'onprem'" in place(task(queue="huge"), GROUPS).why
+
+
+def test_a_queue_of_workers_elsewhere_selects_them_once_one_has_come():
+    assert describe(place(task(queue="onprem"), GROUPS)) == "Runs on a worker elsewhere: queue='onprem'."
+    assert place(task(queue="new"), GROUPS).why == (
+        "No worker has ever taken tasks of the queue 'new'. Start one: ./gust worker --queue new."
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "goes"),
+    [
+        ({"queue": "large", "executor": "AwsLambdaExecutor"}, True),
+        ({"queue": "large", "execution_timeout": 7200.0}, True),
+        ({"queue": "large", **of_gust(memory=4096)}, True),
+        ({"queue": "large", **of_gust(memory=1024, compute="lambda")}, True),
+        ({"queue": "large", **of_gust(memory=4097)}, False),
+        ({"queue": "large", **of_gust(cpu=512)}, False),
+        ({"queue": "large", **of_gust(compute="fargate")}, False),
+        ({"queue": "large", "executor": "AwsEcsExecutor"}, False),
+        ({"queue": "onprem", "execution_timeout": 72000.0}, True),
+        ({"queue": "onprem", "executor": "AwsLambdaExecutor"}, False),
+        ({"queue": "onprem", **of_gust(memory=1)}, False),
+    ],
+)
+def test_what_a_task_asks_for_beside_a_group_is_given_or_refused_by_name(fields, goes):
+    where = place(task(**fields), GROUPS)
+    if goes:
+        assert isinstance(where, InGroup)
+    else:
+        assert isinstance(where, Refused)
+        assert f"queue {fields['queue']!r}" in where.why
+
+
+def test_a_group_keeps_its_task_whatever_limit_ended_an_earlier_try():
+    assert isinstance(place(task(queue="large"), GROUPS, Limit.MEMORY), InGroup)
 
 
 def test_the_whole_shape_of_the_ecs_executor():
@@ -240,3 +288,24 @@ def test_whatever_a_file_says_is_placed_or_refused_in_words(queue, executor, con
         assert where == place(
             task(queue=queue, executor=executor, executor_config=config, execution_timeout=timeout), workers
         )
+
+
+def test_packages_that_no_lambda_worker_has_room_for_take_the_task_to_fargate():
+    assert place(task(environment_size=800), FARGATE) == OnLambda()
+    where = place(task(environment_size=2100), FARGATE)
+    assert isinstance(where, OnFargate)
+    assert describe(where) == (
+        "Runs on Fargate (1 vCPU, 2 GB): the packages of its requirements.txt take 2100 MB, and Lambda workers have room "
+        "for 819 MB."
+    )
+    assert place(task(environment_size=2100), Workers(room=room(10240))) == OnLambda()
+
+
+def test_packages_that_no_worker_has_room_for_fail_the_task_with_what_to_deploy():
+    assert place(task(environment_size=2100), LAMBDA_ALONE) == Refused(
+        why="No worker is large enough: the packages of its requirements.txt take 2100 MB, and Lambda workers have room for "
+        "819 MB. Deploy the stack with the parameter Fargate=Enabled, or with more TaskStorage."
+    )
+    refused = place(task(environment_size=2100, **of_gust(compute="lambda")), FARGATE)
+    assert isinstance(refused, Refused)
+    assert "The task asks for Lambda, and the packages of its requirements.txt take 2100 MB" in refused.why

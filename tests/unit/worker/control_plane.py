@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,10 @@ class ControlPlane:
     should_retry: bool = False
     refusals: dict[str, list[int]] = field(default_factory=dict)
     """By last part of the path: statuses to answer with first, one per request."""
+    refusal: str = ""
+    """AWS's reason for refusing the task's role, if it does."""
+    credentials_last: float = 3600
+    """Seconds."""
     requests: list[Request] = field(default_factory=list)
 
     def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
@@ -60,9 +65,25 @@ class ControlPlane:
         if action == "run":
             context = {"dag_run": DAG_RUN, "max_tries": 1, "should_retry": self.should_retry}
             return {"statusCode": 200, "body": json.dumps(context)}
+        if action == "credentials":
+            if self.refusal:
+                return {"statusCode": 403, "body": json.dumps({"detail": self.refusal})}
+            return {"statusCode": 200, "body": json.dumps(self.credentials())}
         if "/variables/" in path:
             return {"statusCode": 404, "body": json.dumps({"detail": {"reason": "not_found"}})}
         return {"statusCode": 204 if method == "PATCH" else 201, "body": json.dumps({"message": "ok"})}
+
+    def credentials(self) -> dict[str, str]:
+        """New ones for each request."""
+        number = len(self.asked("credentials"))
+        expires_at = datetime.now(tz=UTC) + timedelta(seconds=self.credentials_last)
+        return {
+            "RoleArn": "arn:aws:iam::123456789012:role/tasks",
+            "AccessKeyId": f"ASIATASK{number}",
+            "SecretAccessKey": "the task's",
+            "Token": "of the task",
+            "Expiration": expires_at.isoformat(),
+        }
 
     def asked(self, action: str) -> list[Request]:
         return [request for request in self.requests if request.path.rsplit("/", 1)[-1] == action]

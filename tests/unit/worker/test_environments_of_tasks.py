@@ -1,14 +1,18 @@
 """What tasks, triggers and callbacks find of the packages that their folder's requirements.txt gave. Children are real."""
 
+import json
 import sys
 from pathlib import Path
 
-from gust.airflow_bridge.bundle import SealedBundleFolder, environment_of
+import pytest
+
+from gust.airflow_bridge.bundle import SealedBundleFolder, environment_of, environments_of
 from gust.airflow_bridge.connection_test import run_connection_test
 from gust.model import bucket_keys
 from gust.model.bundle import Bundle
 from gust.model.connection import Connection
 from gust.model.connection_test import ConnectionTestState
+from gust.model.deployment import Manifest
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.services.settings.enqueue_connection_test import enqueue_connection_test, find_connection_test
@@ -174,12 +178,22 @@ def test_variables_of_the_startup_script_are_in_the_environment_of_tasks(whole: 
     assert whole.said("said ") == ["test"]
 
 
-def test_a_connection_is_tested_with_the_folders_own_packages(whole: Whole) -> None:
-    whole.environments = {"": provider()}
+@pytest.mark.parametrize("folders", [("",), ("team",), ("", "team"), ("..",)])
+def test_a_connection_is_tested_with_packages_of_a_folder_that_has_its_provider(
+    whole: Whole, folders: tuple[str, ...]
+) -> None:
+    whole.environments = {"": greeting("hello"), "a": greeting("hi")} | {folder: provider() for folder in folders}
+    if folders == ("..",):
+        del whole.environments[""]
     whole.upload(d="from airflow.sdk import DAG\ndag = DAG('d')\n")
     version = str(whole.store.get_dag("d").bundle_version)
     bundle = Bundle(name="dags-folder", version=version, created_at=whole.clock.now())
     whole.store.activate_bundle(bundle, replacing=None)
+    environments = environments_of(whole.bundles.fetch(version))
+    manifest = Manifest(version=version, files={}, environments=environments)
+    whole.objects.put(bucket_keys.manifest(version), manifest.model_dump_json().encode())
+    forms = json.dumps([{"connection_type": "greeting"}]).encode()
+    whole.objects.put(bucket_keys.connection_forms(environments.of[folders[0]]), forms)
     connection = Connection(conn_id="c", conn_type="greeting", host="moon")
     token = enqueue_connection_test(whole.services, connection).token
 
@@ -188,3 +202,11 @@ def test_a_connection_is_tested_with_the_folders_own_packages(whole: Whole) -> N
 
     test = find_connection_test(whole.services, token)
     assert (test.state, test.result_message) == (ConnectionTestState.SUCCESS, "hello, moon")
+
+
+def test_a_task_knows_the_size_of_packages_that_not_every_worker_has_room_for(whole: Whole) -> None:
+    whole.environments, whole.environment_size = {"team": greeting("hello")}, 2_040_000_000
+    whole.upload(team__etl=TEAM.format(head=HEAD, dag="large"), d=TEAM.format(head=HEAD.splitlines()[0], dag="small"))
+
+    sizes = {dag_id: spec.tasks["greet"].environment_size for dag_id, spec in whole.specs.items()}
+    assert sizes == {"large": 2_100, "small": 0}

@@ -1,5 +1,5 @@
 """All operations of version 2026-06-30, in Airflow's files and order, and Gust's own `triggers`, `watchers`, `tries`,
-`callbacks` and `secrets`."""
+`callbacks`, `credentials` and `secrets`."""
 
 from typing import Final
 
@@ -10,6 +10,7 @@ from gust.execution_api.routes import (
     callbacks,
     connection_tests,
     connections,
+    credentials,
     dag_runs,
     dags,
     health,
@@ -22,6 +23,7 @@ from gust.execution_api.routes import (
     triggers,
     variables,
     watchers,
+    worker_groups,
     xcoms,
 )
 from gust.execution_api.routing import Route
@@ -49,5 +51,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *watchers.routes.table,
     *tries.routes.table,
     *callbacks.routes.table,
+    *credentials.routes.table,
     *secrets.routes.table,
+    *worker_groups.routes.table,
 )

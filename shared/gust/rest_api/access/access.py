@@ -1,4 +1,4 @@
-"""The access document: it maps IAM principals and OIDC groups to roles.
+"""The access document: it maps IAM principals and OIDC groups to roles, and DAGs to the AWS roles of their tasks.
 
     {"iam":  [{"principal": "arn:aws:sts::123456789012:assumed-role/DataTeam/*", "role": "User"}],
      "oidc": [{"group": "airflow-admins", "role": "Admin"},
@@ -6,7 +6,8 @@
 
 All matching entries count: the highest of their roles, and all of their `dag_roles`, to which DAGs may give rights in
 their `access_control`. A user without a matching entry is refused. Without a document every principal that IAM lets in
-is an administrator, and OIDC sign-in is off (docs/adr/0017-who-may-what-is-one-document.md).
+is an administrator, and OIDC sign-in is off (docs/adr/0017-who-may-what-is-one-document.md). `gust.model.task_role` reads
+`tasks`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 
 from gust.errors import Invalid
 from gust.model.access import Role
+from gust.model.task_role import TaskRole
 from gust.model.user import User
 from gust.rest_api.lists.like import Like, literal
 
@@ -73,6 +75,7 @@ class AccessDocument(BaseModel):
 
     iam: tuple[IamEntry, ...] = ()
     oidc: tuple[OidcEntry, ...] = ()
+    tasks: tuple[TaskRole, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> AccessDocument:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from gust.errors import ServiceUnavailable, StaleAssetQueue
-from gust.model.asset import AssetEvent, AssetUpdate, Delivery, ToPartition, ToQueue
+from gust.model.asset import AssetEvent, AssetKey, AssetUpdate, Delivery, ToPartition, ToQueue
 from gust.model.dag import Dag
 from gust.services.context import Services
 from gust.services.specs import load_spec
@@ -58,6 +58,32 @@ def register_asset_events(
     raise ServiceUnavailable(
         f"The event of {events[0].name} collided with others {ATTEMPTS} times while it was being stored"
     )
+
+
+def register_single_events(services: Services, events: Sequence[AssetEvent]) -> None:
+    """Store events that have nothing to do with each other, each once by its id. They have no aliases. Otherwise as
+    `register_asset_events`; one read of subscribers serves all events of an asset."""
+    of_asset: dict[tuple[AssetKey, str | None], tuple[Delivery, ...]] = {}
+    for event in events:
+        kind = (event.asset, event.partition_key)
+        if kind not in of_asset:
+            of_asset[kind] = _deliveries_of(services, event, None)
+    updates = [AssetUpdate(event, of_asset[event.asset, event.partition_key]) for event in events]
+    closed_until: datetime | None = None
+    for _ in range(ATTEMPTS):
+        now = services.clock.now()
+        first = now if closed_until is None else max(now, closed_until + _TICK)
+        stamped = [
+            replace(update, event=replace(update.event, timestamp=first + number * _TICK))
+            for number, update in enumerate(updates)
+        ]
+        try:
+            services.store.put_single_events(stamped)
+        except StaleAssetQueue as stale:
+            closed_until = stale.closed_until or closed_until
+            continue
+        return
+    raise ServiceUnavailable(f"{len(events)} events collided with others {ATTEMPTS} times while they were stored")
 
 
 def _deliveries_of(services: Services, event: AssetEvent, partition_date: datetime | None) -> tuple[Delivery, ...]:
@@ -108,4 +134,6 @@ def _to_partitions(
 
 def asking(services: Services, dag: Dag) -> Callable[[dict[str, Any], dict[str, Any]], Any]:
     """A function that asks mappers of the plugins in the DAG's bundle."""
-    return lambda mapper, question: services.timetables.partition_mapper(mapper, dag.bundle_version, question)
+    return lambda mapper, question: services.timetables.partition_mapper(
+        mapper, dag.bundle_version, question, file=dag.relative_fileloc
+    )

@@ -20,6 +20,7 @@ from gust.model.environment import OUTSIDE, PLUGINS_ZIP, STARTUP
 from gust.model.unreadable_zip import UNREADABLE
 from gust.ports.objects import Objects
 from gust.services.deployments.paths import parents, why_no_disk_takes
+from gust.services.deployments.requirements_file import text_of
 from gust.services.deployments.startup_script import LARGEST, exported_in
 
 LARGEST_READ: Final = 4 * LARGEST + 1
@@ -69,7 +70,7 @@ def _read_script(found: BucketRoot, objects: Objects, before: Manifest | None) -
         body = objects.get(STARTUP) if entry.size <= LARGEST_READ else bytes(LARGEST_READ)
     except NotFound:
         return
-    exported, refused = exported_in(SCRIPT, body.decode(errors="replace"))
+    exported, refused = exported_in(SCRIPT, text_of(body))
     if refused:
         found.refused[SCRIPT] = "".join(f"{line}\n" for line in refused)
         exported = dict(before.variables) if before else {}

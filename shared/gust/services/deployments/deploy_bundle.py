@@ -38,6 +38,7 @@ from gust.model.environment import (
     Build,
     Environments,
 )
+from gust.model.event_rule import is_events_file
 from gust.model.object_entry import ObjectEntry
 from gust.ports.objects import Objects
 from gust.services.context import Services
@@ -47,7 +48,7 @@ from gust.services.deployments.deployment_turn import SignsOfLife, begin_builds,
 from gust.services.deployments.environments import PlannedEnvironments, plan_environments
 from gust.services.deployments.fail_deployment import THE_FOLDER
 from gust.services.deployments.paths import parents, shown, why_no_disk_takes
-from gust.services.deployments.requirements_file import LARGEST_TEXT
+from gust.services.deployments.requirements_file import LARGEST_TEXT, text_of
 from gust.services.settings.settings_read import versions_now
 
 BATCH: Final = 50
@@ -248,7 +249,7 @@ def environments_of(objects: Objects, folder: Folder, before: Manifest | None, b
         if path == above:
             if outside is None:
                 return None
-            return TOO_LONG if outside.size > LARGEST_READ else objects.get(REQUIREMENTS).decode(errors="replace")
+            return TOO_LONG if outside.size > LARGEST_READ else text_of(objects.get(REQUIREMENTS))
         if path not in folder.manifest.files:
             return None
         if folder.sizes.get(path, 0) > LARGEST_READ:
@@ -256,7 +257,7 @@ def environments_of(objects: Objects, folder: Folder, before: Manifest | None, b
         body = folder.fresh[path].read_bytes() if path in folder.fresh else objects.get(bucket_keys.uploaded_file(path))
         if sha256(body).hexdigest() != folder.manifest.files[path]:
             raise ServiceUnavailable(f"{path} changed while the folder was read")
-        return body.decode(errors="replace")
+        return text_of(body)
 
     return plan_environments(
         objects,
@@ -299,7 +300,7 @@ def naming(folder: Folder, environments: Environments, place: Path) -> Folder:
     """The folder with a file that names its environments, if it has any."""
     if not environments.of:
         return folder
-    folder = with_files(folder, {}, {}, {ENVIRONMENTS_FILE: environments.model_dump_json()}, place)
+    folder = with_files(folder, {}, {}, {ENVIRONMENTS_FILE: environments.model_dump_json(exclude_defaults=True)}, place)
     return replace(folder, manifest=folder.manifest.model_copy(update={"environments": environments}))
 
 
@@ -442,9 +443,13 @@ def opened(path: str, fetched: Path | None, old: zipfile.ZipFile | None) -> IO[b
 
 
 def parseable(files: Iterable[str]) -> Iterable[str]:
-    """Files that may hold DAGs. Airflow's own search (`.airflowignore`, safe mode) decides when they are parsed: a file
-    without DAGs has an empty outcome."""
-    return (path for path in files if path.endswith((".py", ".zip")) and not path.startswith(PLUGINS_PREFIX))
+    """Files that may hold DAGs, and those that say which events start them. Airflow's own search (`.airflowignore`, safe
+    mode) decides when they are parsed: a file without DAGs has an empty outcome."""
+    return (
+        path
+        for path in files
+        if (path.endswith((".py", ".zip")) or is_events_file(path)) and not path.startswith(PLUGINS_PREFIX)
+    )
 
 
 def files_to_parse(

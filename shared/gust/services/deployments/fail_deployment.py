@@ -15,6 +15,7 @@ from gust.model.deployment import BUNDLE_NAME
 from gust.services.context import Services
 from gust.services.deployments.deployment_turn import RESTS, keep_turn
 from gust.services.deployments.import_error_id import import_error_id
+from gust.services.deployments.measure_import_errors import measure_import_errors
 
 THE_FOLDER: Final = "(the whole folder)"
 """The file name of an import error that no single file has caused."""
@@ -39,6 +40,7 @@ def fail_deployment(services: Services, deployment: str, error: Mapping[str, str
         )
     )
     keep_turn(services.store, deployment, now + RESTS)
+    measure_import_errors(services)
 
 
 def what_happened(error: Mapping[str, str]) -> str:

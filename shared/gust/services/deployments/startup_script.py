@@ -13,6 +13,14 @@ from gust.errors import Rejected
 LARGEST: Final = 100_000
 """Characters."""
 
+LARGEST_VALUE: Final = 32_000
+LARGEST_TOGETHER: Final = 200_000
+"""Bytes of one variable and of all, in UTF-8. Linux starts no process with a variable of more than 128 KB, and a variable
+may name another one twice, and so on."""
+
+SHOWN: Final = 500
+"""Characters of a refused line."""
+
 _ASSIGNMENT: Final = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.DOTALL)
 NOTHING_ELSE: Final = "a startup script can export variables here, and nothing else."
 
@@ -20,8 +28,8 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SAYS_NOTHING: Final = frozenset({"echo", "set", "printf", "true", ":"})
 """Commands that change no variable; their words are not looked at."""
 
-RESERVED: Final = ("GUST_", "POWERTOOLS_", "AWS_LAMBDA_", "_AIRFLOW", "AIRFLOW__", "LD_")
-RESERVED_NAMES: Final = frozenset({"AIRFLOW_HOME", "HOME", "PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR"})
+RESERVED: Final = ("GUST_", "POWERTOOLS_", "AWS_LAMBDA_", "LAMBDA_", "_LAMBDA_", "_AIRFLOW", "AIRFLOW__", "LD_")
+RESERVED_NAMES: Final = frozenset({"AIRFLOW_HOME", "HOME", "PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR", "_HANDLER"})
 
 
 class _Refused(Rejected):
@@ -39,7 +47,9 @@ def exported_in(path: str, text: str) -> tuple[dict[str, str], list[str]]:
         try:
             _carry_out(line, known, exported)
         except _Refused as why:
-            refused.append(f"{path}:{number}: {line}: {why}")
+            refused.append(f"{path}:{number}: {printable(line)}: {why}")
+    if not refused and sum(len(f"{name}={value}".encode()) for name, value in exported.items()) > LARGEST_TOGETHER:
+        refused.append(f"{path}: its variables take more than {LARGEST_TOGETHER:,} bytes together.")
     return exported, refused
 
 
@@ -56,7 +66,14 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
         pending, began = "", 0
 
 
+def printable(line: str) -> str:
+    """The line as an import error can show it."""
+    return "".join(each if each.isprintable() or each == "\t" else "\N{REPLACEMENT CHARACTER}" for each in line)[:SHOWN]
+
+
 def _carry_out(line: str, known: dict[str, str], exported: dict[str, str]) -> None:
+    if "\0" in line:
+        raise _Refused("no variable can hold the character U+0000. Save the file as UTF-8.")
     command = line.split(maxsplit=1)[0]
     if command in _SAYS_NOTHING and not re.search(r"[;&|<>`]|\$\(", line):
         return
@@ -67,6 +84,8 @@ def _carry_out(line: str, known: dict[str, str], exported: dict[str, str]) -> No
     for word in words[1:] if is_export else words:
         assignment = _ASSIGNMENT.match(word)
         if assignment is not None:
+            if len(assignment[2].encode(errors="replace")) > LARGEST_VALUE:
+                raise _Refused(f"{assignment[1]} takes more than {LARGEST_VALUE:,} bytes.")
             known[assignment[1]] = assignment[2]
         elif not is_export or word not in known:
             raise _Refused(NOTHING_ELSE)
@@ -99,10 +118,14 @@ def _words(line: str, known: Mapping[str, str]) -> list[str]:
         elif character == "$":
             value, at = _value(line, at, known)
             word = (word or "") + value
+            if len(word) > 2 * LARGEST_VALUE:
+                raise _Refused(f"a value takes more than {LARGEST_VALUE:,} bytes.")
         elif quote:
             word = (word or "") + character
         elif character in ";&|<>()":
             raise _Refused(NOTHING_ELSE)
+        elif character == "~" and not quote and (word is None or word.endswith(("=", ":"))):
+            raise _Refused("there is no home folder; write the path.")
         elif character == "#" and word is None:
             break
         elif character.isspace():

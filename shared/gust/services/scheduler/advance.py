@@ -39,6 +39,7 @@ from gust.services.scheduler.carry_out import carry_out
 from gust.services.scheduler.start_run import await_start, start_in_turn
 from gust.services.specs import load_spec
 from gust.services.wake import look_soon, wake_run
+from gust.services.workers_of import groups_named_by, workers_for
 
 STANDSTILL: Final = timedelta(hours=1)
 """How often the scheduler looks at a run that only another run's end or an API user can move, in case a wake-up is lost."""
@@ -167,6 +168,7 @@ def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, no
     the run decided again, only if the decision gives up a message."""
     run = state.run
     spec = load_spec(services.objects, run.spec_key)
+    workers = workers_for(services, spec)
     decided = partial(
         decide,
         spec,
@@ -178,10 +180,10 @@ def decide_on(services: Services, state: RunState, dag: Dag, pools: Pools, *, no
         used=load_limits_of_tasks(services, spec),
         max_active_tasks=dag.max_active_tasks,
         callbacks=state.callbacks,
-        workers=services.workers,
+        workers=workers,
     )
     decision = decided(has_backlog=False)
-    if gives_up(decision) and services.queues.has_backlog():
+    if gives_up(decision) and services.queues.has_backlog(groups_named_by(spec, workers)):
         return decided(has_backlog=True)
     return decision
 

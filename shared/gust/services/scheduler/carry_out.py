@@ -4,18 +4,23 @@
 at the run decides again on what was written.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from aws_lambda_powertools import Logger
 
+from gust.errors import Conflict, NotFound
 from gust.model.container_start import ContainerStart, container_name
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
+from gust.model.dispatch import Dispatch
 from gust.model.keys import TaskInstanceKey
-from gust.model.place import OnFargate
+from gust.model.place import InGroup, OnFargate
 from gust.model.task_instance import TaskInstance
+from gust.model.unsent import Unsent
 from gust.model.workload import TaskWorkload
 from gust.scheduling import transition
 from gust.scheduling.decision import Decision, StartNextRun
@@ -41,6 +46,8 @@ from gust.services.scheduler.grant_slots import grant_slots, walk_again
 from gust.services.scheduler.pause_after_failures import last_runs
 from gust.services.sealed import sealed_decision
 from gust.services.wake import look_soon, wake_run
+from gust.services.worker.report_task_instance import report_lost
+from gust.services.workers_of import workers_for_tasks
 
 PROMPT: Final = timedelta(seconds=2)
 """The longest time from sending a step's messages to its last write. A worker waits longer than this for the write."""
@@ -91,16 +98,17 @@ def send_then_write(services: Services, spec: DagSpec, run: DagRun, moves: Seque
     (`start_task_instance`), but not for long: a dispatch that was written late is sent once more.
     """
     began = services.clock.now()
-    refused = put_on_queue(services, spec, run, [moved.after for moved in moves])
-    accepted = [transition.queue_at_once(moved, at=began) for moved in moves if moved.after.key not in refused]
+    unsent = put_on_queue(services, spec, run, [moved.after for moved in moves])
+    accepted = [transition.queue_at_once(moved, at=began) for moved in moves if moved.after.key not in unsent]
     try:
-        return services.store.move_all([*accepted, *(moved for moved in moves if moved.after.key in refused)])
+        return services.store.move_all([*accepted, *(moved for moved in moves if moved.after.key in unsent)])
     finally:  # after a failed write too: other writes of the step may have been late
         now = services.clock.now()
         is_late = now - began > PROMPT
         if is_late:
             services.store.move_all([transition.resend(m.after, at=now, reason=WRITTEN_LATE) for m in accepted])
-        if refused or is_late:
+        lose_unsent(services, [moved.after for moved in moves], unsent)
+        if is_late or not all(unsent.values()):
             look_soon(services, run.key, delay=1)
 
 
@@ -123,38 +131,55 @@ def send_tasks(services: Services, spec: DagSpec, run: DagRun, instances: Sequen
 
     A worker may be faster than the mark and have started already; then the mark fails as stale, and nothing needs it.
     """
-    refused = put_on_queue(services, spec, run, instances)
+    unsent = put_on_queue(services, spec, run, instances)
     now = services.clock.now()
-    accepted = [instance for instance in instances if instance.key not in refused]
+    accepted = [instance for instance in instances if instance.key not in unsent]
     services.store.move_all([transition.queue(instance, at=now) for instance in accepted])
-    if refused:
+    lose_unsent(services, instances, unsent)
+    if not all(unsent.values()):
         look_soon(services, run.key, delay=1)
 
 
 def put_on_queue(
     services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]
-) -> set[TaskInstanceKey]:
-    """Send each instance to a Lambda worker, or start a container for it, as its placement says. Returns the instances that
-    SQS or Step Functions refused.
+) -> dict[TaskInstanceKey, str]:
+    """Send each instance to a worker, or start a container for it, as its placement says. Returns the instances that AWS
+    refused: with the reason where it will refuse them again, else with an empty one.
 
     An instance that has no place any longer (Fargate was removed from the stack while it was deferred) goes to a Lambda
     worker, which fails it."""
     bundle, now = bundle_version(services, run), services.clock.now()
+    workers = workers_for_tasks(services, {i.task_id: spec.tasks[i.task_id] for i in instances}.values())
     to_workers: list[TaskWorkload] = []
+    to_groups: dict[str, list[TaskWorkload]] = defaultdict(list)
     containers: list[ContainerStart] = []
     for instance in instances:
-        where = place(spec.tasks[instance.task_id], services.workers, instance.outgrew)
+        where = place(spec.tasks[instance.task_id], workers, instance.outgrew)
         workload = task_workload(services, spec, run, instance, where, bundle=bundle, now=now)
         if isinstance(where, OnFargate):
             containers.append(ContainerStart(container_name(instance), workload, where))
+        elif isinstance(where, InGroup):
+            to_groups[where.group.name].append(workload)
         else:
             to_workers.append(workload)
-    refused = {workload.key for workload in services.queues.send_tasks(to_workers)} if to_workers else set()
+    unsent = [Unsent(workload) for workload in services.queues.send_tasks(to_workers)] if to_workers else []
+    for name, of_group in to_groups.items():
+        unsent += services.queues.send_to_group(workers.groups[name], of_group)
     if containers:
-        refused |= {workload.key for workload in services.containers.start(containers)}
-    for key in refused:
-        log.warning("AWS refused a task; it is sent again", dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id)
+        unsent += services.containers.start(containers)
+    for key, why in (refused := {one.workload.key: one.why for one in unsent}).items():
+        told = "AWS refused a task for good" if why else "AWS refused a task; it is sent again"
+        log.warning(told, dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, reason=why)
     return refused
+
+
+def lose_unsent(services: Services, sent: Sequence[TaskInstance], unsent: Mapping[TaskInstanceKey, str]) -> None:
+    """Fail the tries that AWS refuses for good, each by its own retry rules, with AWS's reason in its log. The instances are
+    written as `scheduled`. If the scheduler dies before this, the next look sends them again, and hears the same."""
+    for instance in sent:
+        if reason := unsent.get(instance.key):
+            with suppress(Conflict, NotFound):  # another writer has moved it
+                report_lost(services, Dispatch.of(instance), at=services.clock.now(), reason=reason)
 
 
 def send_triggers(services: Services, spec: DagSpec, run: DagRun, instances: Sequence[TaskInstance]) -> None:

@@ -4,9 +4,10 @@ It reads only the sparse `due` index, so its cost grows with the items that are 
 tick sends wake-ups twice, which is harmless; the next tick makes up for a missed one.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
+from gust.model.measurement import Measurement
 from gust.model.workload import Wake, WakeBackfill, WakeDag, WakeRun, WakeWatcher
 from gust.services.context import Services
 from gust.services.wake import HORIZON
@@ -15,9 +16,16 @@ SLACK: Final = timedelta(seconds=5)
 """Ticks do not come at the exact second: look a little further than the next one."""
 
 
-def tick(services: Services) -> int:
-    """Returns how many wake-ups were sent."""
+LATE: Final = 5.0
+"""Seconds after which a tick's lateness is measured. Punctual ones are not: an idle stack sends no metric."""
+
+
+def tick(services: Services, *, asked_at: str | None = None) -> int:
+    """Returns how many wake-ups were sent. `asked_at`: when EventBridge sent the tick, in ISO 8601."""
     now = services.clock.now()
+    late = (now - datetime.fromisoformat(asked_at)).total_seconds() if asked_at else 0.0
+    if late > LATE:
+        services.metrics.add([Measurement("TickLateness", late, "Seconds")])
     until = now + HORIZON + SLACK
     backfills, watchers = services.store.due_backfills_and_watchers(until)
     wakes: list[WakeRun | WakeDag | WakeBackfill | WakeWatcher] = [

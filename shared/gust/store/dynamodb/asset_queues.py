@@ -8,7 +8,7 @@ is `consumed_until`: no event is stored with a moment that a run of the DAG has 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -77,6 +77,33 @@ class DynamoDBAssetQueues(DynamoDBHistory):
                 continue  # another event for the same partition came first
             return self._write_the_rest(report_id, later, guard) if later else None
         raise StaleAssetQueue(f"{report_id} met others at one of its partitions {_ATTEMPTS} times")
+
+    def put_single_events(self, updates: Sequence[AssetUpdate]) -> None:
+        for group in _groups(updates):
+            if len(group) == 1:
+                self.put_asset_events(group[0].event.event_id, group)
+            else:
+                self._put_group(group)
+
+    def _put_group(self, group: Sequence[AssetUpdate]) -> None:
+        """One transaction. Events that are stored already are left out, and the others are written again."""
+        for update in group:
+            self._note_day(update.event.timestamp)
+        for _ in range(_ATTEMPTS + len(group)):
+            if not group:
+                return
+            guards = [Put(keyspace.asset_event(update.event.event_id), {}, Expression().is_new()) for update in group]
+            writes = _writes(group)
+            try:
+                self._table.transact(*guards, *self._built(writes))
+            except ConditionFailed as failed:
+                fresh = [update for number, update in enumerate(group) if not failed.failed(number)]
+                if len(fresh) == len(group):
+                    _raise_if_closed(writes, failed.found[len(group) :])
+                group = fresh
+                continue
+            return
+        raise StaleAssetQueue(f"{len(group)} events met others at one of their partitions again and again")
 
     def _go_on(self, report_id: str, updates: Sequence[AssetUpdate], guard: Item | None) -> None:
         """The same report was made before. Write its missing part with the moments that it gave the events."""
@@ -297,6 +324,19 @@ _Write = _Stored | _ToQueue | _ToPartition
 
 def _writes(updates: Sequence[AssetUpdate]) -> list[_Write]:
     return [*_stored(updates), *_arrivals(updates)]
+
+
+def _groups(updates: Sequence[AssetUpdate]) -> Iterator[list[AssetUpdate]]:
+    """The updates in parts that one transaction takes, each event with a report of its own; a larger update is alone."""
+    group: list[AssetUpdate] = []
+    for update in updates:
+        with_it = [*group, update]
+        if group and len(with_it) + len(_writes(with_it)) > _ROOM + 1:
+            yield group
+            with_it = [update]
+        group = with_it
+    if group:
+        yield group
 
 
 def _stored(updates: Sequence[AssetUpdate]) -> list[_Stored]:

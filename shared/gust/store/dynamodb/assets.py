@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -12,6 +12,7 @@ from gust.model.window import OLDEST_FIRST, Window
 from gust.store import items, keyspace
 from gust.store.dynamodb.history import DynamoDBHistory, page_sizes, sort_bounds
 from gust.store.keyspace import Key
+from gust.store.parallel import Parallel
 from gust.store.table import Expression, Table, key_of
 
 _EVENTS_AT_A_TIME: Final = (60, 200, 400)
@@ -21,6 +22,7 @@ class DynamoDBAssets(DynamoDBHistory):
     """Implements `ports.AssetStore`."""
 
     _table: Table
+    _parallel: Parallel
 
     def put_asset(self, asset: Asset) -> None:
         """The pointer by URI goes first: alone it finds nothing, and the repeated write completes it."""
@@ -58,6 +60,11 @@ class DynamoDBAssets(DynamoDBHistory):
             begin = "" if name is None else keyspace.assets_named(name)
             found = (items.ASSET.read(item) for item in self._table.query(keyspace.ASSETS, begins_with=begin))
         return sorted(found, key=lambda asset: (asset.name, asset.uri))
+
+    def assets_at(self, uris: Collection[str]) -> dict[str, list[Asset]]:
+        wanted = sorted(set(uris))
+        found = self._parallel.map(lambda uri: sorted(self._assets_at(uri), key=lambda asset: asset.name), wanted)
+        return {uri: assets for uri, assets in zip(wanted, found, strict=True) if assets}
 
     def list_asset_events(
         self, source: AssetEventSource = ANY_SOURCE, window: Window = OLDEST_FIRST, *, limit: int | None = None

@@ -18,6 +18,7 @@ from gust.model.run_state import LastRuns, RunState, RunSummary
 from gust.model.state import DagRunState
 from gust.model.task_instance import TaskInstance
 from gust.model.window import OLDEST_FIRST, Window
+from gust.scheduling import measure
 from gust.scheduling.callback import CallbackMove
 from gust.store import fences, items, keyspace
 from gust.store.dynamodb.callbacks import callback_writes, read_callback
@@ -125,6 +126,7 @@ class DynamoDBRuns(DynamoDBTaskInstances):
         # A transaction writes the DAG's item only once: the pause goes with the count.
         with_it = _pausing(last.pauses, counting[-1]) if last and last.pauses else []
         self._end_running(before, after, counting, [*callback_writes(callbacks), *with_it])
+        self._metrics.add(measure.of_finished_run(after))
 
     def requeue_run(self, before: DagRun, after: DagRun) -> None:
         fences.check_requeues(before, after)

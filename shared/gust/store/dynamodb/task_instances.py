@@ -11,6 +11,8 @@ from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.ports.metrics import Metrics
+from gust.scheduling import measure
 from gust.scheduling.callback import CallbackMove
 from gust.scheduling.run_view import InstanceId
 from gust.scheduling.transition import Transition
@@ -31,6 +33,7 @@ class DynamoDBTaskInstances(DynamoDBHistory):
     _table: Table
     _documents: Documents
     _parallel: Parallel
+    _metrics: Metrics
 
     def get_instance(self, key: TaskInstanceKey) -> TaskInstance | None:
         item = self._table.get(keyspace.instance(key))
@@ -85,6 +88,8 @@ class DynamoDBTaskInstances(DynamoDBHistory):
             if (again := fences.with_what_it_holds(transition, stale.current)) is None:
                 raise stale from failed
             self.move(again)
+        else:
+            self._metrics.add(measure.of_move(transition))
 
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
         were_stale = self._parallel.map(self._is_stale, transitions)

@@ -51,6 +51,10 @@ class MemoryAssetQueues(MemoryRuns):
                 case ToPartition():
                     self._to_partition(event, delivery, by)
 
+    def put_single_events(self, updates: Sequence[AssetUpdate]) -> None:
+        for update in updates:
+            self.put_asset_events(update.event.event_id, [update])
+
     @atomic
     def asset_queue(self, dag_id: str) -> AssetQueue | None:
         return self._queues.get(dag_id)

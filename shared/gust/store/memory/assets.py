@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from gust.model.asset import Asset, AssetAlias, AssetEvent, AssetKey
@@ -57,6 +57,9 @@ class MemoryAssets(MemoryState):
     @atomic
     def assets_of_aliases(self) -> dict[str, list[AssetKey]]:
         return {alias: sorted(assets) for alias, assets in self._of_alias.items() if assets}
+
+    def assets_at(self, uris: Collection[str]) -> dict[str, list[Asset]]:
+        return {uri: found for uri in sorted(set(uris)) if (found := self.list_assets(uri=uri))}
 
     @atomic
     def list_asset_events(

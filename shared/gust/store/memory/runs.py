@@ -20,6 +20,7 @@ from gust.model.keys import DagRunKey
 from gust.model.run_state import LastRuns, RunState, RunSummary
 from gust.model.state import DagRunState
 from gust.model.window import OLDEST_FIRST, Window
+from gust.scheduling import measure
 from gust.scheduling.callback import CallbackMove
 from gust.store.fences import (
     Changes,
@@ -116,6 +117,7 @@ class MemoryRuns(MemoryTaskInstances, MemoryDags, MemoryLoggedEvents):
         if last and last.pauses:
             self._change_dag(before.dag_id, {"is_paused": True})
             self.log_event(last.pauses)
+        self._metrics.add(measure.of_finished_run(after))
 
     @atomic
     def requeue_run(self, before: DagRun, after: DagRun) -> None:

@@ -15,6 +15,7 @@ from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.scheduling import measure
 from gust.scheduling.callback import CallbackMove
 from gust.scheduling.run_view import InstanceId
 from gust.scheduling.transition import Transition
@@ -74,6 +75,7 @@ class MemoryTaskInstances(MemoryCallbacks, MemoryHITL, MemoryLimits):
         self._count(transition)
         if finished := transition.finished_try:
             self._tries[before.key][finished.try_number] = as_stored(finished)
+        self._metrics.add(measure.of_move(transition))
 
     @atomic
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:

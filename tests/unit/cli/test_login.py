@@ -11,11 +11,14 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from gust.aws.signing_keys import parse
 from gust.cli import login
-from gust.cli.__main__ import main, rotate_key
+from gust.cli.__main__ import main
+from gust.cli.aws import in_one_line
+from gust.cli.keys import rotate_key
 
 Seen = list[tuple[str, dict[str, str], bytes]]
 
@@ -122,10 +125,12 @@ def test_a_key_is_replaced_now_by_having_secrets_manager_do_it(
         assert rotate_key("gust", clients.__getitem__) == 0
         assert "LastRotatedDate" in secrets.describe_secret(SecretId=arn)
         secrets.delete_secret(SecretId=arn)
-        assert rotate_key("gust", clients.__getitem__) == 1
-    told = capsys.readouterr()
-    assert "A new key is being made" in told.out
-    assert "InvalidRequestException" in told.err
+        with pytest.raises(ClientError) as refused:
+            rotate_key("gust", clients.__getitem__)
+    assert "A new key is being made" in capsys.readouterr().out
+    told = in_one_line(refused.value)
+    assert told is not None
+    assert told.startswith("RotateSecret failed: ")
 
 
 def test_a_key_in_the_making_has_no_comma_of_its_own() -> None:

@@ -1,0 +1,27 @@
+"""`./gust check-access FILE`: whether a stack would take the access document."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+HELP: Final = "check an access document"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="the document (docs/access.md)")
+
+
+def run(options: argparse.Namespace) -> int:
+    from gust.errors import Invalid
+    from gust.rest_api.access.access import AccessDocument
+
+    try:
+        document = AccessDocument.parse(options.file.read_text())
+    except (Invalid, OSError) as problem:
+        print(f"gust: {problem}", file=sys.stderr)
+        return 1
+    print(f"The document is valid: {len(document.iam)} entries for IAM, {len(document.oidc)} for OIDC.")
+    return 0

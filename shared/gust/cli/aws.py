@@ -1,0 +1,138 @@
+"""What the commands for a stack on AWS share: `--stack`, `--profile` and `--region`, the stack itself, and errors of AWS in
+one line each."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gust.errors import GustError
+
+DEFAULT_STACK: Final = "gust"
+
+Clients = Callable[[str], Any]
+"""Service name → boto3 client."""
+
+
+class AwsError(GustError):
+    """A command cannot go on; the message is one line for the terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    name: str
+    status: str
+    outputs: Mapping[str, str]
+    parameters: Mapping[str, str]
+    tags: Mapping[str, str]
+
+
+def add_arguments(parser: argparse.ArgumentParser, *, has_stack: bool = True) -> None:
+    if has_stack:
+        parser.add_argument(
+            "--stack", default=DEFAULT_STACK, help="name of the CloudFormation stack (%(default)s)", metavar="NAME"
+        )
+    parser.add_argument("--profile", help="profile of ~/.aws to use (else AWS_PROFILE, or default)")
+    parser.add_argument("--region", help="region of the stack (else AWS_REGION, or the profile's)")
+
+
+def session(options: argparse.Namespace) -> Any:
+    """boto3's session of the given profile and region, or of the environment's. boto3 itself does not read AWS_REGION, as
+    AWS's other SDKs do."""
+    import boto3
+
+    region = options.region or os.environ.get("AWS_REGION")
+    return boto3.Session(profile_name=options.profile, region_name=region)
+
+
+def clients(options: argparse.Namespace) -> Clients:
+    """Makes clients that give up soon: a person waits."""
+    from botocore.config import Config
+
+    patience = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 4})
+    here = session(options)
+    return lambda service: here.client(service, config=patience)
+
+
+def find_stack(aws: Clients, name: str) -> Stack | None:
+    from botocore.exceptions import ClientError
+
+    try:
+        described = aws("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    except ClientError as refused:
+        # The only reason for which CloudFormation refuses a well-formed name.
+        if refused.response["Error"]["Code"] == "ValidationError":
+            return None
+        raise
+    alive = next((each for each in described if each.get("StackStatus") != "DELETE_COMPLETE"), None)
+    if alive is None:
+        return None
+    return Stack(
+        name=alive["StackName"],
+        status=alive.get("StackStatus", ""),
+        outputs={each["OutputKey"]: each["OutputValue"] for each in alive.get("Outputs", [])},
+        parameters={each["ParameterKey"]: each.get("ParameterValue", "") for each in alive.get("Parameters", [])},
+        tags={each["Key"]: each["Value"] for each in alive.get("Tags", [])},
+    )
+
+
+def require_stack(aws: Clients, name: str) -> Stack:
+    """Raises AwsError where there is no such stack."""
+    found = find_stack(aws, name)
+    if found is None:
+        where = region_of(aws("cloudformation"))
+        raise AwsError(f"there is no stack {name} in {where}; --stack and --region say which one you mean.")
+    return found
+
+
+def region_of(client: Any) -> str:
+    meta = getattr(client, "meta", None)
+    return str(getattr(meta, "region_name", None) or "this region")
+
+
+def in_one_line(error: Exception) -> str | None:
+    """What a person can do about an error of the AWS SDK; `None` for any other error."""
+    if "botocore" not in sys.modules:
+        return None
+    import botocore.session
+    from botocore import exceptions as aws
+
+    match error:
+        case aws.NoRegionError():
+            return "no AWS region is set: give --region, or set AWS_REGION."
+        case aws.ProfileNotFound():
+            others = ", ".join(sorted(botocore.session.Session().available_profiles)) or "none"
+            return f"~/.aws has no profile {error.kwargs['profile']}; its profiles: {others}."
+        case aws.UnauthorizedSSOTokenError() | aws.SSOTokenLoadError() | aws.TokenRetrievalError():
+            return "your AWS sign-in has expired: `aws sso login`, with --profile if you use one."
+        case aws.NoCredentialsError() | aws.PartialCredentialsError() | aws.CredentialRetrievalError():
+            return "no AWS credentials were found: sign in (`aws sso login`, `aws configure`), or give --profile."
+        case (
+            aws.EndpointConnectionError()
+            | aws.ConnectTimeoutError()
+            | aws.ReadTimeoutError()
+            | aws.ProxyConnectionError()
+        ):
+            return f"AWS does not answer ({error}). Is the region's name right, and is there a network?"
+        case aws.ParamValidationError():
+            return str(error)
+        case aws.ClientError():
+            return _refused(error)
+        case aws.BotoCoreError():
+            return str(error)
+    return None
+
+
+def _refused(error: Any) -> str:
+    code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
+    if code in ("ExpiredToken", "ExpiredTokenException", "RequestExpired"):
+        return "your AWS session has expired: sign in again (`aws sso login`), or take new credentials."
+    if code in ("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "AuthFailure"):
+        return f"AWS does not accept these credentials ({code})."
+    if code in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):
+        return f"you may not do this: {message}"
+    return f"{error.operation_name} failed: {message or code}"

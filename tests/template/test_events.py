@@ -1,0 +1,89 @@
+"""Events from outside: who may send them, where they end, and that a stack without them has nothing for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gust.local import deployment
+
+ROOT = Path(__file__).parents[2]
+Resources = dict[str, dict[str, Any]]
+
+
+def test_a_stack_without_events_has_no_queue_no_function_and_no_rule_for_them(resources: Resources) -> None:
+    ours = ("Events", "EventBus", "ObjectsCreated", "DeployerFollowsEvents")
+    named = [name for name in resources if name.startswith(ours)]
+    assert len(named) >= 9
+    conditions = {resources[name].get("Condition") for name in named}
+    assert conditions == {"HasEvents", "HasBus", "WatchesBuckets", "AlertsOfEvents"}
+
+
+def test_a_stack_that_tells_nothing_and_has_no_alerts_reads_its_stream_once(resources: Resources) -> None:
+    readers = {
+        mapping["Properties"]["FunctionName"]["Ref"]: mapping.get("Condition")
+        for mapping in resources.values()
+        if mapping["Type"] == "AWS::Lambda::EventSourceMapping" and "StartingPosition" in mapping["Properties"]
+    }
+    assert readers == {"SchedulerFunction": None, "AnnouncerFunction": "Announces"}
+    assert resources["AnnouncerFunction"]["Condition"] == "Announces"
+
+
+def test_the_announcer_reads_the_table_and_sends_to_the_stacks_bus_alone(resources: Resources) -> None:
+    statements = resources["AnnouncerRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    may = {action: one["Resource"] for one in statements for action in _list(one["Action"])}
+    of_table = {action for action, where in may.items() if where == {"Fn::GetAtt": ["Table", "Arn"]}}
+    assert of_table == {"dynamodb:GetItem", "dynamodb:Query"}
+    assert may["events:PutEvents"] == {"Fn::GetAtt": ["EventBus", "Arn"]}
+
+
+def test_only_failed_runs_of_the_stack_are_mailed(resources: Resources) -> None:
+    rule = resources["FailedRuns"]
+    assert rule["Condition"] == "HasAlerts"
+    assert rule["Properties"]["EventPattern"]["detail"] == {"state": ["failed"]}
+    assert rule["Properties"]["EventBusName"] == {"Ref": "EventBus"}
+
+
+def test_only_rules_of_the_stack_may_send_to_the_queue(resources: Resources) -> None:
+    (statement,) = resources["EventsQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    rules = statement["Condition"]["ArnLike"]["aws:SourceArn"]
+    assert rules[0]["Fn::Sub"].endswith(":rule/${EventBus}/gust-*")
+    assert [rule["Fn::If"][1]["Fn::GetAtt"][0] for rule in rules[1:]] == ["ObjectsCreated", "FromDefaultBus"]
+
+
+def test_the_deployer_makes_rules_of_the_stacks_bus_for_the_stacks_queue_alone(resources: Resources) -> None:
+    statements = resources["DeployerFollowsEvents"]["Properties"]["PolicyDocument"]["Statement"]
+    may = {action: one for one in statements for action in _list(one["Action"])}
+    assert may["events:PutTargets"]["Condition"] == {
+        "ForAllValues:ArnEquals": {"events:TargetArn": {"Fn::GetAtt": ["EventsQueue", "Arn"]}}
+    }
+    for action in ("events:PutTargets", "events:PutRule", "events:DeleteRule", "events:RemoveTargets"):
+        assert may[action]["Resource"]["Fn::Sub"].endswith(":rule/${EventBus}/gust-*")
+    assert may.keys() - {"events:ListRules", "events:TestEventPattern"} == {
+        "events:PutTargets",
+        "events:PutRule",
+        "events:DeleteRule",
+        "events:RemoveTargets",
+    }
+
+
+def _list(action: Any) -> list[str]:
+    return action if isinstance(action, list) else [action]
+
+
+def test_what_eventbridge_cannot_deliver_ends_where_the_functions_failures_do(resources: Resources) -> None:
+    (target,) = resources["ObjectsCreated"]["Properties"]["Targets"]
+    dead = resources["EventsQueue"]["Properties"]["RedrivePolicy"]["deadLetterTargetArn"]
+    assert target["DeadLetterConfig"]["Arn"] == dead
+
+
+def test_the_function_reads_specs_and_no_other_object(resources: Resources) -> None:
+    statements = resources["EventsRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    read = [one["Resource"] for one in statements if one["Action"] == "s3:GetObject"]
+    assert read == [{"Fn::Sub": "${Bucket.Arn}/specs/*"}]
+
+
+def test_the_rule_names_the_watched_buckets(resources: Resources) -> None:
+    pattern = resources["ObjectsCreated"]["Properties"]["EventPattern"]
+    assert pattern["detail"]["bucket"]["name"]["Fn::If"][2] == {"Ref": "WatchedBuckets"}
+    assert deployment.transform(ROOT, {})["Conditions"]["WatchesBuckets"]

@@ -1,0 +1,124 @@
+"""Metrics, alarms and the dashboard: what the template names exists, and the pages say what a person does about it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from gust.model.measurement import NAMESPACE, Name
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+MEASURES = ("DagProcessorFunction", "SchedulerFunction", "ExecutionApiFunction", "ApiFunction", "EventsFunction")
+
+Resources = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def alarms(resources: Resources) -> Resources:
+    found = {name: each["Properties"] for name, each in resources.items() if each["Type"] == "AWS::CloudWatch::Alarm"}
+    assert found
+    return found
+
+
+@pytest.fixture(scope="module")
+def widgets(resources: Resources) -> list[dict[str, Any]]:
+    body = json.loads(resources["MonitoringDashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    return [widget["properties"] for widget in body["widgets"]]
+
+
+def test_every_function_that_stores_what_it_decides_measures_it(resources: Resources) -> None:
+    for function in MEASURES:
+        variables = resources[function]["Properties"]["Environment"]["Variables"]
+        assert variables["GUST_STACK"] == {"Ref": "AWS::StackName"}
+        assert variables["GUST_METRICS"] == {"Ref": "Metrics"}
+
+
+def test_the_page_explains_every_metric() -> None:
+    page = (DOCS / "monitoring.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == set(get_args(Name))
+    assert len(set(get_args(Name)) - {"EventsRefused"}) <= 10, "CloudWatch's free tier has ten"
+
+
+def test_alarms_watch_metrics_that_are_measured(alarms: Resources) -> None:
+    of_gust = {alarm["MetricName"] for alarm in alarms.values() if alarm["Namespace"] == NAMESPACE}
+    assert of_gust
+    assert of_gust <= set(get_args(Name))
+
+
+def test_every_queue_of_dead_letters_has_an_alarm(alarms: Resources, resources: Resources) -> None:
+    dead = {name for name, each in resources.items() if name.endswith("DeadLetters")}
+    watched = {
+        dimension["Value"]["Fn::GetAtt"][0]
+        for alarm in alarms.values()
+        for dimension in alarm["Dimensions"]
+        if dimension["Name"] == "QueueName"
+    }
+    assert dead <= watched
+
+
+def test_every_alarm_has_a_runbook_that_begins_with_what_a_person_sees(alarms: Resources) -> None:
+    page = (DOCS / "runbooks.md").read_text()
+    sections = {
+        title.lower().replace(" ", "-"): text
+        for title, text in re.findall(r"^## ([^\n]+)\n\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    }
+    named = {re.findall(r"docs/runbooks\.md#([\w-]+)$", alarm["AlarmDescription"])[0] for alarm in alarms.values()}
+    assert named == set(sections)
+    for title, text in sections.items():
+        assert text.startswith("**You see**"), title
+
+
+def test_there_are_no_alarms_and_no_dashboard_unless_asked_for(source: dict[str, Any], resources: Resources) -> None:
+    for resource in resources.values():
+        if resource["Type"] == "AWS::CloudWatch::Alarm":
+            assert resource["Condition"] in {"HasAlerts", "AlertsOfEvents"}
+    assert resources["MonitoringDashboard"]["Condition"] == "HasDashboard"
+    parameters = source["Parameters"]
+    assert [parameters[name]["Default"] for name in ("AlertEmail", "AlertTopicArn", "Dashboard")] == [
+        "",
+        "",
+        "Disabled",
+    ]
+
+
+def test_the_dashboard_shows_every_metric_and_only_what_exists(
+    widgets: list[dict[str, Any]], resources: Resources
+) -> None:
+    functions = {
+        each["Properties"]["FunctionName"]["Fn::Sub"]
+        for each in resources.values()
+        if each["Type"] == "AWS::Lambda::Function"
+    }
+    shown = [metric for widget in widgets for metric in widget["metrics"] if not isinstance(metric[0], dict)]
+    for metric in shown:
+        match metric[:4]:
+            case ["AWS/Lambda", _, "FunctionName", name]:
+                assert name in functions
+            case ["AWS/SQS", _, "QueueName", name]:
+                assert resources[name.removeprefix("${").removesuffix(".QueueName}")]["Type"] == "AWS::SQS::Queue"
+            case ["AWS/DynamoDB", _, "TableName", name]:
+                assert name == "${Table}"
+            case [namespace, _, "Stack", "${AWS::StackName}"]:
+                assert namespace == NAMESPACE
+            case unknown:
+                pytest.fail(f"{unknown}")
+    assert {metric[1] for metric in shown if metric[0] == NAMESPACE} == set(get_args(Name))
+
+
+def test_the_dashboard_counts_what_things_cost_as_the_bench_does(widgets: list[dict[str, Any]]) -> None:
+    from benches.cost import load_prices
+
+    prices = load_prices()
+    (sum_of,) = [metric[0]["expression"] for widget in widgets for metric in widget["metrics"] if len(metric) == 1]
+    numbers = {float(number) for number in re.findall(r"\d*\.\d+", sum_of)}
+    assert numbers == {
+        prices["lambda"]["gb_second_arm64"],
+        prices["lambda"]["request"],
+        prices["dynamodb"]["write_unit"],
+        prices["dynamodb"]["read_unit"],
+    }

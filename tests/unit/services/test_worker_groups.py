@@ -1,0 +1,93 @@
+"""Tasks of queues beside the stack's own: which workers get them, and what becomes of them when the workers are gone."""
+
+from __future__ import annotations
+
+from gust.model.dispatch import Dispatch
+from gust.model.keys import DagRunKey
+from gust.model.state import TaskInstanceState as S
+from gust.model.worker_group import WorkerGroup
+from gust.services.scheduler.explain import explain
+from gust.services.worker.start_task_instance import start_task_instance
+from tests.world import World, chain
+
+LARGE = WorkerGroup(name="large", queue_url="https://sqs/large", memory=4096)
+ONPREM = WorkerGroup(name="onprem", queue_url="https://sqs/onprem")
+
+
+def given(world: World, queue: str, *, retries: int = 0) -> DagRunKey:
+    """A run of a DAG whose first task names the queue; its second names none."""
+    spec = chain("first", "second")
+    first = spec.tasks["first"].model_copy(update={"queue": queue, "retries": retries})
+    world.given_dag(spec.model_copy(update={"tasks": {**spec.tasks, "first": first}}))
+    return world.trigger()
+
+
+def reason(world: World, run: DagRunKey) -> str:
+    instance = world.store.get_instance(run.task_instance("first"))
+    assert instance is not None
+    return instance.reason or ""
+
+
+def test_a_task_goes_to_the_group_that_takes_its_queue_and_the_next_one_to_the_default_group(world: World) -> None:
+    world.store.register_worker_group(LARGE)
+    run = given(world, "large")
+    world.advance(run)
+
+    (message,) = world.queues.of_groups["large"]
+    assert message.place == "Runs in the worker group 'large' (Lambda, 4096 MB): queue='large'."
+    assert world.queues.tasks == []
+    assert world.state(run, "first") is S.QUEUED
+    world.succeed(run, "first")
+    world.advance(run)
+    assert [sent.task_id for sent in world.queues.tasks] == ["second"]
+
+
+def test_a_group_that_was_removed_fails_its_task_at_once_and_names_the_queues(world: World) -> None:
+    world.store.register_worker_group(LARGE)
+    world.store.register_worker_group(ONPREM)
+    world.store.delete_worker_group("large")
+    run = given(world, "large", retries=3)
+    world.advance(run)
+
+    assert world.state(run, "first") is S.FAILED
+    assert reason(world, run) == (
+        "No worker takes tasks of the queue 'large'. Write one of 'default', 'fargate', 'onprem', or leave it out."
+    )
+
+
+def test_a_message_that_the_groups_queue_refuses_for_good_loses_its_try_alone(world: World) -> None:
+    world.store.register_worker_group(LARGE)
+    world.queues.gone["large"] = "The workers 'large' have been removed: their queue is gone."
+    run = given(world, "large", retries=1)
+    world.advance(run)
+
+    assert world.state(run, "first") is S.UP_FOR_RETRY
+    assert reason(world, run) == "The workers 'large' have been removed: their queue is gone."
+    del world.queues.gone["large"]
+    world.pass_time(minutes=10)
+    world.advance(run)
+    assert [sent.try_number for sent in world.queues.of_groups["large"]] == [2]
+
+
+def test_workers_elsewhere_that_have_never_come_fail_a_task_and_away_ones_make_it_wait(world: World) -> None:
+    world.store.register_worker_group(ONPREM)
+    run = given(world, "onprem")
+    assert explain(world.services, run, "first", -1)
+    world.advance(run)
+    assert world.state(run, "first") is S.FAILED
+    assert "./gust worker --queue onprem" in reason(world, run)
+
+    world.store.hear_of_worker_group("onprem", world.clock.now())
+    world.queues.busy_groups.add("onprem")
+    run = world.trigger("later")
+    world.advance(run)
+    for _ in range(30):
+        world.pass_time(minutes=15)
+        world.advance(run)
+    assert world.state(run, "first") is S.QUEUED
+    message = world.queues.of_groups["onprem"][-1]
+    instance = world.store.get_instance(run.task_instance("first"))
+    assert instance is not None
+    assert message.dispatch_count == instance.dispatch_count
+    start_task_instance(world.services, Dispatch.of(instance), hostname="h", pid=1, at=world.clock.now())
+    assert world.state(run, "first") is S.RUNNING

@@ -1,0 +1,84 @@
+"""`./gust watch-bucket` says what it will change, changes that alone, and does nothing the second time."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+import pytest
+
+from gust.cli import watch_bucket
+
+QUEUE = {"Id": "theirs", "QueueArn": "arn:aws:sqs:eu-west-1:1:q", "Events": ["s3:ObjectCreated:*"]}
+
+
+class Account:
+    """S3 and CloudFormation as far as the command calls them."""
+
+    def __init__(self, parameters: dict[str, str] | None = None, notifications: dict[str, Any] | None = None) -> None:
+        self.parameters = {"Events": "Disabled", "WatchedBuckets": "", "Fargate": "Enabled"} | (parameters or {})
+        self.notifications = notifications or {}
+
+    def __call__(self, service: str) -> Any:
+        return self
+
+    def get_bucket_notification_configuration(self, **_: Any) -> dict[str, Any]:
+        return {**self.notifications, "ResponseMetadata": {}}
+
+    def put_bucket_notification_configuration(self, **asked: Any) -> None:
+        self.notifications = asked["NotificationConfiguration"]
+
+    def describe_stacks(self, **_: Any) -> dict[str, Any]:
+        parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in self.parameters.items()]
+        outputs = [{"OutputKey": "BucketName", "OutputValue": "the-stacks-own"}]
+        return {"Stacks": [{"Parameters": parameters, "Outputs": outputs}]}
+
+    def update_stack(self, **asked: Any) -> None:
+        parameters = asked["Parameters"]
+        kept = {each["ParameterKey"] for each in parameters if each.get("UsePreviousValue")}
+        given = {each["ParameterKey"]: each["ParameterValue"] for each in parameters if "ParameterValue" in each}
+        assert kept | given.keys() == self.parameters.keys()
+        self.parameters |= given
+
+    def get_waiter(self, _: str) -> Any:
+        return Namespace(wait=lambda **_: None)
+
+
+def test_it_adds_events_to_the_bucket_and_the_bucket_to_the_stack() -> None:
+    account = Account(notifications={"QueueConfigurations": [QUEUE]})
+    change = watch_bucket.plan(account, "raw", "gust")
+    assert change.lines == [
+        "Bucket raw: send all events to EventBridge ($1 per million; keeps 1 other notifications)",
+        "Stack gust: Events = Enabled",
+        "Stack gust: WatchedBuckets = raw",
+    ]
+    watch_bucket.make(account, change)
+    assert account.notifications == {"QueueConfigurations": [QUEUE], "EventBridgeConfiguration": {}}
+    assert account.parameters == {"Events": "Enabled", "WatchedBuckets": "raw", "Fargate": "Enabled"}
+    assert watch_bucket.plan(account, "raw", "gust").lines == []
+
+
+@pytest.mark.parametrize(("watched", "after"), [("other", "other,raw"), ("*", "*"), ("raw,other", "raw,other")])
+def test_it_keeps_the_buckets_that_are_watched_already(watched: str, after: str) -> None:
+    account = Account({"Events": "Enabled", "WatchedBuckets": watched}, {"EventBridgeConfiguration": {}})
+    watch_bucket.make(account, watch_bucket.plan(account, "raw", "gust"))
+    assert account.parameters["WatchedBuckets"] == after
+
+
+def test_on_this_machine_every_bucket_is_watched() -> None:
+    account = Account()
+    watch_bucket.make(account, watch_bucket.plan(account, "raw", "", follows_parameters=False))
+    assert account.notifications == {"EventBridgeConfiguration": {}}
+    assert account.parameters["WatchedBuckets"] == ""
+
+
+def test_the_stacks_own_bucket_is_refused() -> None:
+    with pytest.raises(watch_bucket.WatchBucketError, match="own bucket"):
+        watch_bucket.plan(Account(), "the-stacks-own", "gust")
+
+
+def test_a_stack_without_the_parameter_must_be_deployed_first() -> None:
+    account = Account()
+    del account.parameters["WatchedBuckets"]
+    with pytest.raises(watch_bucket.WatchBucketError, match="deploy first"):
+        watch_bucket.plan(account, "raw", "gust")

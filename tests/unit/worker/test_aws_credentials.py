@@ -1,0 +1,132 @@
+"""A task's AWS credentials: those of its role, when it asks for them, and never the worker's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.unit.worker.control_plane import Site
+
+WORKERS: dict[str, str] = {
+    "AWS_ACCESS_KEY_ID": "ASIAOFTHEWORKER00000",
+    "AWS_SECRET_ACCESS_KEY": "secret-of-the-worker-secret-of-the-worker",
+    "AWS_SESSION_TOKEN": "token-of-the-worker-token-of-the-worker",
+    "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+}
+
+
+@pytest.fixture(autouse=True)
+def on_lambda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment that Lambda gives to a worker."""
+    for name, value in WORKERS.items():
+        monkeypatch.setenv(name, value)
+
+
+def dag(work: str) -> str:
+    lines = "\n".join(f"        {line}" for line in work.strip().splitlines())
+    return f"""
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def d():
+    @task
+    def t():
+{lines}
+    t()
+
+d()
+"""
+
+
+def test_a_task_has_the_credentials_of_its_role(site: Site, run: Callable[..., int]) -> None:
+    code = run(
+        dag("""
+import boto3
+found = boto3.Session().get_credentials().get_frozen_credentials()
+return [found.access_key, found.secret_key, found.token]
+""")
+    )
+    assert code == 0, site.log.text
+    assert site.control_plane.returned == ["ASIATASK1", "the task's", "of the task"]
+
+
+def test_so_has_what_the_task_starts(site: Site, run: Callable[..., int]) -> None:
+    code = run(
+        dag("""
+import subprocess, sys
+look = "import boto3; print(boto3.Session().get_credentials().access_key)"
+return subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True).stdout
+""")
+    )
+    assert code == 0, site.log.text
+    assert site.control_plane.returned == "ASIATASK1\n"
+
+
+def test_a_task_that_calls_no_aws_service_costs_no_request(site: Site, run: Callable[..., int]) -> None:
+    assert run(dag("return 1")) == 0
+    assert site.control_plane.asked("credentials") == []
+
+
+def test_its_environment_holds_nothing_of_the_workers(site: Site, run: Callable[..., int]) -> None:
+    code = run(
+        dag("""
+import os
+return dict(os.environ)
+""")
+    )
+    assert code == 0, site.log.text
+    seen: dict[str, str] = site.control_plane.returned
+    assert not any(WORKERS[name] in json.dumps(seen) for name in WORKERS if name != "AWS_DEFAULT_REGION")
+    assert seen["AWS_DEFAULT_REGION"] == "eu-west-1"
+    assert seen["AWS_EC2_METADATA_DISABLED"] == "true"
+
+
+def test_credentials_are_kept_and_renewed_before_they_end(site: Site, run: Callable[..., int]) -> None:
+    ask_twice = """
+import boto3
+return [boto3.Session().get_credentials().access_key for _ in range(2)]
+"""
+    assert run(dag(ask_twice)) == 0
+    assert site.control_plane.returned == ["ASIATASK1", "ASIATASK1"]
+    site.control_plane.requests.clear()
+    site.control_plane.credentials_last = 19 * 60
+    assert run(dag(ask_twice)) == 0
+    keys: list[str] = site.control_plane.returned
+    assert len(set(keys)) == 2
+
+
+def test_a_role_that_aws_refuses_fails_the_try_and_the_log_says_why(site: Site, run: Callable[..., int]) -> None:
+    site.control_plane.refusal = "AWS refuses the role arn:aws:iam::1:role/r: AccessDenied: not authorized"
+    run(
+        dag("""
+import boto3
+boto3.client("sts").get_caller_identity()
+""")
+    )
+    assert site.control_plane.reported == ["failed"]
+    (line,) = [line for line in site.log.lines if line["event"] == "The task gets no AWS credentials"]
+    assert line["reason"] == site.control_plane.refusal
+    raised = [line for line in site.log.lines if "error_detail" in line or "exception" in line]
+    assert "AccessDenied: not authorized" in json.dumps(raised), site.log.text
+
+
+@pytest.mark.parametrize("given", ["", "guessed"])
+def test_only_the_task_gets_them(site: Site, run: Callable[..., int], given: str) -> None:
+    code = run(
+        dag(f"""
+import os, urllib.error, urllib.request
+request = urllib.request.Request(os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"], headers={{"Authorization": "{given}"}})
+try:
+    return urllib.request.urlopen(request).read().decode()
+except urllib.error.HTTPError as error:
+    return error.code
+""")
+    )
+    assert code == 0, site.log.text
+    answer: Any = site.control_plane.returned
+    assert answer == 401
+    assert site.control_plane.asked("credentials") == []
