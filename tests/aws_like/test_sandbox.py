@@ -42,6 +42,8 @@ def handler(event, context):
             return "slept"
         case {"count": seconds}:
             subprocess.Popen([sys.executable, "-c", COUNT.format(seconds)], start_new_session=True)
+            while not os.path.exists("/tmp/counted"):
+                time.sleep(0.01)
             return "counting"
         case {"counted": _}:
             return len(open("/tmp/counted").read())
