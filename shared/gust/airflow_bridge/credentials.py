@@ -27,7 +27,7 @@ RENEWED_BEFORE: Final = timedelta(minutes=20)
 """Credentials that expire sooner are replaced. SDKs ask again a quarter of an hour before the end."""
 
 REFUSED_FOR: Final = 20.0
-"""Seconds for which a refusal is repeated without asking again: SDKs ask several times in a row. Failures are not repeated."""
+"""Seconds for which a refusal is repeated without asking again: SDKs ask several times in a row. Failures are not."""
 
 LARGEST_REQUEST: Final = 16_384
 PATIENCE: Final = 1.0
