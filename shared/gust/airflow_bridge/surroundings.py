@@ -33,7 +33,7 @@ OUR_CLIENTS: Final = ("AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS", "PYTHONPATH")
 
 AWS_OF_TASKS: Final = "GUST_AWS_OF_TASKS"
 """Environment variable, a JSON object: the variables of AWS's SDKs that a DAG author's code sees instead of our
-functions'. The local stack sets it when tasks shall reach a real account."""
+functions' and its role's. The local stack sets it when tasks shall reach a real account."""
 
 RUNTIME_API: Final = "AWS_LAMBDA_RUNTIME_API"
 
@@ -171,6 +171,12 @@ def _use_aws_of_tasks(credentials: Mapping[str, str]) -> None:
     os.environ.pop(RUNTIME_API, None)
     os.environ |= json.loads(given)
     _forget_session()
+
+
+def share_aws() -> None:
+    """Let children see this process's variables of AWS's SDKs: it is their author's own."""
+    own = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    os.environ.setdefault(AWS_OF_TASKS, json.dumps(own))
 
 
 def _forget_session() -> None:

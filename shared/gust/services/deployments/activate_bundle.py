@@ -28,6 +28,7 @@ from gust.model.dag import Dag, DagVersion
 from gust.model.dag_spec import DagSpec
 from gust.model.deployment import FileOutcome, ParsedDag, Plan, Progress
 from gust.model.environment import Environments
+from gust.model.event_rule import is_events_file
 from gust.model.listener import Hook
 from gust.scheduling import timetable
 from gust.services.assets.asset_references import aliases_of, change_references
@@ -47,6 +48,7 @@ from gust.services.deployments.deployment_turn import SignsOfLife, keep_turn
 from gust.services.deployments.fail_deployment import THE_FOLDER
 from gust.services.deployments.import_error_id import import_error_id
 from gust.services.deployments.measure_import_errors import measure_import_errors
+from gust.services.events.follow_events import follow_events, mistakes_in, put_event_rules
 from gust.services.people.pause_dag import wake_runs
 from gust.services.runs.load_past import last_automated_run
 from gust.services.runs.next_run import with_next_run
@@ -107,6 +109,7 @@ def activate(services: Services, plan_key: str, deployment: str, *, paused_at_cr
         each(changes.forget, plan.removed)
     each(changes.refuse, plan.refused.items())
     each(changes.move_to_bundle, changes.untouched())
+    follow_events(services)
     try:
         services.store.activate_bundle(
             Bundle(
@@ -313,6 +316,8 @@ class Deployment:
         """After a file's DAGs: write its problems, and last its fingerprint."""
         path = outcome.relative_path
         errors = of_this_file(outcome.import_errors, path)
+        if is_events_file(path) and not errors and (mistakes := mistakes_in(self.services, path, outcome.event_rules)):
+            errors[path] = "".join(f"{line}\n" for line in mistakes)
         at_home = [dag.dag_id for dag in outcome.dags if self.home[dag.dag_id] == path]
         for dag_id in at_home:
             if failure := self.failures.get(dag_id):
@@ -329,6 +334,8 @@ class Deployment:
         }
         self.put_problems(path, errors, rivals)
         imports = bounded({*outcome.touched, *rivals.values()})
+        if is_events_file(path) and not errors:
+            put_event_rules(self.services, path, outcome.event_rules)
         settings = noted(outcome.settings)
         note_read(self.services.store, settings)
         self.services.store.put_source_file(
@@ -340,7 +347,7 @@ class Deployment:
                 settings=settings,
                 dag_ids=tuple(sorted({*fresh, *kept})),
                 made_in={dag.dag_id: made for dag in outcome.dags if dag.dag_id in fresh and (made := self.maker(dag))},
-                is_worth_another_try=outcome.is_worth_another_try,
+                is_worth_another_try=outcome.is_worth_another_try or (is_events_file(path) and path in errors),
                 parsed_at=outcome.parsed_at,
                 parse_duration=outcome.parse_duration,
             )
@@ -560,6 +567,8 @@ class Deployment:
     def forget(self, path: str) -> None:
         """Delete the stored facts of a file that is gone."""
         self.delete_problems(path)
+        if is_events_file(path):
+            put_event_rules(self.services, path, ())
         self.services.store.delete_source_file(path)
 
     def refuse(self, refusal: tuple[str, str]) -> None:

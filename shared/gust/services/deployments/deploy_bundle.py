@@ -38,6 +38,7 @@ from gust.model.environment import (
     Build,
     Environments,
 )
+from gust.model.event_rule import is_events_file
 from gust.model.object_entry import ObjectEntry
 from gust.ports.objects import Objects
 from gust.services.context import Services
@@ -443,9 +444,13 @@ def opened(path: str, fetched: Path | None, old: zipfile.ZipFile | None) -> IO[b
 
 
 def parseable(files: Iterable[str]) -> Iterable[str]:
-    """Files that may hold DAGs. Airflow's own search (`.airflowignore`, safe mode) decides when they are parsed: a file
-    without DAGs has an empty outcome."""
-    return (path for path in files if path.endswith((".py", ".zip")) and not path.startswith(PLUGINS_PREFIX))
+    """Files that may hold DAGs, and those that say which events start them. Airflow's own search (`.airflowignore`, safe
+    mode) decides when they are parsed: a file without DAGs has an empty outcome."""
+    return (
+        path
+        for path in files
+        if (path.endswith((".py", ".zip")) or is_events_file(path)) and not path.startswith(PLUGINS_PREFIX)
+    )
 
 
 def files_to_parse(
