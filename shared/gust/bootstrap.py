@@ -6,6 +6,7 @@ client of CloudWatch Logs.
 
 import json
 import os
+from collections.abc import Mapping
 from functools import cache, cached_property
 from typing import Any, Final, cast
 
@@ -15,6 +16,7 @@ from botocore.config import Config
 from gust.aws.cipher import FernetCipher
 from gust.aws.containers import StepFunctionsContainers
 from gust.aws.deployments import StepFunctionsDeployments
+from gust.aws.event_bus import EventBridgeBus
 from gust.aws.inventory import ParserInventory
 from gust.aws.invoke import LambdaInvoker
 from gust.aws.logs import CloudWatchLogReader
@@ -29,6 +31,7 @@ from gust.model.environment import SMALLEST_STORAGE, room
 from gust.model.place import Workers
 from gust.ports.clock import SystemClock
 from gust.ports.containers import Containers, NoContainers
+from gust.ports.event_bus import EventBus, NoEventBus
 from gust.ports.identity_provider import IdentityProvider
 from gust.services.context import Services
 from gust.store.dynamodb import DynamoDBStore
@@ -42,6 +45,11 @@ def user_agent(function: str) -> str:
     return f"gust app/{function}" if function else "gust"
 
 
+def caller(environment: Mapping[str, str]) -> str:
+    """The function that this process is, by its full name, or `container`; empty for any other process."""
+    return environment.get("AWS_LAMBDA_FUNCTION_NAME") or ("container" if "GUST_WORKLOAD" in environment else "")
+
+
 CONFIG: Final = Config(
     retries={"mode": "standard", "max_attempts": 5},
     connect_timeout=3,
@@ -49,7 +57,7 @@ CONFIG: Final = Config(
     max_pool_connections=CONNECTIONS,
     # Each a tenth of a call's processor time: AWS checks its parameters, too, and boto makes its own name anew for each.
     parameter_validation=False,
-    user_agent=user_agent(os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")),
+    user_agent=user_agent(caller(os.environ)),
 )
 
 
@@ -91,6 +99,7 @@ def from_environment() -> Services:
         timetables=ParserTimetables(parser),
         inventory=ParserInventory(parser),
         deployments=deployments(),
+        event_bus=event_bus(),
         configuration=SsmConfiguration(os.environ.get("GUST_CONFIGURATION_PARAMETER", ""), client("ssm")),
         secrets=AwsSecrets(client_in),
         workers=workers(),
@@ -129,6 +138,19 @@ def queues() -> SqsQueues:
 
 def deployments() -> StepFunctionsDeployments:
     return StepFunctionsDeployments(os.environ.get("GUST_DEPLOY_STATE_MACHINE", ""), client("stepfunctions"))
+
+
+def event_bus() -> EventBus:
+    """The stack's bus, for the functions that make its rules and that send to it."""
+    bus = os.environ.get("GUST_EVENT_BUS", "")
+    if not bus:
+        return NoEventBus()
+    return EventBridgeBus(
+        client("events"),
+        bus=bus,
+        queue_arn=os.environ.get("GUST_EVENTS_QUEUE_ARN", ""),
+        dead_letters_arn=os.environ.get("GUST_EVENTS_DEAD_LETTERS_ARN", ""),
+    )
 
 
 def workers() -> Workers:

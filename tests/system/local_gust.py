@@ -28,6 +28,7 @@ from gust.local.stack import LocalStack
 from gust.ports.clock import SystemClock
 from gust.services.context import Services
 from gust.store.dynamodb import DynamoDBStore
+from tests.aws_like import calls
 from tests.environment import of_a_user
 from tests.oracle.drive import ApiClient, ApiError
 
@@ -242,10 +243,13 @@ class AnyAirflow:
 
 
 class LocalGust(AnyAirflow):
+    """Its functions have the rights of their roles and AWS's limits (`tests/aws_like`): what AWS would refuse fails the
+    test, at the latest at `stop` or `kill`."""
+
     def __init__(self, data: Path, dags: Path, **options: Any) -> None:
         self.data = data
         self.dags = dags
-        self._options = {"environment": of_a_user(), **options}
+        self._options = {"environment": of_a_user(), "emulator": calls.EMULATOR, **options}
         dags.mkdir(parents=True, exist_ok=True)
 
     def start(self) -> None:
@@ -258,11 +262,13 @@ class LocalGust(AnyAirflow):
     def stop(self) -> None:
         self.api.close()
         self.stack.stop()
+        calls.keep(self.data)
 
     def kill(self) -> None:
         """`kill -9` of everything, as a power cut would."""
         self.api.close()
         self.stack.kill()
+        calls.keep(self.data)
 
     def upload(self, name: str, text: str) -> None:
         """Save a file in the DAG folder; it is on its way to the bucket when this returns."""

@@ -1,0 +1,30 @@
+"""The local stack's emulator with the border in front: `LocalGust` starts it instead of the plain one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from gust.local import emulator, ministack
+from gust.local.asgi import Application
+from tests.aws_like.border import FILE, NAMES, Border, Record, limit_invocations
+
+
+def guarded(application: Application) -> Application:
+    # MiniStack reads its settings on import, so not before `main` has made them.
+    ministack.check(NAMES)
+    record = Record(data_folder() / FILE)
+    limit_invocations(record)
+    return Border(application, record)
+
+
+def data_folder() -> Path:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path)
+    given: Path = parser.parse_known_args(sys.argv[1:])[0].data
+    return given
+
+
+if __name__ == "__main__":
+    emulator.main(wrap=guarded)

@@ -1,0 +1,21 @@
+"""What AWS itself does in the name of a role is allowed to that role: no call of a test shows it."""
+
+from tests.aws_like import template_rights
+from tests.aws_like.template_rights import Right, as_text
+
+TASKS_QUEUE = as_text({"Fn::GetAtt": ["TasksQueue", "Arn"]})
+
+
+def test_pollers_logs_failed_events_and_state_machines_have_their_rights() -> None:
+    template = template_rights.resources()
+    needed = template_rights.of_aws(template)
+
+    assert sorted(map(str, needed - set(template_rights.rights(template).values()))) == []
+    assert Right("WorkerRole", "sqs:ReceiveMessage", TASKS_QUEUE) in needed
+    assert {right.role for right in needed if right.action == "iam:PassRole"} == {"FargateTaskRole"}
+    assert {right.role for right in needed if right.action == "lambda:InvokeFunction"} == {
+        "DeployBundleRole",
+        "FargateTaskRole",
+    }
+    functions = [each for each in template.values() if each["Type"] == "AWS::Lambda::Function"]
+    assert len({right.role for right in needed if right.action == "logs:PutLogEvents"}) == len(functions) + 1
