@@ -17,7 +17,7 @@ def test_a_stack_without_events_has_no_queue_no_function_and_no_rule_for_them(re
     assert {
         name
         for name in named
-        if resources[name].get("Condition") not in {"HasEvents", "WatchesBuckets", "AlertsOfEvents"}
+        if resources[name].get("Condition") not in {"HasEvents", "WatchesBuckets", "AlertsOfEvents", "EventsUseKey"}
     } == set()
 
 
