@@ -9,13 +9,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from gust import bootstrap
 from gust.environment_builder.build import build, give_up
 from gust.environment_builder.uv import Uv
-from gust.model.environment import Build
+from gust.model.environment import Build, room
 
 log = Logger(service="environment_builder")
 
-LARGEST = int(os.environ["GUST_TASK_STORAGE"]) * 1_000_000 * 2 // 5
-"""Bytes, unpacked. A worker's disk holds an archive, the files unpacked from it, a bundle, and the files that the task
-writes."""
+LARGEST = room(int(os.environ["GUST_STORAGE"])) * 1_000_000
+"""Bytes, unpacked. The storage is that of the largest worker: TaskStorage, or in a stack with Fargate the most that this
+function and the parser have."""
 
 STORES_FOR = 60.0
 """Seconds of the function's time that are kept for the steps after uv."""

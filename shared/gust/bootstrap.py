@@ -26,6 +26,7 @@ from gust.aws.secrets import AwsSecrets, SsmConfiguration
 from gust.aws.task_roles import StsTaskRoles
 from gust.aws.timetables import ParserTimetables
 from gust.aws.tokens import JwtTokens
+from gust.model.environment import SMALLEST_STORAGE, room
 from gust.model.place import Workers
 from gust.ports.clock import SystemClock
 from gust.ports.containers import Containers, NoContainers
@@ -141,6 +142,7 @@ def workers() -> Workers:
     return Workers(
         has_fargate=bool(os.environ.get("GUST_FARGATE_STATE_MACHINE")),
         memory=int(os.environ.get("GUST_WORKER_MEMORY") or Workers().memory),
+        room=room(int(os.environ.get("GUST_TASK_STORAGE") or SMALLEST_STORAGE)),
     )
 
 

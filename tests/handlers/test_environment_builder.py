@@ -30,7 +30,7 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
         "GUST_BUCKET": "bucket",
-        "GUST_TASK_STORAGE": "2048",
+        "GUST_STORAGE": "2048",
     }.items():
         monkeypatch.setenv(name, value)
     bootstrap.client.cache_clear()

@@ -20,6 +20,7 @@ from gust.aws.signing_keys import SIGNS_AFTER
 from gust.aws.tokens import LONGEST_LIFETIME
 from gust.model import bucket_keys
 from gust.model.bounds import LARGEST_FOLDER
+from gust.model.environment import room
 from gust.rest_api.access.auth import SIGNED_ROUTES
 from gust.scheduling import transition
 from gust.store.dynamodb import asset_queues
@@ -28,6 +29,9 @@ from gust.store.dynamodb.xcoms import EDITED
 from gust.store.keyspace import TABLE_DEFINITION, TTL_ATTRIBUTE
 
 ROOT = Path(__file__).parents[2]
+LARGEST_STORAGE = 10240
+"""MB; Lambda has no larger /tmp."""
+
 Resources = dict[str, dict[str, Any]]
 
 RUNS_STRANGERS_CODE = {
@@ -46,12 +50,18 @@ INVOKED_AND_WAITED_FOR = {
 """Functions whose caller waits for the answer: a dead letter queue would stay empty."""
 
 
-def test_sam_finds_nothing_to_complain_about() -> None:
+@pytest.mark.parametrize("template", ["template.yaml", "worker_group.yaml"])
+def test_sam_finds_nothing_to_complain_about(template: str) -> None:
     sam = shutil.which("sam", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     assert sam, "aws-sam-cli belongs to the development requirements"
     environment = os.environ | {"AWS_DEFAULT_REGION": "us-east-1", "SAM_CLI_TELEMETRY": "0"}
     checked = subprocess.run(  # noqa: S603
-        [sam, "validate", "--lint"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [sam, "validate", "--lint", "--template", template],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -226,8 +236,25 @@ def test_the_parser_asks_the_execution_api_and_no_other_function(resources: Reso
 @pytest.mark.parametrize("function", ["DagProcessorFunction", "ParseFunction", "WorkerFunction", "TriggererFunction"])
 def test_who_has_a_bundle_on_its_disk_has_room_for_the_largest(resources: Resources, function: str) -> None:
     """Packed and unpacked; of the processor: the fetched files, the bundle before and the new one."""
-    disk = resources[function]["Properties"]["EphemeralStorage"]["Size"] * 2**20
-    assert disk > 3 * LARGEST_FOLDER
+    size = resources[function]["Properties"]["EphemeralStorage"]["Size"]
+    if isinstance(size, dict):
+        condition, with_fargate, size = size["Fn::If"]
+        assert (condition, with_fargate) == ("HasFargate", LARGEST_STORAGE)
+    assert size * 2**20 > 3 * LARGEST_FOLDER
+
+
+def test_what_builds_parses_and_waits_has_room_for_packages_that_fargate_alone_runs(resources: Resources) -> None:
+    builder = resources["EnvironmentBuilderFunction"]["Properties"]
+    assert builder["EphemeralStorage"]["Size"] == LARGEST_STORAGE
+    condition, with_fargate, _ = builder["Environment"]["Variables"]["GUST_STORAGE"]["Fn::If"]
+    assert (condition, with_fargate) == ("HasFargate", str(LARGEST_STORAGE))
+    assert 3 * room(LARGEST_STORAGE) * 10**6 < LARGEST_STORAGE * 2**20 * 1.2
+
+
+@pytest.mark.parametrize("function", ["SchedulerFunction", "ExecutionApiFunction", "ApiFunction"])
+def test_who_places_a_try_knows_what_workers_there_are(resources: Resources, function: str) -> None:
+    given = resources[function]["Properties"]["Environment"]["Variables"]
+    assert {"GUST_FARGATE_STATE_MACHINE", "GUST_WORKER_MEMORY", "GUST_TASK_STORAGE"} <= given.keys()
 
 
 def test_the_parser_writes_only_what_parsing_gives(resources: Resources) -> None:
@@ -629,7 +656,8 @@ def test_the_template_names_the_prefixes_of_the_bucket(resources: Resources) -> 
         for queue in bucket["NotificationConfiguration"]["QueueConfigurations"]
         for rule in queue["Filter"]["S3Key"]["Rules"]
     }
-    assert granted | expired | told == {*bucket_keys.PREFIXES, *bucket_keys.BESIDE_DAGS}
+    by_the_operator = {bucket_keys.FUNCTIONS}  # ./gust workers writes there, and CloudFormation reads
+    assert granted | expired | told | by_the_operator == {*bucket_keys.PREFIXES, *bucket_keys.BESIDE_DAGS}
     assert told == {bucket_keys.DAGS, *bucket_keys.BESIDE_DAGS}
     assert expired == {bucket_keys.PARSES, bucket_keys.TRANSFERS, bucket_keys.WORKLOADS}
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import compileall
 import errno
 import fcntl
+import logging
 import os
 import re
 import shutil
@@ -25,7 +26,7 @@ from hashlib import sha256
 from pathlib import Path
 from py_compile import PycInvalidationMode
 from threading import Lock
-from typing import IO, Final
+from typing import IO, BinaryIO, Final
 from uuid import uuid4
 
 from gust.airflow_bridge import commands
@@ -44,8 +45,13 @@ COMPILES_IN: Final = 256 * 2**20
 KEPT: Final = 3
 """Versions to keep, the most recently used, while the disk has room for another one."""
 
+OF_ENVIRONMENTS: Final = "-environments"
+"""Ends the name of the folder of environments, beside that of bundles."""
+
 SPARE: Final = 16 * 1024 * 1024
 """Bytes of the disk to leave free for files that parsing and tasks write."""
+
+log: Final = logging.getLogger("gust.bundles")
 
 _HASH: Final = re.compile("[0-9a-f]{64}")
 _CHUNK: Final = 1024 * 1024
@@ -74,6 +80,11 @@ ENVIRONMENTS: Final = Kind(
 )
 
 
+def free_bytes(folder: Path) -> int:
+    """Of the folder's disk."""
+    return shutil.disk_usage(folder).free
+
+
 @dataclass(frozen=True, slots=True)
 class BundleFolder:
     """`fetch` may be called by many processes on one disk at the same time."""
@@ -81,6 +92,12 @@ class BundleFolder:
     objects: Objects
     root: Path = Path(tempfile.gettempdir()).resolve() / "gust-bundles"
     kind: Kind = BUNDLES
+    free: Callable[[Path], int] = free_bytes
+
+    @property
+    def folders(self) -> tuple[Path, Path]:
+        """Where it keeps bundles and environments."""
+        return self.root, self._other_root()
 
     def has(self, version: str) -> bool:
         """Whether it was fetched before."""
@@ -100,7 +117,10 @@ class BundleFolder:
         except (NotFound, Forbidden) as error:
             raise Unopenable(f"{self.kind.named.format(version)} cannot be read: {error}") from error
         except UNREADABLE as error:
-            reason = self._reason(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            if isinstance(error, OSError):
+                reason = self._reason(error)
+            else:
+                reason = f"{type(error).__name__}: {error} (fetched twice)"
             raise Unopenable(f"{self.kind.named.format(version)} cannot be unpacked: {reason}") from error
         return folder
 
@@ -116,10 +136,13 @@ class BundleFolder:
         return archive is None or self._environments().has(archive)
 
     def _environments(self) -> BundleFolder:
-        return BundleFolder(self.objects, self._beside_bundles(), ENVIRONMENTS)
+        return BundleFolder(self.objects, self._other_root(), ENVIRONMENTS, self.free)
 
-    def _beside_bundles(self) -> Path:
-        return self.root.with_name(f"{self.root.name}-environments")
+    def _other_root(self) -> Path:
+        """Where the environments lie; of these, where the bundles lie."""
+        if self.kind is ENVIRONMENTS:
+            return self.root.with_name(self.root.name.removesuffix(OF_ENVIRONMENTS))
+        return self.root.with_name(f"{self.root.name}{OF_ENVIRONMENTS}")
 
     def _use(self, version: str) -> None:
         """Lock this version and unlock the one before."""
@@ -135,52 +158,87 @@ class BundleFolder:
 
     def _extract(self, version: str, folder: Path) -> None:
         """Extract beside the folder, then rename: all or nothing. A second process waits for the lock and finds it
-        done."""
+        done. What arrives damaged is fetched a second time."""
         _, descriptor = _in_use[self.root]
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
             if folder.is_dir():
                 return
-            beside = self._beside(version)
-            shutil.rmtree(beside, ignore_errors=True)  # of one that died at it
-            with tempfile.TemporaryFile(dir=self.root) as body:
-                self._forget(needed=SPARE)
-                self.objects.download(self.kind.key(version), body)
-                with zipfile.ZipFile(body) as archive:
-                    self._forget(needed=SPARE + sum(entry.file_size for entry in archive.infolist()))
-                    beside.mkdir()
-                    try:
-                        check(version, unpack(archive, beside))
-                        if self.kind.finish is not None:
-                            self.kind.finish(beside)
-                        beside.rename(folder)
-                    finally:
-                        shutil.rmtree(beside, ignore_errors=True)
+            try:
+                self._extract_once(version, folder)
+            except UNREADABLE as error:
+                if isinstance(error, OSError):
+                    raise
+                log.warning("%s is fetched again: %s", self.kind.named.format(version), error)
+                self._extract_once(version, folder)
         finally:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
 
+    def _extract_once(self, version: str, folder: Path) -> None:
+        beside = self._beside(version)
+        shutil.rmtree(beside, ignore_errors=True)  # of one that died at it
+        with tempfile.TemporaryFile(dir=self.root) as body:
+            self._forget(needed=SPARE)
+            self._download(version, body)
+            with zipfile.ZipFile(body) as archive:
+                self._forget(needed=SPARE + sum(entry.file_size for entry in archive.infolist()))
+                beside.mkdir()
+                try:
+                    check(version, unpack(archive, beside))
+                    if self.kind.finish is not None:
+                        self.kind.finish(beside)
+                    beside.rename(folder)
+                finally:
+                    shutil.rmtree(beside, ignore_errors=True)
+
+    def _download(self, version: str, body: BinaryIO) -> None:
+        """Where the disk has no room for the archive, unused versions make it: no one knows its size before."""
+        while True:
+            try:
+                self.objects.download(self.kind.key(version), body)
+                body.flush()
+            except OSError as error:
+                unused = self._unused()
+                if error.errno != errno.ENOSPC or not unused:
+                    raise
+                self._take_away(unused[0])
+                body.seek(0)
+                body.truncate()
+            else:
+                return
+
     def _forget(self, *, needed: int) -> None:
-        """Delete unused versions, the longest unused first: all but `KEPT`, and more until `needed` bytes are free.
-        Raises OSError where the disk is too full even then."""
+        """Delete unused versions, the longest unused first: all but `KEPT`, and more until `needed` bytes are free, bundles
+        and environments alike. Raises OSError where the disk is too full even then."""
         unused = sorted(self._others(), key=used_at)
-        while unused and (len(unused) >= KEPT or self._free() < needed):
+        while len(unused) >= KEPT:
             self._take_away(unused.pop(0))
-        if needed and (free := self._free()) < needed:
+        if self._free() >= needed:
+            return
+        unused = self._unused()
+        while unused and self._free() < needed:
+            self._take_away(unused.pop(0))
+        if (free := self._free()) < needed:
             raise OSError(errno.ENOSPC, f"{needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free")
 
-    def _others(self) -> list[Path]:
-        version, _ = _in_use[self.root]
-        locks = (path.stem for path in self.root.glob("*.lock"))
-        return [folder for other in locks if other != version and (folder := self.root / other).is_dir()]
+    def _unused(self) -> list[Path]:
+        """Bundles and environments, the longest unused first."""
+        return sorted([*self._others(), *self._others(self._other_root())], key=used_at)
+
+    def _others(self, root: Path | None = None) -> list[Path]:
+        root = root or self.root
+        version, _ = _in_use.get(root, ("", 0))
+        locks = (path.stem for path in root.glob("*.lock"))
+        return [folder for other in locks if other != version and (folder := root / other).is_dir()]
 
     def _take_away(self, folder: Path) -> None:
-        with alone(self._lock_file(folder.name)) as is_unused:
+        with alone(folder.with_name(f"{folder.name}.lock")) as is_unused:
             if is_unused:
                 shutil.rmtree(folder, ignore_errors=True)
-                shutil.rmtree(self._beside(folder.name), ignore_errors=True)
+                shutil.rmtree(folder.with_name(f".{folder.name}"), ignore_errors=True)
 
     def _free(self) -> int:
-        return shutil.disk_usage(self.root).free
+        return self.free(self.root)
 
     def _reason(self, error: OSError) -> str:
         if error.errno != errno.ENOSPC:
@@ -196,11 +254,14 @@ class BundleFolder:
 
 def environment_of(bundle: Path, file: str) -> str | None:
     """Hash of the archive that an unpacked bundle names for a file of it."""
+    return environments_of(bundle).of_file(file)
+
+
+def environments_of(bundle: Path) -> Environments:
     try:
-        named = (bundle / ENVIRONMENTS_FILE).read_text()
+        return Environments.model_validate_json((bundle / ENVIRONMENTS_FILE).read_text())
     except FileNotFoundError:
-        return None
-    return Environments.model_validate_json(named).of_file(file)
+        return Environments()
 
 
 @contextmanager
@@ -256,7 +317,7 @@ class SealedBundleFolder(BundleFolder):
     seals_of_environments: dict[str, Seal] = field(default_factory=dict, compare=False, repr=False)
 
     def _environments(self) -> BundleFolder:
-        return SealedBundleFolder(self.objects, self._beside_bundles(), ENVIRONMENTS, self.seals_of_environments)
+        return SealedBundleFolder(self.objects, self._other_root(), ENVIRONMENTS, self.free, self.seals_of_environments)
 
     def fetch(self, version: str) -> Path:
         folder = self.root / version

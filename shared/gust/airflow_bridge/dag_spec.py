@@ -46,8 +46,9 @@ DEADLINES_SIZE: Final = 200_000
 """Bytes of a DAG's deadlines in all. Each is an item of at most 400 KB."""
 
 
-def build_spec(serialized: str, *, bundle_name: str) -> tuple[DagSpec, tuple[AssetRef, ...]]:
-    """The spec of a serialized DAG (JSON text), and the assets that its schedule, inlets and outlets define.
+def build_spec(serialized: str, *, bundle_name: str, environment_size: int = 0) -> tuple[DagSpec, tuple[AssetRef, ...]]:
+    """The spec of a serialized DAG (JSON text), and the assets that its schedule, inlets and outlets define. For
+    `environment_size` see `TaskSpec`.
 
     Raises what Airflow raises where it cannot read its own form, e.g. a timetable that no plugin registers.
     """
@@ -89,7 +90,10 @@ def build_spec(serialized: str, *, bundle_name: str) -> tuple[DagSpec, tuple[Ass
         deadline=deadlines_of(raw),
         listeners=compat.listeners(),
         watchers=watchers_of(dag),
-        tasks={task_id: task_spec(dag.task_dict[task_id], upstreams[task_id]) for task_id in in_order(dag, upstreams)},
+        tasks={
+            task_id: task_spec(dag.task_dict[task_id], upstreams[task_id], environment_size)
+            for task_id in in_order(dag, upstreams)
+        },
         task_groups={group_id: group_spec(group) for group_id, group in groups.items()},
         root_children=children_of(dag.task_group),
     )
@@ -174,7 +178,7 @@ def group_spec(group: Any) -> TaskGroupSpec:
     )
 
 
-def task_spec(task: Any, upstream_task_ids: list[str]) -> TaskSpec:
+def task_spec(task: Any, upstream_task_ids: list[str], environment_size: int = 0) -> TaskSpec:
     return TaskSpec(
         task_id=task.task_id,
         task_display_name=task.task_display_name,
@@ -213,6 +217,7 @@ def task_spec(task: Any, upstream_task_ids: list[str]) -> TaskSpec:
         pool_slots=task.pool_slots,
         executor=task.executor,
         executor_config=jsonable(task.executor_config or {}),
+        environment_size=environment_size,
         max_active_tis_per_dag=task.max_active_tis_per_dag,
         max_active_tis_per_dagrun=task.max_active_tis_per_dagrun,
         inlets=asset_refs(task.inlets),

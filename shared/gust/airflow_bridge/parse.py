@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gust.airflow_bridge import collector, compat, surroundings
-from gust.airflow_bridge.bundle import BundleFolder
+from gust.airflow_bridge.bundle import BundleFolder, environments_of
 from gust.airflow_bridge.child import run_in_child
 from gust.airflow_bridge.footprint import Footprint
 from gust.airflow_bridge.questions import Questions
@@ -318,6 +318,7 @@ def parse_here(
     surroundings.enter(bundle, workspace, environment)
     crashes.make_fatal()
     known = compat.airflow_modules()
+    size = environments_of(bundle).size_of_file(path)
     if not compat.is_dag_file(bundle, path, workspace):
         return json.dumps(NO_DAG_FILE).encode()
     places = {str(bundle): compat.DAGS_ROOT, str(workspace): surroundings.WORKSPACE}
@@ -332,10 +333,11 @@ def parse_here(
         import_errors = {path: error}
     else:
         dags, import_errors, made_in = compat.import_dags(file, bundle, bundle_name)
+    to_spec = partial(build_spec, bundle_name=bundle_name, environment_size=size)
     parsed: list[dict[str, Any]] = []
     for dag in dags.values():
         try:
-            form = parsed_dag(dag, places, partial(build_spec, bundle_name=bundle_name))
+            form = parsed_dag(dag, places, to_spec)
             parsed.append({**form, "made_in": relative(made_in.get(dag.dag_id, ""), bundle)})
         except Exception:
             import_errors[path] = import_errors.get(path, "") + traceback.format_exc(limit=-compat.traceback_depth())

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import httpx
@@ -103,7 +104,7 @@ def _run(workload: WatcherWorkload, client: ExecutionApiClient) -> tuple[list[An
     seconds = ports.seconds_before(STOP_BEFORE_LIMIT)
     pace = Pace(skip=workload.sleeps_passed, is_poller=workload.is_poller, end=time.monotonic() + max(0.5, seconds - 5))
     ended = run_supervised(
-        lambda log: _live(definition, pace, log),
+        partial(_live, definition, pace),
         kind="trigger",
         ti=_stand_in(workload),
         client=client,

@@ -4,6 +4,7 @@ one line each."""
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,10 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser, *, has_stack: bool = True) ->
 
 
 def session(options: argparse.Namespace) -> Any:
-    """boto3's session of the given profile and region, or of the environment's."""
+    """boto3's session of the given profile and region, or of the environment's. boto3 itself does not read AWS_REGION, as
+    AWS's other SDKs do."""
     import boto3
 
-    return boto3.Session(profile_name=options.profile, region_name=options.region)
+    region = options.region or os.environ.get("AWS_REGION")
+    return boto3.Session(profile_name=options.profile, region_name=region)
 
 
 def clients(options: argparse.Namespace) -> Clients:

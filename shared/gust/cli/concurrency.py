@@ -4,9 +4,8 @@ for it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 FOR_TASKS: Final = 200
 """The template's WorkerConcurrency."""
@@ -19,39 +18,23 @@ LEAST: Final = 2
 """Lambda's minimum for a queue's MaximumConcurrency."""
 
 
-def account_limit(region: str | None) -> int | None:
-    """The account's limit of concurrent executions in the region; `None` if Lambda does not answer."""
-    import boto3
-    from botocore.config import Config
+def limit_of(aws: Callable[[str], Any]) -> int | None:
+    """The account's limit of concurrent executions in the region; `None` if Lambda does not answer. `aws`: boto3's
+    clients."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    patience = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1})
     try:
-        answer = boto3.client("lambda", region_name=region, config=patience).get_account_settings()
+        answer = aws("lambda").get_account_settings()
     except (BotoCoreError, ClientError):
         return None
     return int(answer["AccountLimit"]["ConcurrentExecutions"])
 
 
-def advice(limit: int, *, settings: str) -> str | None:
-    """A warning for an account with that limit; `None` if the limit is enough. `told` holds SAM's arguments and settings:
-    if they set WorkerConcurrency, there is no warning."""
-    if limit >= FOR_TASKS + FOR_TRIGGERS + FOR_THE_REST or "WorkerConcurrency" in settings:
-        return None
-    tasks, triggers = max(LEAST, limit * 2 // 5), max(LEAST, limit // 10)
-    return (
-        f"gust: this account runs at most {limit} functions at once in this region, and the stack lets tasks take "
-        f"{FOR_TASKS} and triggers {FOR_TRIGGERS} of them. Scheduler, execution API and REST API would have to wait. "
-        f"Deploy with\n  --parameter-overrides WorkerConcurrency={tasks} TriggererConcurrency={triggers}\n"
-        "and ask AWS for a higher quota (Service Quotas, AWS Lambda, Concurrent executions)."
-    )
-
-
-def region_of(arguments: Sequence[str]) -> str | None:
-    """The region in SAM's arguments; `None`: the environment's."""
-    for name, value in pairwise([*arguments, ""]):
-        if name == "--region":
-            return value
-        if name.startswith("--region="):
-            return name.partition("=")[2]
-    return None
+def fitting(limit: int) -> dict[str, str]:
+    """Parameters for an account with that limit; empty if the template's defaults fit."""
+    if limit >= FOR_TASKS + FOR_TRIGGERS + FOR_THE_REST:
+        return {}
+    return {
+        "WorkerConcurrency": str(max(LEAST, limit * 2 // 5)),
+        "TriggererConcurrency": str(max(LEAST, limit // 10)),
+    }

@@ -1,73 +1,255 @@
-"""`./gust deploy`."""
+"""`./gust deploy`: this checkout into your AWS account.
+
+It needs the environment of `./gust` alone: no SAM CLI, no make, no Docker. It says what it will create or change and what
+that costs idle, asks, follows CloudFormation, and ends with the addresses and the next commands. Parameters that are not
+given keep their values. `template.yaml` stays a SAM template: `sam build && sam deploy` deploys the same stack.
+"""
 
 from __future__ import annotations
 
 import argparse
-import shutil
-import subprocess
+import os
+import re
 import sys
+import time
 import tomllib
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gust.cli import ROOT
+from gust import __version__
+from gust.cli import ROOT, artifacts, changes, concurrency, layers
+from gust.cli import aws as cli_aws
+from gust.cli.aws import AwsError, Clients, Stack
 
-HELP: Final = "sam build && sam deploy, to your AWS account"
+HELP: Final = "deploy to your AWS account: no SAM, no Docker; asks before it changes anything"
+
+VERSION_TAG: Final = "gust:version"
+
+LONGEST: Final = {"AWS::Serverless::Function": ("FunctionName", 64), "AWS::Serverless::StateMachine": ("Name", 80)}
+"""Characters of a name that AWS takes, by the property that holds the stack's name."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sam", nargs=argparse.REMAINDER, help="arguments for sam deploy, as they are")
+    settings = saved_settings()
+    parser.add_argument(
+        "--stack",
+        "--stack-name",
+        default=settings.get("stack_name", cli_aws.DEFAULT_STACK),
+        metavar="NAME",
+        help="name of the CloudFormation stack (%(default)s)",
+    )
+    cli_aws.add_arguments(parser, has_stack=False)
+    parser.add_argument(
+        "--set",
+        "--parameter-overrides",
+        dest="parameters",
+        type=_name_and_value,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="parameters of template.yaml, see docs/deploying.md; others keep their values",
+    )
+    parser.add_argument(
+        "--tags",
+        type=_name_and_value,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="tags of the stack and of all its resources; others stay",
+    )
+    parser.add_argument("--role-arn", metavar="ARN", help="the role with which CloudFormation makes the change")
+    parser.add_argument("--artifacts", metavar="BUCKET", help="bucket for code; else one that this command creates")
+    parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+    parser.add_argument("--guided", action="store_true", help=argparse.SUPPRESS)  # it asks anyway
+    parser.add_argument("--yes", "--no-confirm-changeset", action="store_true", help="do not ask")
 
 
 def run(options: argparse.Namespace) -> int:
-    return deploy(options.sam)
+    options.region = options.region or os.environ.get("AWS_REGION") or saved_settings().get("region")
+    return deploy(options, cli_aws.clients(options), ask=_ask if sys.stdin.isatty() else None, say=_say)
 
 
-def deploy(arguments: list[str]) -> int:
-    """`sam build && sam deploy` with the given arguments, after checks of layer sizes and the account's concurrency."""
-    sam = shutil.which("sam")
-    if sam is None:
-        print(
-            "gust: the SAM CLI is missing: install aws-sam-cli (`uv tool install aws-sam-cli`), then again.",
-            file=sys.stderr,
+def deploy(
+    options: argparse.Namespace,
+    aws: Clients,
+    *,
+    ask: Callable[[str, bool], bool] | None,
+    say: Callable[[str], None],
+    pause: Callable[[float], None] = time.sleep,
+) -> int:
+    """`ask` shows a question with its default answer; without it, `--yes` is needed. Returns the exit code."""
+    name, template = options.stack, artifacts.source_template(ROOT)
+    if objection := why_no_stack_name(name, longest_stack_name(template)):
+        raise AwsError(objection)
+    if ask is None and not (options.yes or options.dry_run):
+        raise AwsError("this asks before it changes anything, and here is no terminal: give --yes, or --dry-run.")
+    identity = aws("sts").get_caller_identity()
+    account, region = identity["Account"], cli_aws.region_of(aws("sts"))
+    present = cli_aws.find_stack(aws, name)
+    is_new = present is None or present.status in changes.NEW
+    say(f"Account {account}, region {region}, stack {name} ({'new' if is_new else _version_of(present)})")
+    parameters = dict(options.parameters)
+    declared = template["Parameters"]
+    if unknown := sorted(parameters.keys() - declared.keys()):
+        raise AwsError(f"template.yaml has no parameter {', '.join(unknown)}; docs/deploying.md lists them.")
+    parameters |= _for_small_account(aws, parameters, present, say)
+
+    bucket = options.artifacts or artifacts.bucket_name(account, region)
+    if is_new:
+        for line in _introduction(bucket, parameters):
+            say(line)
+    if ask and not options.yes and is_new and not options.dry_run and not ask("Prepare the deployment?", True):
+        return 1
+    if not options.artifacts and artifacts.require_bucket(aws, bucket, account):
+        say(f"Created the bucket {bucket}, for code.")
+    made = artifacts.made_of(ROOT, bucket, template)
+    sizes = artifacts.upload(aws, bucket, account, made.packages, say)
+    if refused := layers.refused_by_lambda(template, lambda part: sizes.get(part, 0)):
+        raise AwsError("\n  ".join(["Lambda would refuse these functions. Nothing was deployed.", *refused]))
+
+    change = changes.propose(
+        aws,
+        name,
+        present,
+        template_url=artifacts.put_template(aws, bucket, account, made.template),
+        declared=declared,
+        parameters=parameters,
+        tags={**(present.tags if present else {}), VERSION_TAG: __version__, **dict(options.tags)},
+        role=options.role_arn,
+        pause=pause,
+    )
+    if change is None:
+        say("Nothing to change.")
+        return 0
+    say(f"CloudFormation would {'create' if change.is_creation else 'change'}:")
+    for line in changes.told(change):
+        say(line)
+    if options.dry_run or (ask and not options.yes and not ask("Deploy this?", False)):
+        changes.discard(aws, change, name)
+        say("Nothing was changed.")
+        return 0 if options.dry_run else 1
+    changes.carry_out(aws, change, say, pause=pause)
+    for line in _afterwards(cli_aws.require_stack(aws, name), options):
+        say(line)
+    return 0
+
+
+# --- what is said ------------------------------------------------------------------------------------------------------
+
+
+def _introduction(bucket: str, parameters: Mapping[str, str]) -> list[str]:
+    lines = [
+        "This creates a stack of Gust: Lambda functions, a DynamoDB table, queues, a bucket for DAG files, an HTTP API,",
+        f"and, once for the account and region, the bucket {bucket} for code. Nothing is billed by the hour.",
+    ]
+    if (price := idle_price(parameters)) is not None:
+        lines.append(
+            f"Idle, it costs about ${price:.2f} a month at list prices (docs/benches.md); tasks cost when they run."
         )
-        return 1
-    if shutil.which("make") is None:
-        print("gust: make is missing; the layers are built with it.", file=sys.stderr)
-        return 1
-    from samtranslator.yaml_helper import yaml_parse
-
-    from gust.cli import layers
-
-    layers.note_inputs(ROOT)
-    built = subprocess.run([sam, "build", "--cached"], cwd=ROOT, check=False).returncode
-    if built:
-        print("gust: sam build failed, see above. Nothing was deployed.", file=sys.stderr)
-        return built
-    template = yaml_parse((ROOT / "template.yaml").read_text())
-    if refused := layers.too_large(template, ROOT / ".aws-sam" / "build"):
-        print("gust: Lambda would refuse these functions. Nothing was deployed.", *refused, sep="\n  ", file=sys.stderr)
-        return 1
-    _tell_of_concurrency(arguments)
-    first = ["--guided"] if not arguments and not _is_configured() else []
-    return subprocess.run([sam, "deploy", *first, *arguments], cwd=ROOT, check=False).returncode
+    return [*lines, "The first deployment builds the layers: some minutes, and some 500 MB of downloads.", ""]
 
 
-def _tell_of_concurrency(arguments: list[str]) -> None:
-    from gust.cli import concurrency
+def idle_price(parameters: Mapping[str, str]) -> float | None:
+    """Dollars a month without a run, as `python -m benches.idle` computes it; `None` in a copy without the benches."""
+    try:
+        from benches.cost import load_prices
+        from benches.idle import lines
+    except ImportError:
+        return None
+    from gust.local import deployment
 
-    limit = concurrency.account_limit(concurrency.region_of(arguments) or _deploy_settings().get("region"))
-    settings = " ".join([*arguments, str(_deploy_settings().get("parameter_overrides", ""))])
-    if limit is not None and (advice := concurrency.advice(limit, settings=settings)):
-        print(advice, file=sys.stderr)
-
-
-def _is_configured() -> bool:
-    """Whether samconfig.toml names a region, i.e. an earlier `--guided` has saved its answers."""
-    return "region" in _deploy_settings()
+    return sum(line.dollars for line in lines(deployment.transform(ROOT, parameters)["Resources"], load_prices()))
 
 
-def _deploy_settings() -> dict[str, Any]:
+def _afterwards(stack: Stack, options: argparse.Namespace) -> list[str]:
+    here = "".join(
+        f" --{word} {value}" for word, value in (("profile", options.profile), ("region", options.region)) if value
+    )
+    named = "" if stack.name == cli_aws.DEFAULT_STACK else f" --stack {stack.name}"
+    bucket = stack.outputs["BucketName"]
+    return [
+        "",
+        f"  Web UI and API  {stack.outputs['ApiUrl']}",
+        f"  DAG files       s3://{bucket}/dags/",
+        "",
+        f"  aws s3 sync my_dags s3://{bucket}/dags/ --delete{here}",
+        f"  ./gust login{named}{here}      your browser, signed in with your AWS credentials",
+        f"  ./gust status{named}{here}     what runs, what waits, what failed",
+        f"  ./gust doctor{named}{here}     quotas, rights, dead letters",
+    ]
+
+
+def _version_of(present: Stack | None) -> str:
+    version = present.tags.get(VERSION_TAG) if present else None
+    return f"there, Gust {version}" if version else "there"
+
+
+# --- what is checked before -------------------------------------------------------------------------------------------
+
+
+def longest_stack_name(template: Mapping[str, Any]) -> int:
+    """Characters that a stack's name may have, so that all names made of it are valid."""
+    room = [
+        limit - len(pattern.replace("${AWS::StackName}", ""))
+        for resource in template["Resources"].values()
+        for named, limit in [LONGEST.get(resource["Type"], ("", 0))]
+        if named and (pattern := _sub(resource["Properties"].get(named)))
+    ]
+    return min([128, *room])
+
+
+def _sub(value: Any) -> str:
+    return str(value["Fn::Sub"]) if isinstance(value, dict) and "Fn::Sub" in value else ""
+
+
+def why_no_stack_name(name: str, longest: int) -> str | None:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
+        return f"{name} is no name for a stack: a letter, then letters, digits and hyphens."
+    if len(name) > longest:
+        return f"{name} has {len(name)} characters; {longest} are possible, because names of functions begin with it."
+    return None
+
+
+def _for_small_account(
+    aws: Clients, parameters: Mapping[str, str], present: Stack | None, say: Callable[[str], None]
+) -> dict[str, str]:
+    """What a stack may take of the concurrency of a new account, unless the operator or the stack says it."""
+    has_said = "WorkerConcurrency" in parameters or (present is not None and "WorkerConcurrency" in present.parameters)
+    limit = concurrency.limit_of(aws)
+    if limit is None or has_said or not (fitting := concurrency.fitting(limit)):
+        return {}
+    say(
+        f"This account runs at most {limit} functions at once here, so tasks get {fitting['WorkerConcurrency']} of them "
+        f"and triggers {fitting['TriggererConcurrency']}. Ask AWS for more (Service Quotas, AWS Lambda, Concurrent "
+        "executions), then set WorkerConcurrency."
+    )
+    return fitting
+
+
+# --- the terminal -----------------------------------------------------------------------------------------------------
+
+
+def saved_settings() -> dict[str, Any]:
+    """What `sam deploy --guided` has saved, if it was used."""
     file = ROOT / "samconfig.toml"
     if not file.exists():
         return {}
     return dict(tomllib.loads(file.read_text()).get("default", {}).get("deploy", {}).get("parameters", {}))
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise argparse.ArgumentTypeError(f"NAME=VALUE, not {text}")
+    return name, value
+
+
+def _ask(question: str, default: bool) -> bool:
+    said = input(f"{question} [{'Y/n' if default else 'y/N'}] ").strip().lower()
+    return default if not said else said in ("y", "yes")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

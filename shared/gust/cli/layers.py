@@ -1,16 +1,16 @@
-"""Two checks of layers that `sam build` does not make.
+"""What a layer is made of, and the checks of layers that `sam build` does not make.
 
-SAM's cache considers a layer unchanged if its ContentUri is. Ours is a folder with a Makefile, and the layer's inputs are
-elsewhere: a second deployment would ship the layer of the first. So we write a digest of all inputs beside the Makefile
-before each build. And SAM does not add up the layers of a function: Lambda does, and refuses an excess at the end of the
-deployment.
+`./gust deploy` names a layer by the digest of its inputs (gust/cli/artifacts.py). The rest is for `sam build`: SAM's cache
+considers a layer unchanged if its ContentUri is. Ours is a folder with a Makefile, and the layer's inputs are elsewhere: a
+second deployment would ship the layer of the first. So `note_inputs` writes a digest of all inputs beside the Makefile. And
+SAM does not add up the layers of a function: Lambda does, and refuses an excess at the end of the deployment.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,6 +56,11 @@ def note_inputs(root: Path) -> None:
             file.write_text(digest)
 
 
+def digest_of(root: Path, layer: str) -> str:
+    """Of everything that the layer is made of."""
+    return _digest(root, MADE_OF[layer])
+
+
 def _digest(root: Path, parts: tuple[str, ...]) -> str:
     found = hashlib.sha256(os.environ.get("LAYER_PLATFORM", "").encode())
     for part in parts:
@@ -78,15 +83,20 @@ def _files(path: Path) -> Iterator[Path]:
 def too_large(template: Mapping[str, Any], built: Path) -> list[str]:
     """One line for each function that Lambda would refuse. `template` is the source template, `built` the folder in which
     `sam build` has put every function and layer under its logical id."""
+    return refused_by_lambda(template, lambda part: size_of(built / part))
+
+
+def refused_by_lambda(template: Mapping[str, Any], size: Callable[[str], int]) -> list[str]:
+    """The same for sizes from anywhere: `size` gives the bytes, unpacked, of a function or layer by its logical id."""
     shared = template["Globals"]["Function"].get("Layers", [])
     refused = []
     for name, resource in template["Resources"].items():
         if resource["Type"] != "AWS::Serverless::Function":
             continue
         layers = [layer["Ref"] for layer in (*shared, *resource["Properties"].get("Layers", ()))]
-        sizes = {part: size_of(built / part) for part in (name, *layers)}
+        sizes = {part: size(part) for part in (name, *layers)}
         if (total := sum(sizes.values())) > LARGEST:
-            parts = ", ".join(f"{part} {size / 2**20:.1f}" for part, size in sizes.items())
+            parts = ", ".join(f"{part} {its_size / 2**20:.1f}" for part, its_size in sizes.items())
             refused.append(f"{name}: {total / 2**20:.1f} MiB unpacked, Lambda takes {LARGEST / 2**20:.0f} ({parts})")
     return refused
 

@@ -49,12 +49,19 @@ class Uv:
             )
         except subprocess.TimeoutExpired as slow:
             raise Refused(f"It was not done within {self.patience:.0f} seconds.") from slow
-        output = self._masked(done.stderr.replace(f"{inside}/", ""))
+        output = self.masked(done.stderr.replace(f"{inside}/", ""))
         if done.returncode:
             raise Refused(output.strip() or f"uv ended with exit code {done.returncode} and no word.")
         return output
 
-    def _masked(self, output: str) -> str:
+    def expanded(self, text: str) -> str:
+        """The text with its `${NAME}` replaced, as uv replaces them in a requirements file."""
+        for name, value in self.variables.items():
+            text = text.replace(f"${{{name}}}", value)
+        return text
+
+    def masked(self, output: str) -> str:
+        """The text without the values of the variables."""
         for value in self.variables.values():
             if value:
                 output = output.replace(value, "***")

@@ -49,7 +49,7 @@ class Deployment:
 def deploy(root: Path, clients: Clients, parameters: Mapping[str, str]) -> Deployment:
     """Bring the stack to what `root`/template.yaml and the function folders say now. Does nothing if it is there."""
     template, packages = _package(root)
-    _resolve_numbers(template, parameters)
+    resolve_numbers(template, parameters)
     fingerprint = _fingerprint(template, packages, parameters)
     cloudformation = clients("cloudformation")
     stack = _describe(cloudformation)
@@ -72,7 +72,7 @@ def deploy(root: Path, clients: Clients, parameters: Mapping[str, str]) -> Deplo
 def transform(root: Path, parameters: Mapping[str, str]) -> dict[str, Any]:
     """What CloudFormation gets to see: the template after SAM's transform, packages named by their hash."""
     template, _ = _package(root)
-    _resolve_numbers(template, parameters)
+    resolve_numbers(template, parameters)
     return _transform(template, parameters)
 
 
@@ -114,7 +114,8 @@ def _zip(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _resolve_numbers(template: dict[str, Any], parameters: Mapping[str, str]) -> None:
+def resolve_numbers(template: dict[str, Any], parameters: Mapping[str, str]) -> None:
+    """Put the parameters of type Number in their places in the template."""
     numbers = {
         name: int(parameters.get(name, declared.get("Default")))
         for name, declared in template["Parameters"].items()

@@ -50,6 +50,7 @@ def process_limits(workers: int, triggerers: int, processors: int) -> dict[str, 
     few = max(4, 2 * processors)
     return {
         "worker": workers,
+        "workers-*": workers,  # each worker group
         "triggerer": triggerers,
         "api": 2 * few,  # some requests wait for something to happen
         "execution-api": few,
@@ -75,7 +76,7 @@ class FunctionPool:
     processes: Callable[[str], list[Process]]
     """Returns a function's processes."""
     limits: Mapping[str, int]
-    """Function's full name → its most processes."""
+    """Function's full name → its most processes. A name that ends in `*` speaks for all that begin so."""
     _: KW_ONLY
     at_once: int = os.cpu_count() or 1
     patience: float = PATIENCE
@@ -87,15 +88,22 @@ class FunctionPool:
     def __post_init__(self) -> None:
         self._functions = {name: _Function() for name in self.limits}
 
+    def _limit(self, name: str) -> int | None:
+        """The most processes of the function; `None`: no limit."""
+        if name in self.limits:
+            return self.limits[name]
+        wide = (most for start, most in self.limits.items() if start.endswith("*") and name.startswith(start[:-1]))
+        return next(wide, None)
+
     def acquire(self, name: str, *arguments: Any, **options: Any) -> tuple[Any, str]:
         """A free process or a new one, in the order of the calls; for the API `(None, "func_cap")` after `SHED_AFTER`
         seconds."""
-        if name not in self.limits:
+        if self._limit(name) is None:
             return self.acquire_now(name, *arguments, **options)
-        function = self._functions[name]
         ticket = object()
         asked_at = self.clock()
         with self._changed:
+            function = self._functions.setdefault(name, _Function())
             function.waiting.append(ticket)
             try:
                 while not self._may_have_one(name, ticket, self.clock() - asked_at):
@@ -118,7 +126,7 @@ class FunctionPool:
         if any(not process.in_use for process in processes):
             return True
         may_start = len(processes) < self.at_once or waited >= self.patience
-        return may_start and len(processes) < self.limits[name] and len(function.starting) < self.at_once
+        return may_start and len(processes) < (self._limit(name) or 0) and len(function.starting) < self.at_once
 
     def started(self, process: Process) -> None:
         """The process has imported, or failed to."""

@@ -508,6 +508,18 @@ def waiting_line(*, number: int, seconds: float, busy: int, workers: int) -> str
     return f"{what} for a worker since {seconds:.0f} s: {full if busy >= workers else 'more workers are starting'}."
 
 
+def emulator_variables(endpoint: str) -> dict[str, str]:
+    """The variables by which AWS's SDKs find the emulator at `endpoint`."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_DEFAULT_REGION": _REGION,
+        "AWS_REGION": _REGION,
+        "AWS_ACCESS_KEY_ID": _ACCOUNT,
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
 def emulator_client(service: str, endpoint: str) -> Any:
     """boto3 client of the emulator at `endpoint`."""
     return boto3.client(  # type: ignore[call-overload]  # its types want a literal

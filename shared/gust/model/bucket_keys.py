@@ -22,6 +22,7 @@
     transfers/<name>                      a request or response too large     worker,         execution API, worker,
                                             for a Lambda invocation           execution API   triggerer
     workloads/<name>.json                 the workload of a container         scheduler       worker (container)
+    functions/<sha256>.zip                the code of a worker group          ./gust workers  CloudFormation
 
 Objects under a hash are immutable. Lifecycle rules delete the objects under parses/, transfers/ and workloads/ after a day;
 the store deletes a run's documents with the run. `template.yaml` gives each function the prefixes that it needs.
@@ -49,11 +50,24 @@ SOURCES: Final = "sources/"
 DOCUMENTS: Final = "xcom/"
 TRANSFERS: Final = "transfers/"
 WORKLOADS: Final = "workloads/"
+FUNCTIONS: Final = "functions/"
 
 BESIDE_DAGS: Final = ("requirements.txt", "plugins.zip", "startup.sh")
 """Single objects of DAG authors at the bucket's root, where MWAA has them."""
 
-OURS: Final = (BUNDLES, RECIPES, ENVIRONMENTS, PARSES, SPECS, SERIALIZED, SOURCES, DOCUMENTS, TRANSFERS, WORKLOADS)
+OURS: Final = (
+    BUNDLES,
+    RECIPES,
+    ENVIRONMENTS,
+    PARSES,
+    SPECS,
+    SERIALIZED,
+    SOURCES,
+    DOCUMENTS,
+    TRANSFERS,
+    WORKLOADS,
+    FUNCTIONS,
+)
 """Prefixes under which only Gust writes."""
 
 PREFIXES: Final = (DAGS, *OURS)
@@ -70,6 +84,10 @@ def workload(name: str) -> str:
     """`name` names a dispatch. The workload's token does not pass through services that log their inputs (CloudTrail,
     the history of an execution, DescribeTasks)."""
     return f"{WORKLOADS}{name}.json"
+
+
+def function_code(code_hash: str) -> str:
+    return f"{FUNCTIONS}{code_hash}.zip"
 
 
 def bundle(version: str) -> str:

@@ -155,6 +155,8 @@ class TaskSpec(_Spec):
     executor: str | None = None
     executor_config: dict[str, Any] = {}
     """JSON-able part of it; `{"gust": {"compute": "fargate", …}}` is ours."""
+    environment_size: int = 0
+    """Megabytes of the packages of its `requirements.txt`, unpacked, in hundreds; 0 where every worker has room for them."""
     max_active_tis_per_dag: int | None = None
     max_active_tis_per_dagrun: int | None = None
     inlets: tuple[AssetRef, ...] = ()

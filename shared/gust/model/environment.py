@@ -15,6 +15,9 @@ OUTSIDE: Final = ".."
 OURS: Final = ".gust/"
 """The bundle's folder for the files that Gust adds."""
 
+SMALLEST_STORAGE: Final = 2048
+"""Megabytes of the smallest disk (parameter TaskStorage) that a worker can have."""
+
 ENVIRONMENTS_FILE: Final = f"{OURS}environments.json"
 
 VARIABLES_FILE: Final = f"{OURS}variables.json"
@@ -31,16 +34,28 @@ class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+def room(storage: int) -> int:
+    """Megabytes that an environment may take, unpacked, on a disk of so many. The disk also holds the archive, a bundle, and
+    the files that the task writes."""
+    return storage * 2 // 5
+
+
 class Environments(_Document):
     """The environments that a bundle names. Lies in the bundle, and so never changes under a run."""
 
     of: dict[str, str] = {}
     """Folder with a `requirements.txt` (`""`: the DAG folder, `OUTSIDE`: the one above) → hash of its archive. Empty: it
     needs no package that Airflow does not bring."""
+    sizes: dict[str, int] = {}
+    """Archive → bytes, unpacked, of those that not every worker has room for."""
 
     def of_file(self, path: str) -> str | None:
         """Hash of the archive for a DAG file, by its relative path: the nearest folder upwards decides."""
         return self.of_folder(dirname(path))
+
+    def size_of_file(self, path: str) -> int:
+        """Megabytes that a DAG file's environment takes, rounded up to hundreds; 0 where every worker has room for it."""
+        return -(-self.sizes.get(self.of_file(path) or "", 0) // 100_000_000) * 100
 
     def of_folder(self, folder: str) -> str | None:
         return next((self.of[each] for each in upwards(folder) if each in self.of), None) or None

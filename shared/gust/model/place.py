@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from gust.model.environment import SMALLEST_STORAGE, room
 from gust.model.worker_group import WorkerGroup
 
 
@@ -17,6 +18,8 @@ class Workers:
     """Further worker groups, by the queue that each takes tasks from. Loaded only for a DAG that names such a queue."""
     memory: int = 1769
     """MB that a Lambda worker of the default group has."""
+    room: int = room(SMALLEST_STORAGE)
+    """MB that an environment may take, unpacked, on the disk of such a worker."""
 
 
 LAMBDA_ALONE: Final = Workers()

@@ -112,6 +112,10 @@ def _place(task: TaskSpec, workers: Workers, outgrew: Limit | None) -> Place:
                 f"No worker is large enough: {why}. {DEPLOY_FARGATE}, or with WorkerMemory={wish.memory}."
             )
         return _on_fargate(wish, why)
+    if (why := _why_no_room(task, workers)) is not None:
+        if not workers.has_fargate:
+            raise _RefusedError(f"No worker is large enough: {why}. {DEPLOY_FARGATE}, or with more TaskStorage.")
+        return _on_fargate(wish, why)
     if workers.has_fargate and _outlives_lambda(task):
         seconds = timedelta(seconds=task.execution_timeout or 0)
         return _on_fargate(wish, f"its execution_timeout of {seconds} is longer than Lambda can give")
@@ -195,6 +199,10 @@ def _on_lambda(task: TaskSpec, queue: str, wish: _Wish, workers: Workers) -> OnL
                 else f"Lambda has {LAMBDA_MEMORY} MB at most: write queue={FARGATE_QUEUE!r}."
             )
         )
+    if (why := _why_no_room(task, workers)) is not None:
+        raise _RefusedError(
+            f"The task asks for Lambda, and {why}. Deploy the stack with more TaskStorage, or leave Lambda out."
+        )
     cause = f"executor={task.executor!r}" if _executor(task.executor) == LAMBDA_EXECUTOR else "its executor_config"
     return OnLambda(why=f"{cause} asks for it")
 
@@ -218,6 +226,16 @@ def _why_fargate(task: TaskSpec, queue: str, executor: str | None, wish: _Wish) 
     if wish.spot:
         return "its executor_config asks for Spot"
     return None
+
+
+def _why_no_room(task: TaskSpec, workers: Workers) -> str | None:
+    """`None` where a Lambda worker of the default group has room for the task's packages."""
+    if task.environment_size <= workers.room:
+        return None
+    return (
+        f"the packages of its requirements.txt take {task.environment_size} MB, and Lambda workers have room for "
+        f"{workers.room} MB"
+    )
 
 
 def _outlives_lambda(task: TaskSpec) -> bool:

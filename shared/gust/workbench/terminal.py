@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import functools
 import json
-import linecache
 import os
 import pdb
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import IO, Any, Final
 
-from structlog.dev import ConsoleRenderer
-
-from gust.aws.logs import TRY
-
-NOT_SHOWN: Final = frozenset({TRY, "filename", "lineno", "error_detail", "ti", "ti_id"})
-"""Fields of a line for machines."""
-
-OF_THE_TRY: Final = frozenset({"dag_id", "run_id", "task_id", "map_index", "try_number"})
-"""Fields that are the same in all lines of a try: the line before its first says them."""
+from gust.local.console import Console
 
 GROUPS: Final = ("::group::", "::endgroup::")
 """How lines begin with which the web UI folds a log."""
@@ -33,7 +24,7 @@ class TerminalLog:
 
     def __init__(self, output: IO[str]) -> None:
         self._output = output
-        self._render = ConsoleRenderer(colors=is_colored(output), sort_keys=False, pad_event_to=0)
+        self._console = Console(output)
 
     def of_stream(self, _: str | None) -> TerminalLog:
         return self
@@ -42,7 +33,7 @@ class TerminalLog:
         fields = json.loads(line)
         if str(fields.get("event", "")).startswith(GROUPS):
             return
-        self._output.write(f"{self.rendered(fields)}\n")
+        self._output.write(f"{self._console.line(fields)}\n")
         self._output.flush()
 
     def mark_end(self, ti_id: str, dispatch_count: int) -> None:
@@ -51,30 +42,6 @@ class TerminalLog:
     def flush(self, timeout: float | None = None) -> bool:  # noqa: ARG002  it never waits
         self._output.flush()
         return True
-
-    def rendered(self, fields: Mapping[str, Any]) -> str:
-        shown = {name: value for name, value in fields.items() if name not in NOT_SHOWN | OF_THE_TRY}
-        if "filename" in fields and "lineno" in fields:
-            shown["loc"] = f"{fields['filename']}:{fields['lineno']}"
-        line = str(self._render(None, "", shown))
-        return "\n".join([line, *(traceback_of(each) for each in reversed(fields.get("error_detail") or []))])
-
-
-def traceback_of(error: Mapping[str, Any]) -> str:
-    """Python's text for an exception that a task's log holds in parts."""
-    lines = ["Traceback (most recent call last):"]
-    for frame in error.get("frames") or []:
-        lines.append(f'  File "{frame["filename"]}", line {frame["lineno"]}, in {frame["name"]}')
-        if source := linecache.getline(frame["filename"], frame["lineno"]).strip():
-            lines.append(f"    {source}")
-    return "\n".join([*lines, f"{error['exc_type']}: {error['exc_value']}"])
-
-
-def is_colored(output: IO[str]) -> bool:
-    """As Airflow decides it."""
-    if os.environ.get("NO_COLOR"):
-        return False
-    return bool(os.environ.get("FORCE_COLOR")) or output.isatty()
 
 
 # --- the debugger -----------------------------------------------------------------------------------------------------

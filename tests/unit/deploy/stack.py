@@ -49,6 +49,8 @@ class Stack:
     """Files that were parsed, all deployments together."""
     built: list[str] = field(default_factory=list)
     """Files whose environments were built, in order."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Requirement → bytes, unpacked, that it takes."""
     queues: MemoryQueues = field(default_factory=MemoryQueues)
     are_paused_at_creation: bool = True
     configuration: MemoryConfiguration = field(default_factory=MemoryConfiguration)
@@ -100,6 +102,7 @@ class Stack:
         built = Built(
             archive="" if problem else "+".join(recipe.requirements),
             problem=problem,
+            size=sum(self.sizes.get(each, 0) for each in recipe.requirements),
             built_at=self.clock.now().timestamp(),
             uploaded=asked.uploaded,
         )

@@ -11,7 +11,7 @@ import pytest
 
 from gust.aws.memory import MemoryObjects
 from gust.environment_builder.build import build, give_up, not_pinned
-from gust.environment_builder.uv import Uv, environment
+from gust.environment_builder.uv import Refused, Uv, environment
 from gust.model import bucket_keys
 from gust.model.environment import Build, Built, Recipe
 from gust.services.deployments import pins
@@ -25,7 +25,17 @@ with open({calls!r}, "a") as calls:
 asked = Path("requirements.txt").read_text()
 if "impossible" in asked:
     sys.exit("error: No solution found when resolving dependencies\\n  cause: " + os.environ.get("TOKEN", ""))
-if args[1] == "compile":
+if "names.txt" in args:
+    Path(args[args.index("--output-file") + 1]).write_text("cowsay==6.1\\n")
+    sys.exit()
+also = Path("also.txt").read_text() if args[1] == "compile" else ""
+if also:
+    sys.exit("error: No solution found when resolving dependencies\\n  cause: Because " + also.strip() + " is too old")
+if "crowded" in asked:
+    sys.exit("error: No solution found when resolving dependencies\\n" + "and so on\\n" * 200)
+if args[1] == "compile" and "alpha" in asked:
+    Path(args[args.index("--output-file") + 1]).write_text("cowsay==7.0a1 --hash=sha256:aa\\n")
+elif args[1] == "compile":
     requests = ["requests==2.34.2 \\\\", "    --hash=sha256:cc"]
     lock = ["cowsay==6.1 \\\\", "    --hash=sha256:aa \\\\", "    --hash=sha256:bb", *requests]
     Path(args[args.index("--output-file") + 1]).write_text("\\n".join(lock if "cowsay" in asked else requests) + "\\n")
@@ -58,6 +68,7 @@ class Site:
         command.write_text(UV.format(python=sys.executable, calls=str(self.calls), provider=PROVIDER))
         command.chmod(command.stat().st_mode | stat.S_IXUSR)
         self.uv = Uv(patience=60, command=str(command))
+        self.fetch = lambda address: f"# {address}\nrequests==1.0\nnumpy<2  # why\n"
 
     def build(self, *requirements: str, largest: int = 10**6, **recipe) -> Built:
         made = Recipe(sources="s", requirements=requirements, python="cpython 3.12 linux", pins=pins.digest(), **recipe)
@@ -68,7 +79,7 @@ class Site:
             self.uv,
             largest=largest,
             clock=lambda: 5.0,
-            fetch=lambda address: f"# {address}\nrequests==1.0\nnumpy<2  # why\n",
+            fetch=self.fetch,
         )
 
     def seen(self) -> list[dict]:
@@ -137,6 +148,54 @@ def test_a_refusal_is_told_in_uvs_words_and_built_again(site):
     assert built.archive == ""
     site.build("impossible")
     assert len(site.seen()) == 2
+
+
+def test_what_is_said_of_hundreds_of_versions_begins_with_the_newest(site):
+    problem = site.build("cowsay", "crowded").problem
+
+    assert problem.splitlines()[1] == "  cause: Because cowsay==6.1 is too old"
+    assert problem.count("and so on") == 200
+    assert problem.splitlines()[-1].startswith("A package that contradicts Airflow's can have a virtual environment")
+
+
+def test_a_pre_release_that_nobody_asked_for_is_refused(site):
+    problem = site.build("cowsay", "alpha").problem
+
+    assert problem.startswith("No release of cowsay fits to the other packages; only its pre-release 7.0a1 does.")
+    assert "cowsay==6.1 is too old" in problem
+
+
+def test_a_pre_release_that_the_author_names_is_installed(site):
+    assert site.build("cowsay>=7.0a1", "alpha").packages == {"cowsay": "7.0a1"}
+
+
+def test_a_variable_that_the_secret_does_not_have_is_named(site):
+    site.uv = Uv(patience=60, command=site.uv.command, variables={"USER": "me"})
+    line = "--extra-index-url https://${USER}:${TOKEN}@a.example.com/simple"
+
+    assert site.build("cowsay", options=(line,)).problem == (
+        f"{line}: there is no variable TOKEN. Variables are those in the secret that the parameter PackageIndexSecret "
+        "names (USER).\n"
+    )
+
+
+def test_addresses_of_constraints_may_name_variables_and_do_not_tell_them(site):
+    asked = []
+    site.uv = Uv(patience=60, command=site.uv.command, variables={"TOKEN": "hush-hush"})
+    site.fetch = lambda address: asked.append(address) or "numpy<2\n"
+    assert site.build("cowsay", constraint_urls=("https://${TOKEN}@a.example.com/c.txt",)).problem is None
+    assert asked == ["https://hush-hush@a.example.com/c.txt"]
+
+    def unreachable(address):
+        raise Refused(f"The constraints at {address} cannot be read")
+
+    site.fetch = unreachable
+    problem = site.build("cowsay ", constraint_urls=("https://${TOKEN}@a.example.com/c.txt",)).problem
+    assert problem == "The constraints at https://***@a.example.com/c.txt cannot be read\n"
+
+
+def test_versions_that_cannot_be_imported_beside_airflow_are_not_taken(site):
+    assert set(pins.FLOORS) <= set(pins.constraints())
 
 
 def test_secrets_of_indexes_are_not_told(site):

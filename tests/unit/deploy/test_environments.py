@@ -13,10 +13,14 @@ from tests.unit.deploy.recording import Recording
 
 def named(stack) -> dict[str, str]:
     """Folder → archive, as the active bundle says."""
+    return environments_in(stack).of
+
+
+def environments_in(stack) -> Environments:
     with ZipFile(BytesIO(stack.objects.get(bucket_keys.bundle(stack.store.active_bundle().version)))) as bundle:
         if ENVIRONMENTS_FILE not in bundle.namelist():
-            return {}
-        return Environments.model_validate_json(bundle.read(ENVIRONMENTS_FILE)).of
+            return Environments()
+        return Environments.model_validate_json(bundle.read(ENVIRONMENTS_FILE))
 
 
 def problems(stack) -> dict[str, str]:
@@ -250,3 +254,24 @@ def test_what_is_called_as_ours_in_the_folder_is_left_out(stack):
     stack.deploy()
 
     assert named(stack) == {}
+
+
+def test_the_bundle_tells_the_size_of_an_environment_that_not_every_worker_has_room_for(stack):
+    stack.sizes = {"torch": 2_040_000_001, "cowsay": 10_000}
+    for folder, asked in (("small", "cowsay"), ("large", "torch")):
+        stack.upload(f"{folder}/a.py", f"dag {folder}")
+        stack.upload(f"{folder}/requirements.txt", f"{asked}\n")
+    stack.deploy()
+
+    environments = environments_in(stack)
+    assert environments.sizes == {"torch": 2_040_000_001}
+    assert environments.size_of_file("large/a.py") == 2_100
+    assert environments.size_of_file("small/a.py") == environments.size_of_file("a.py") == 0
+
+    stack.upload("large/requirements.txt", "impossible\n")
+    stack.deploy()
+    assert environments_in(stack).size_of_file("large/a.py") == 2_100
+
+    stack.upload("large/requirements.txt", "cowsay\n")
+    stack.deploy()
+    assert environments_in(stack).sizes == {}

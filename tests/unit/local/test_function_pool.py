@@ -28,6 +28,8 @@ class Emulator:
     patience: float = 0.05
     shed_after: float = 60.0
     name: str = "gust-worker"
+    limited: str = ""
+    """What the pool limits, if not by the name."""
     processes: list[Fake] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -35,7 +37,7 @@ class Emulator:
         self.pool = FunctionPool(
             self.acquire,
             lambda name: self.processes,
-            {self.name: self.most},
+            {self.limited or self.name: self.most},
             at_once=self.at_once,
             patience=self.patience,
             shed_after=self.shed_after,
@@ -142,6 +144,12 @@ def test_the_api_says_that_it_is_too_busy_before_the_gateway_gives_up() -> None:
     emulator = Emulator(most=1, name="gust-api", shed_after=0.05)
     emulator.pool.acquire("gust-api")
     assert emulator.pool.acquire("gust-api") == (None, "func_cap")
+
+
+def test_a_limit_can_speak_for_all_functions_whose_names_begin_alike() -> None:
+    emulator = Emulator(most=4, name="gust-workers-large", limited="gust-workers-*")
+    emulator.invoke_many(50, work=0.05)
+    assert 1 < len(emulator.processes) <= 4
 
 
 def test_other_peoples_functions_are_not_limited() -> None:

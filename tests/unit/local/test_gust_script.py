@@ -133,38 +133,6 @@ def test_the_installers_words_go_into_a_file_and_its_last_ones_are_shown_when_it
     assert f"the lines above are the last ones of {log}" in told.stderr
 
 
-SAM = '#!/bin/sh\necho "$(basename "$0") $*" >>"{log}"\n'
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--stack-name", "mine", "--region", "eu-west-1"],
-        ["--guided"],
-        [
-            "--parameter-overrides",
-            "WorkerMemory=3008",
-            "TaskPolicyArns=arn:aws:iam::1:policy/x",
-            "--no-confirm-changeset",
-        ],
-    ],
-)
-def test_what_follows_deploy_reaches_sam_in_its_order(tmp_path: Path, words: list[str]) -> None:
-    log = tmp_path / "log"
-    for name in ("sam", "make"):
-        (tmp_path / name).write_text(SAM.format(log=log))
-        (tmp_path / name).chmod(0o755)
-    told = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "gust.cli", "deploy", *words],
-        env={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "shared")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert told.returncode == 0, told.stderr
-    assert log.read_text().splitlines() == ["sam build --cached", f"sam deploy {' '.join(words)}"]
-
-
 def test_what_follows_test_reaches_pytest_in_its_order() -> None:
     told = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "gust.cli", "test", "-k", "no_such_test", "--co", __file__],

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gust.model.dag_spec import TaskSpec
-from gust.model.place import InGroup, Limit, OnFargate, OnLambda, Refused, Workers, describe
+from gust.model.environment import room
+from gust.model.place import LAMBDA_ALONE, InGroup, Limit, OnFargate, OnLambda, Refused, Workers, describe
 from gust.model.worker_group import WorkerGroup
 from gust.scheduling.placement import MEMORY_OF, place
 
@@ -287,3 +288,24 @@ def test_whatever_a_file_says_is_placed_or_refused_in_words(queue, executor, con
         assert where == place(
             task(queue=queue, executor=executor, executor_config=config, execution_timeout=timeout), workers
         )
+
+
+def test_packages_that_no_lambda_worker_has_room_for_take_the_task_to_fargate():
+    assert place(task(environment_size=800), FARGATE) == OnLambda()
+    where = place(task(environment_size=2100), FARGATE)
+    assert isinstance(where, OnFargate)
+    assert describe(where) == (
+        "Runs on Fargate (1 vCPU, 2 GB): the packages of its requirements.txt take 2100 MB, and Lambda workers have room "
+        "for 819 MB."
+    )
+    assert place(task(environment_size=2100), Workers(room=room(10240))) == OnLambda()
+
+
+def test_packages_that_no_worker_has_room_for_fail_the_task_with_what_to_deploy():
+    assert place(task(environment_size=2100), LAMBDA_ALONE) == Refused(
+        why="No worker is large enough: the packages of its requirements.txt take 2100 MB, and Lambda workers have room for "
+        "819 MB. Deploy the stack with the parameter Fargate=Enabled, or with more TaskStorage."
+    )
+    refused = place(task(environment_size=2100, **of_gust(compute="lambda")), FARGATE)
+    assert isinstance(refused, Refused)
+    assert "The task asks for Lambda, and the packages of its requirements.txt take 2100 MB" in refused.why

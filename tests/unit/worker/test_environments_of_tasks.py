@@ -188,3 +188,11 @@ def test_a_connection_is_tested_with_the_folders_own_packages(whole: Whole) -> N
 
     test = find_connection_test(whole.services, token)
     assert (test.state, test.result_message) == (ConnectionTestState.SUCCESS, "hello, moon")
+
+
+def test_a_task_knows_the_size_of_packages_that_not_every_worker_has_room_for(whole: Whole) -> None:
+    whole.environments, whole.environment_size = {"team": greeting("hello")}, 2_040_000_000
+    whole.upload(team__etl=TEAM.format(head=HEAD, dag="large"), d=TEAM.format(head=HEAD.splitlines()[0], dag="small"))
+
+    sizes = {dag_id: spec.tasks["greet"].environment_size for dag_id, spec in whole.specs.items()}
+    assert sizes == {"large": 2_100, "small": 0}

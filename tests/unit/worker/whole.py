@@ -79,6 +79,9 @@ class Whole:
     environments: dict[str, dict[str, str]] = field(default_factory=dict)
     """Folder → files of the packages that its `requirements.txt` gave, for the next upload."""
 
+    environment_size: int = 0
+    """Bytes, unpacked, that the bundle says of each."""
+
     variables: dict[str, str] = field(default_factory=dict)
     """What the bucket's `startup.sh` exports, for the next upload."""
 
@@ -113,7 +116,8 @@ class Whole:
             of = {folder: self.pack(packages) for folder, packages in self.environments.items()}
             into.writestr(VARIABLES_FILE, json.dumps(self.variables))
             into.writestr(OPTIONS_FILE, json.dumps(self.options))
-            into.writestr(ENVIRONMENTS_FILE, Environments(of=of).model_dump_json())
+            sizes = dict.fromkeys(of.values(), self.environment_size)
+            into.writestr(ENVIRONMENTS_FILE, Environments(of=of, sizes=sizes).model_dump_json())
         self.objects.put(bucket_keys.bundle(version), archive.getvalue())
         bundle = self.bundles.fetch(version)
         for name in names:

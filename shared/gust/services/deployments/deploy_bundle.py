@@ -300,7 +300,7 @@ def naming(folder: Folder, environments: Environments, place: Path) -> Folder:
     """The folder with a file that names its environments, if it has any."""
     if not environments.of:
         return folder
-    folder = with_files(folder, {}, {}, {ENVIRONMENTS_FILE: environments.model_dump_json()}, place)
+    folder = with_files(folder, {}, {}, {ENVIRONMENTS_FILE: environments.model_dump_json(exclude_defaults=True)}, place)
     return replace(folder, manifest=folder.manifest.model_copy(update={"environments": environments}))
 
 

@@ -19,10 +19,12 @@ from gust.model import bucket_keys
 from gust.model.deployment import PLUGINS_PREFIX
 from gust.model.environment import (
     REQUIREMENTS,
+    SMALLEST_STORAGE,
     Build,
     Built,
     Environments,
     Recipe,
+    room,
     upwards,
 )
 from gust.ports.objects import Objects
@@ -68,6 +70,7 @@ def plan_environments(
 
     Stores the recipes that it names."""
     of: dict[str, str] = {}
+    sizes = dict(before.sizes)
     builds: dict[str, Build] = {}
     refused: dict[str, str] = {}
     waiting: set[str] = set()
@@ -104,12 +107,14 @@ def plan_environments(
                 refused[file] = built.problem
         if built is not None and built.problem is None:
             of[folder] = built.archive
+            if built.size > room(SMALLEST_STORAGE) * 1_000_000:
+                sizes[built.archive] = built.size
         elif (kept := before.of_folder(folder)) is not None:
             of[folder] = kept
         else:
             of[folder] = ""
     return PlannedEnvironments(
-        environments=Environments(of=of),
+        environments=Environments(of=of, sizes={name: size for name, size in sizes.items() if name in of.values()}),
         builds=tuple(builds.values()),
         refused=refused,
         folders=frozenset(folders),

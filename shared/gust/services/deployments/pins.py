@@ -18,6 +18,10 @@ LOCKS: Final = ("layer-airflow.txt", "layer-runtime.txt")
 NOT_SHIPPED: Final = frozenset({"uvloop", "httptools", "grpcio", "opentelemetry-exporter-otlp-proto-grpc"})
 """Locked, but `layers/build.sh` drops them from the layer: an environment that needs one brings it, as locked."""
 
+FLOORS: Final = ("snowflake-sqlalchemy>=2.1",)
+"""Constraints on packages that Airflow does not bring, whose older versions promise to work with Airflow's packages and
+cannot even be imported beside them. Resolvers go back to such versions to keep a newer one of another package."""
+
 _PIN: Final = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)( ; [^\\]+)?")
 
 
@@ -35,8 +39,14 @@ def pins_in(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 @cache
+def constraints() -> tuple[str, ...]:
+    """What no environment may contradict."""
+    return (*pins(), *FLOORS)
+
+
+@cache
 def digest() -> str:
-    return sha256("\n".join(pins()).encode()).hexdigest()
+    return sha256("\n".join(constraints()).encode()).hexdigest()
 
 
 @cache

@@ -1,0 +1,199 @@
+"""Deploys worker groups: each is a small CloudFormation stack beside that of the deployment whose tasks it runs.
+
+A group runs the code of the deployment's own worker, with the same layers: both are read from the deployed function. So a
+group needs no build, and a person with another checkout deploys no other version.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from botocore.exceptions import ClientError, WaiterError
+
+from gust.errors import GustError
+from gust.model import bucket_keys
+from gust.model.worker_group import WorkerGroup
+from gust.scheduling.placement import OWN_QUEUES
+
+Clients = Callable[[str], Any]
+"""Service name → boto3 client."""
+
+Template = Callable[[Mapping[str, str]], str]
+"""The parameters' values → worker_group.yaml as JSON."""
+
+LONGEST_NAME: Final = 64
+"""Characters of a function's name, which is the group's stack's too."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_HELD: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+
+
+class WorkerGroupError(GustError):
+    """The group cannot be deployed; the message is for the person at the terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a group takes from the stack whose tasks it runs."""
+
+    stack: str
+    table: str
+    bucket: str
+    parameters: Mapping[str, str]
+    """The second group of the parameters of worker_group.yaml."""
+    code_url: str
+    code_hash: str
+
+
+def stack_name(stack: str, queue: str) -> str:
+    """Of the group's stack. Raises WorkerGroupError for a queue that no group can have."""
+    if queue in OWN_QUEUES:
+        raise WorkerGroupError(f"The queue {queue!r} is the stack's own. Give the group another name.")
+    if not _NAME.fullmatch(queue):
+        raise WorkerGroupError(f"{queue!r} is no name of a queue: use letters, digits, hyphens, underscores and dots.")
+    name = f"{stack}-workers-{re.sub('[^A-Za-z0-9]', '-', queue)}"
+    if len(name) > LONGEST_NAME:
+        raise WorkerGroupError(
+            f"The name {name!r} is longer than {LONGEST_NAME} characters. Give the queue a shorter one."
+        )
+    return name
+
+
+def find_deployment(clients: Clients, stack: str) -> Deployment:
+    """Raises WorkerGroupError where there is no such stack."""
+    functions = clients("lambda")
+    try:
+        worker = functions.get_function(FunctionName=f"{stack}-worker")
+        scheduler = functions.get_function_configuration(FunctionName=f"{stack}-scheduler")
+        described = clients("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    except ClientError as error:
+        raise WorkerGroupError(f"There is no stack {stack!r} of Gust here: {error}") from error
+    configuration = worker["Configuration"]
+    variables = configuration["Environment"]["Variables"]
+    given = {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", ())}
+    code_hash = base64.b64decode(configuration["CodeSha256"]).hex()
+    return Deployment(
+        stack=stack,
+        table=scheduler["Environment"]["Variables"]["GUST_TABLE"],
+        bucket=variables["GUST_BUCKET"],
+        parameters={
+            "Bucket": variables["GUST_BUCKET"],
+            "CodeKey": bucket_keys.function_code(code_hash),
+            "Layers": ",".join(layer["Arn"] for layer in configuration.get("Layers", ())),
+            "ExecutionApi": variables["GUST_EXECUTION_API_FUNCTION"],
+            "TaskLogGroup": variables["GUST_LOG_GROUP"],
+            "BaseUrl": variables["AIRFLOW__API__BASE_URL"],
+            "DefaultDeferrable": variables["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"],
+            "LogRetentionDays": given.get("LogRetentionDays", "30"),
+        },
+        code_url=worker["Code"]["Location"],
+        code_hash=code_hash,
+    )
+
+
+def deploy(clients: Clients, of: Deployment, queue: str, template: Template, given: Mapping[str, str]) -> WorkerGroup:
+    """Create the group's stack, or bring it to the deployment's present code and the given parameters; others stay.
+    Returns the group as it is to be registered. Raises WorkerGroupError."""
+    name = stack_name(of.stack, queue)
+    _forget_stillborn(clients("cloudformation"), name)
+    before = find_group(clients, of.stack, queue)
+    if before is not None and before["Queue"] != queue:
+        raise WorkerGroupError(
+            f"The stack {name} is that of the queue {before['Queue']!r}. Give the new queue another name."
+        )
+    _put_code(clients("s3"), of)
+    values = {**of.parameters, "Queue": queue, **given}
+    parameters: list[dict[str, Any]] = [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]
+    kept = (before or {}).keys() - values.keys()
+    parameters += [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept)]
+    text = template({**(before or {}), **values})
+    _apply(clients("cloudformation"), name, text, parameters, exists=before is not None)
+    outputs = outputs_of(clients, name)
+    memory = int(outputs["Memory"]) if outputs["Place"] == "Lambda" else 0
+    return WorkerGroup(name=queue, queue_url=outputs["QueueUrl"], memory=memory)
+
+
+def remove(clients: Clients, stack: str, queue: str) -> None:
+    """Delete the group's stack, with its queue and what still waits there. Deleting one that is gone changes nothing."""
+    cloudformation, name = clients("cloudformation"), stack_name(stack, queue)
+    try:
+        cloudformation.delete_stack(StackName=name)
+        cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 2})
+    except (ClientError, WaiterError) as error:
+        raise WorkerGroupError(f"The stack {name} could not be deleted: {error}") from error
+
+
+def find_group(clients: Clients, stack: str, queue: str) -> dict[str, str] | None:
+    """The parameters that the group's stack has; `None` if there is no such stack."""
+    try:
+        described = clients("cloudformation").describe_stacks(StackName=stack_name(stack, queue))["Stacks"]
+    except ClientError:
+        return None
+    for found in described:
+        if found["StackStatus"] != "DELETE_COMPLETE":
+            return {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", ())}
+    return None
+
+
+def outputs_of(clients: Clients, name: str) -> dict[str, str]:
+    """Raises WorkerGroupError where there is no such stack."""
+    try:
+        described = clients("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        raise WorkerGroupError(f"There is no stack {name}: {error}") from error
+    return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", ())}
+
+
+def messages(clients: Clients, queue_url: str) -> int:
+    """Messages that wait for a worker of the group, or are with one."""
+    attributes = clients("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=list(_HELD))["Attributes"]
+    return sum(int(attributes.get(name, 0)) for name in _HELD)
+
+
+def _put_code(s3: Any, of: Deployment) -> None:
+    """The worker's package into the bucket, where CloudFormation finds it."""
+    with urllib.request.urlopen(of.code_url) as answer:  # noqa: S310  AWS's own address
+        package = answer.read()
+    s3.put_object(Bucket=of.bucket, Key=of.parameters["CodeKey"], Body=package)
+
+
+def _apply(cloudformation: Any, name: str, template: str, parameters: list[dict[str, Any]], *, exists: bool) -> None:
+    arguments = {
+        "StackName": name,
+        "TemplateBody": template,
+        "Parameters": parameters,
+        "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+    }
+    try:
+        (cloudformation.update_stack if exists else cloudformation.create_stack)(**arguments)
+        waiter = cloudformation.get_waiter("stack_update_complete" if exists else "stack_create_complete")
+        waiter.wait(StackName=name, WaiterConfig={"Delay": 2, "MaxAttempts": 300})
+    except ClientError as error:
+        if "No updates are to be performed" not in str(error):
+            raise WorkerGroupError(f"The stack {name} could not be deployed: {error}") from error
+    except WaiterError as error:
+        raise WorkerGroupError(
+            f"The stack {name} could not be deployed: {error}\n{_failures(cloudformation, name)}"
+        ) from error
+
+
+def _forget_stillborn(cloudformation: Any, name: str) -> None:
+    """Delete a stack that could not be created: CloudFormation keeps it, and does not update it."""
+    try:
+        status = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
+    except ClientError:
+        return
+    if status in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"}:
+        cloudformation.delete_stack(StackName=name)
+        cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 2})
+
+
+def _failures(cloudformation: Any, name: str) -> str:
+    events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
+    failed = [event for event in reversed(events) if event["ResourceStatus"].endswith("FAILED")]
+    return "\n".join(f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}" for event in failed)

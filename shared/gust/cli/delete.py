@@ -1,0 +1,117 @@
+"""`./gust delete`: a stack, after telling what goes, what stays, and what that costs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from gust.cli import artifacts, changes
+from gust.cli import aws as cli_aws
+from gust.cli.aws import AwsError, Clients
+
+HELP: Final = "delete a stack; says before what goes and what stays"
+
+GB_MONTH: Final = 0.023
+"""Dollars for a GB in S3 Standard for a month, at the list price of us-east-1."""
+BACKUP_GB_MONTH: Final = 0.10
+"""The same for a backup of a DynamoDB table."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    cli_aws.add_arguments(parser)
+    parser.add_argument(
+        "--bucket", choices=["keep", "delete"], default="keep", help="the DAG files and XComs (%(default)s)"
+    )
+    parser.add_argument("--backup", action="store_true", help="make a backup of the table first; it stays")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(options: argparse.Namespace) -> int:
+    return delete(options, cli_aws.clients(options), ask=_ask if sys.stdin.isatty() else None, say=_say)
+
+
+def delete(
+    options: argparse.Namespace,
+    aws: Clients,
+    *,
+    ask: Callable[[str], str] | None,
+    say: Callable[[str], None],
+    pause: Callable[[float], None] = time.sleep,
+) -> int:
+    """`ask` shows a prompt and returns what was typed; without it, `--yes` is needed. Returns the exit code."""
+    stack = cli_aws.require_stack(aws, options.stack)
+    bucket, table = stack.outputs["BucketName"], stack.outputs["TableName"]
+    described = aws("dynamodb").describe_table(TableName=table)["Table"]
+    if described.get("DeletionProtectionEnabled"):
+        raise AwsError(
+            f"the table is protected; ./gust deploy --stack {stack.name} --set DeletionProtection=Disabled removes that."
+        )
+    objects, size = _contents(aws("s3"), bucket)
+    say(f"This deletes the stack {stack.name}: functions, queues, logs, the API, and the table with its runs, XComs,")
+    say("variables and connections. The encryption key goes too: without it, nothing reads those values again.")
+    if options.bucket == "delete":
+        say(f"It also deletes the bucket {bucket}: {objects} objects, {size / 1e9:.2f} GB, your DAG files among them.")
+    else:
+        say(
+            f"What stays: the bucket {bucket}, {objects} objects, {size / 1e9:.2f} GB, about "
+            f"${size / 1e9 * GB_MONTH:.2f} a month (--bucket delete)."
+        )
+    account, region = aws("sts").get_caller_identity()["Account"], cli_aws.region_of(aws("sts"))
+    say(
+        f"What also stays: the code of all stacks in {artifacts.bucket_name(account, region)}, if ./gust deploy made it."
+    )
+    if options.backup:
+        gigabytes = described.get("TableSizeBytes", 0) / 1e9
+        say(
+            f"A backup of the table is made: about ${gigabytes * BACKUP_GB_MONTH:.2f} a month. Its secrets cannot be read."
+        )
+    if not options.yes:
+        if ask is None:
+            raise AwsError("this asks before it deletes anything, and here is no terminal: give --yes.")
+        if ask("Type the stack's name to delete it: ").strip() != stack.name:
+            say("Nothing was deleted.")
+            return 1
+    if options.backup:
+        made = aws("dynamodb").create_backup(
+            TableName=table, BackupName=f"{stack.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        )
+        say(f"Backup {made['BackupDetails']['BackupArn']}")
+    cloudformation = aws("cloudformation")
+    stack_id = cloudformation.describe_stacks(StackName=stack.name)["Stacks"][0]["StackId"]
+    before = changes.newest_event(cloudformation, stack_id)
+    cloudformation.delete_stack(StackName=stack.name)
+    changes.follow(cloudformation, stack_id, before, 0, say, pause=pause)
+    if options.bucket == "delete":
+        _delete_bucket(aws("s3"), bucket)
+        say(f"Deleted the bucket {bucket}.")
+    return 0
+
+
+def _contents(s3: Any, bucket: str) -> tuple[int, int]:
+    """Objects, with their old versions, and their bytes."""
+    count = size = 0
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        for each in page.get("Versions", []):
+            count, size = count + 1, size + each["Size"]
+    return count, size
+
+
+def _delete_bucket(s3: Any, bucket: str) -> None:
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        every = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        if every:
+            named = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in every]
+            s3.delete_objects(Bucket=bucket, Delete={"Objects": named, "Quiet": True})
+    s3.delete_bucket(Bucket=bucket)
+
+
+def _ask(question: str) -> str:
+    return input(question)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,198 @@
+"""`./gust doctor`: what stands in the way of a deployment, or of a stack. It changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from gust import __version__
+from gust.cli import aws as cli_aws
+from gust.cli import concurrency
+from gust.cli.aws import Clients, Stack
+from gust.cli.deploy import VERSION_TAG
+from gust.cli.resources import depths, of_type, resources_of, store_of
+
+HELP: Final = "check quotas, rights, services and dead letters; changes nothing"
+
+SERVICES: Final = (
+    "lambda",
+    "dynamodb",
+    "sqs",
+    "s3",
+    "stepfunctions",
+    "apigatewayv2",
+    "events",
+    "secretsmanager",
+    "logs",
+)
+"""Services that every stack uses, by boto3's names."""
+
+DEPLOYER: Final = (
+    "cloudformation:CreateChangeSet",
+    "cloudformation:ExecuteChangeSet",
+    "cloudformation:DescribeStacks",
+    "s3:CreateBucket",
+    "s3:PutObject",
+    "iam:CreateRole",
+    "iam:PutRolePolicy",
+    "iam:PassRole",
+    "lambda:CreateFunction",
+    "lambda:PublishLayerVersion",
+    "lambda:CreateEventSourceMapping",
+    "dynamodb:CreateTable",
+    "sqs:CreateQueue",
+    "states:CreateStateMachine",
+    "apigateway:POST",
+    "events:PutRule",
+    "secretsmanager:CreateSecret",
+    "logs:CreateLogGroup",
+)
+"""Rights without which a deployment fails, one of each service. CloudFormation's role (--role-arn) may have them instead."""
+
+MISSED: Final = timedelta(minutes=5)
+"""After so long without a tick, the scheduler is not called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    level: str
+    """ok, note, or bad."""
+    text: str
+
+
+def ok(text: str) -> Finding:
+    return Finding("ok", text)
+
+
+def note(text: str) -> Finding:
+    return Finding("note", text)
+
+
+def bad(text: str) -> Finding:
+    return Finding("bad", text)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    cli_aws.add_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    session, is_well = cli_aws.session(options), True
+    for found in examine(cli_aws.clients(options), options.stack, session=session, now=datetime.now(UTC)):
+        print(f"{found.level:5} {found.text}", flush=True)
+        is_well = is_well and found.level != "bad"
+    return 0 if is_well else 1
+
+
+def examine(aws: Clients, name: str, *, session: Any, now: datetime) -> Iterator[Finding]:
+    """The account and the region; then the stack, if there is one. `session`: boto3's, which knows regions."""
+    identity = aws("sts").get_caller_identity()
+    region = cli_aws.region_of(aws("sts"))
+    yield ok(f"you are {identity['Arn']}, in {region}")
+    yield from _services(session, region)
+    stack = cli_aws.find_stack(aws, name)
+    yield from _quota(aws, stack)
+    yield from _rights(aws, identity["Arn"])
+    if stack is None:
+        yield note(f"there is no stack {name} in {region} yet: ./gust deploy")
+        return
+    yield from _stack(aws, stack, now)
+
+
+def _services(session: Any, region: str) -> Iterator[Finding]:
+    missing = [service for service in SERVICES if region not in _regions(session, service)]
+    if missing:
+        yield bad(f"{region} does not have {', '.join(missing)}, as far as this version of boto3 knows")
+    else:
+        yield ok("the region has every service that a stack uses")
+
+
+def _regions(session: Any, service: str) -> set[str]:
+    partitions = session.get_available_partitions()
+    return {region for partition in partitions for region in session.get_available_regions(service, partition)}
+
+
+def _quota(aws: Clients, stack: Stack | None) -> Iterator[Finding]:
+    limit = concurrency.limit_of(aws)
+    if limit is None:
+        yield note("Lambda does not tell you the account's concurrency (lambda:GetAccountSettings)")
+        return
+    parameters = stack.parameters if stack else {}
+    wanted = int(parameters.get("WorkerConcurrency", concurrency.FOR_TASKS)) + int(
+        parameters.get("TriggererConcurrency", concurrency.FOR_TRIGGERS)
+    )
+    if wanted >= limit and (fitting := concurrency.fitting(limit)):
+        words = " ".join(f"{name}={value}" for name, value in fitting.items())
+        yield bad(
+            f"the account runs {limit} functions at once in this region, and tasks and triggers may take {wanted}: the "
+            f"others would wait. ./gust deploy --set {words}, and ask AWS for more (Service Quotas, AWS Lambda, Concurrent "
+            "executions)"
+        )
+    else:
+        yield ok(f"the account runs {limit} functions at once in this region; tasks and triggers may take {wanted}")
+
+
+def _rights(aws: Clients, arn: str) -> Iterator[Finding]:
+    """By IAM's own simulation. It considers no boundary of the organization, and needs rights of its own."""
+    from botocore.exceptions import ClientError
+
+    if arn.endswith(":root"):
+        yield note("you are the account's root user, who may do everything; a role is safer")
+        return
+    try:
+        answers = aws("iam").simulate_principal_policy(
+            PolicySourceArn=_principal(aws, arn), ActionNames=list(DEPLOYER)
+        )["EvaluationResults"]
+    except ClientError as refused:
+        yield note(f"your rights could not be simulated ({refused.response['Error']['Code']}); a deployment will tell")
+        return
+    denied = sorted(each["EvalActionName"] for each in answers if each["EvalDecision"] != "allowed")
+    if denied:
+        yield bad(f"to deploy without --role-arn, you lack {', '.join(denied)}")
+    else:
+        yield ok("you may deploy, as far as IAM's simulation knows")
+
+
+def _principal(aws: Clients, arn: str) -> str:
+    """A session's role: IAM simulates roles and users."""
+    if ":assumed-role/" not in arn:
+        return arn
+    return str(aws("iam").get_role(RoleName=arn.split("/")[1])["Role"]["Arn"])
+
+
+def _stack(aws: Clients, stack: Stack, now: datetime) -> Iterator[Finding]:
+    settled = stack.status in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
+    yield (ok if settled else bad)(f"the stack {stack.name} is {stack.status}")
+    version = stack.tags.get(VERSION_TAG)
+    if version != __version__:
+        yield note(
+            f"the stack has Gust {version or 'of unknown version'}, this checkout is {__version__}: ./gust deploy"
+        )
+    resources = resources_of(aws, stack)
+    for function in of_type(resources, "AWS::Lambda::Function"):
+        found = aws("lambda").get_function_configuration(FunctionName=function.id)
+        if "Failed" in (found.get("State"), found.get("LastUpdateStatus")):
+            reason = found.get("StateReason") or found.get("LastUpdateStatusReason") or "no reason"
+            yield bad(f"{function.logical_id} failed: {reason}")
+    for mapping in of_type(resources, "AWS::Lambda::EventSourceMapping"):
+        state = aws("lambda").get_event_source_mapping(UUID=mapping.id)["State"]
+        if state in ("Disabled", "Disabling"):
+            yield bad(f"{mapping.logical_id} is {state}: nothing reads what it should read")
+    dead = [depth for depth in depths(aws, resources) if depth.is_of_dead_letters and depth.waiting]
+    for depth in dead:
+        yield bad(f"{depth.queue} holds {depth.waiting} messages that were given up: docs/runbooks.md#dead-letters")
+    if not dead:
+        yield ok("no dead letters")
+    store = store_of(aws, stack)
+    beat = store.last_alive().get("scheduler")
+    if beat is None or now - beat > MISSED:
+        yield bad(f"the scheduler's last tick: {beat or 'never'}; docs/runbooks.md#no-tick")
+    else:
+        yield ok(f"the scheduler ticked {(now - beat).total_seconds():.0f} s ago")
+    problems = store.list_import_problems()
+    yield (note if problems else ok)(
+        f"import errors: {len(problems)}" + (" (./gust status lists them)" if problems else "")
+    )

@@ -1,0 +1,237 @@
+"""`./gust workers …` and `./gust worker`: further workers, for the tasks of a queue of their own (docs/workers.md)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gust.cli import ROOT
+from gust.cli import aws as cli_aws
+from gust.cli.aws import Clients
+
+if TYPE_CHECKING:
+    from gust.ports.store import Store
+
+LOOK_EVERY: Final = 2.0
+"""Seconds between two looks at a queue that is to become empty."""
+
+SETTINGS: Final = {
+    "memory": ("Memory", "MB of one worker (1769: one vCPU)"),
+    "storage": ("Storage", "MB of /tmp (2048)"),
+    "concurrency": ("Concurrency", "how many tasks run at the same time (50)"),
+    "subnets": ("Subnets", "subnets of your VPC, separated by commas"),
+    "security_groups": ("SecurityGroups", "security groups in that VPC, separated by commas"),
+    "layers": ("ExtraLayers", "ARNs of further Lambda layers (arm64), separated by commas"),
+}
+"""Option → parameter of worker_group.yaml, and the help."""
+
+NUMBERS: Final = frozenset({"memory", "storage", "concurrency"})
+
+
+class Workers:
+    HELP = "further workers, for the tasks of a queue of their own"
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
+        add = verbs.add_parser(
+            "add", help="deploy workers for a queue; again: change what is given, and bring them up to date"
+        )
+        add.add_argument("queue", help="what a DAG file names: queue=…")
+        for option, (_, text) in SETTINGS.items():
+            add.add_argument(f"--{option.replace('_', '-')}", type=int if option in NUMBERS else str, help=text)
+        add.add_argument(
+            "--architecture", default="arm64", help="arm64 alone, as the stack's workers and its environments"
+        )
+        add.add_argument("--elsewhere", action="store_true", help="the workers are hosts of yours, with ./gust worker")
+        update = verbs.add_parser("update", help="bring all groups to the code of the deployed stack")
+        listed = verbs.add_parser("list", help="the groups, and how many tasks each has")
+        remove = verbs.add_parser("remove", help="let the workers finish the tasks that they have, and delete them")
+        remove.add_argument("queue")
+        remove.add_argument("--now", action="store_true", help="wait for no task; tasks that run are lost")
+        for one in (add, update, listed, remove):
+            _add_stack_arguments(one)
+
+    @staticmethod
+    def run(options: argparse.Namespace) -> int:
+        clients = clients_of(options)
+        match options.verb:
+            case "add":
+                return add(clients, options)
+            case "update":
+                return update(clients, options.stack, is_local=options.local)
+            case "list":
+                return show(clients, options.stack)
+            case "remove":
+                return remove(clients, options)
+        raise AssertionError(options.verb)
+
+
+class Worker:
+    HELP = "run tasks of a queue on this machine"
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--queue", required=True, help="a queue of ./gust workers add QUEUE --elsewhere")
+        parser.add_argument("--at-once", type=int, default=1, metavar="N", help="tasks at the same time (%(default)s)")
+        _add_stack_arguments(parser)
+
+    @staticmethod
+    def run(options: argparse.Namespace) -> int:
+        from gust.aws import worker_groups
+        from gust.cli import worker_host
+
+        clients = clients_of(options)
+        outputs = worker_groups.outputs_of(clients, worker_groups.stack_name(options.stack, options.queue))
+        variables = worker_host.around(options)
+        if options.local:
+            from gust.local import sign_in
+            from gust.local.stack import emulator_variables
+
+            variables |= emulator_variables(sign_in.running(options.data.resolve())[0])
+        else:
+            variables |= {"GUST_PACKAGES_FOR": worker_host.PACKAGES_FOR}
+        return worker_host.run(clients, options.queue, options.at_once, outputs, variables)
+
+
+def _add_stack_arguments(parser: argparse.ArgumentParser) -> None:
+    cli_aws.add_arguments(parser)
+    parser.add_argument("--local", action="store_true", help="of the local stack that runs on this machine")
+    parser.add_argument(
+        "--data", type=Path, default=ROOT / ".gust", help="where that one's state is kept (%(default)s)"
+    )
+
+
+def clients_of(options: argparse.Namespace) -> Clients:
+    """Of the account, or of the local stack. Raises SignInError where that does not run."""
+    if not options.local:
+        return cli_aws.clients(options)
+    from gust.local import sign_in
+    from gust.local.stack import emulator_client
+
+    endpoint, _ = sign_in.running(options.data.resolve())
+    return lambda service: emulator_client(service, endpoint)
+
+
+def add(clients: Clients, options: argparse.Namespace) -> int:
+    from gust.aws import worker_groups
+
+    if options.architecture != "arm64":
+        print(
+            f"gust: workers on {options.architecture} would need layers and environments built for it; Gust builds both for "
+            "arm64. Run such tasks elsewhere: --elsewhere, on a host of that architecture.",
+            file=sys.stderr,
+        )
+        return 2
+    given = {
+        name: str(value) for option, (name, _) in SETTINGS.items() if (value := getattr(options, option)) is not None
+    }
+    if options.elsewhere and given:
+        print(
+            "gust: workers elsewhere have the size and rights of their host: leave these options out.", file=sys.stderr
+        )
+        return 2
+    of = worker_groups.find_deployment(clients, options.stack)
+    before = worker_groups.find_group(clients, options.stack, options.queue)
+    place = "Elsewhere" if options.elsewhere else "Lambda"
+    if before is not None and before["Place"] != place:
+        print(f"gust: the workers of {options.queue!r} run {before['Place']}: remove them first.", file=sys.stderr)
+        return 2
+    group = worker_groups.deploy(
+        clients, of, options.queue, partial(template, is_local=options.local), {**given, "Place": place}
+    )
+    store_of(clients, of.table, of.bucket).register_worker_group(group)
+    print(f"Tasks with queue={options.queue!r} run there now.")
+    if options.elsewhere:
+        outputs = worker_groups.outputs_of(clients, worker_groups.stack_name(options.stack, options.queue))
+        print(f"Attach {outputs['HostPolicyArn']} to each host's role, and start there:")
+        print(f"    ./gust worker --stack {options.stack} --queue {options.queue} --at-once 4")
+    return 0
+
+
+def update(clients: Clients, stack: str, *, is_local: bool = False, say: Callable[[str], object] = print) -> int:
+    """Bring all groups of the stack to its deployed worker's code, layers and settings."""
+    from gust.aws import worker_groups
+
+    of = worker_groups.find_deployment(clients, stack)
+    store = store_of(clients, of.table, of.bucket)
+    for group in store.list_worker_groups():
+        store.register_worker_group(
+            worker_groups.deploy(clients, of, group.name, partial(template, is_local=is_local), {})
+        )
+        say(f"The workers of {group.name!r} are up to date.")
+    return 0
+
+
+def show(clients: Clients, stack: str) -> int:
+    from gust.aws import worker_groups
+
+    of = worker_groups.find_deployment(clients, stack)
+    rows = [("QUEUE", "WORKERS", "AT ONCE", "TASKS", "CODE")]
+    for group in store_of(clients, of.table, of.bucket).list_worker_groups():
+        parameters = worker_groups.find_group(clients, stack, group.name)
+        if parameters is None:
+            rows.append((group.name, "its stack is gone: ./gust workers remove", "", "", ""))
+            continue
+        is_new = all(parameters.get(name) == of.parameters[name] for name in ("CodeKey", "Layers"))
+        heard = "never heard of" if group.heard_at is None else f"heard of at {group.heard_at:%Y-%m-%d %H:%M:%S} UTC"
+        rows.append(
+            (
+                group.name,
+                f"elsewhere, {heard}" if group.is_elsewhere else f"Lambda, {group.memory} MB",
+                "" if group.is_elsewhere else parameters["Concurrency"],
+                str(worker_groups.messages(clients, group.queue_url)),
+                "of the host" if group.is_elsewhere else "as the stack's" if is_new else "older: ./gust workers update",
+            )
+        )
+    _print_table(rows)
+    return 0
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def remove(clients: Clients, options: argparse.Namespace, *, wait: Callable[[float], object] = time.sleep) -> int:
+    """No task is sent to the group from here on; then its queue becomes empty, then its stack goes."""
+    from gust.aws import worker_groups
+
+    of = worker_groups.find_deployment(clients, options.stack)
+    store = store_of(clients, of.table, of.bucket)
+    found = next((group for group in store.list_worker_groups() if group.name == options.queue), None)
+    store.delete_worker_group(options.queue)
+    if found is not None and not options.now and worker_groups.find_group(clients, options.stack, options.queue):
+        while left := worker_groups.messages(clients, found.queue_url):
+            print(f"{left} tasks are with the workers or wait for one …", flush=True)
+            wait(LOOK_EVERY)
+    worker_groups.remove(clients, options.stack, options.queue)
+    print(f"The workers of {options.queue!r} are gone. Tasks that name the queue fail.")
+    return 0
+
+
+def store_of(clients: Clients, table: str, bucket: str) -> Store:
+    from gust.aws.objects import S3Objects
+    from gust.store.dynamodb import DynamoDBStore
+
+    return DynamoDBStore(table, clients("dynamodb"), S3Objects(bucket, clients("s3")))
+
+
+def template(values: Mapping[str, str], *, root: Path = ROOT, is_local: bool = False) -> str:
+    """worker_group.yaml as JSON: CloudFormation reads no aliases of YAML. `is_local`: with its numbers in their places,
+    where the emulator would put text."""
+    from samtranslator.yaml_helper import yaml_parse
+
+    parsed = yaml_parse((root / "worker_group.yaml").read_text())
+    if is_local:
+        from gust.local.deployment import resolve_numbers
+
+        resolve_numbers(parsed, values)
+    return json.dumps(parsed)

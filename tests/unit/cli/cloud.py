@@ -1,0 +1,210 @@
+"""CloudFormation as the commands see it, without AWS: a change set, its events, and the stack that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+STACK_ID = "arn:aws:cloudformation:eu-west-1:123456789012:stack/gust/1"
+OUTPUTS = {
+    "ApiUrl": "https://abc.execute-api.eu-west-1.amazonaws.com",
+    "BucketName": "gust-bucket-1",
+    "TableName": "gust-table-1",
+    "SigningSecretArn": "arn:signing",
+    "EncryptionSecretArn": "arn:encryption",
+    "TaskLogGroup": "gust-tasks",
+}
+
+
+def refusal(code: str, message: str = "no", *, status: int = 400, operation: str = "Operation") -> ClientError:
+    return ClientError(
+        {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
+        operation,
+    )
+
+
+class Meta:
+    region_name = "eu-west-1"
+    endpoint_url = "https://s3.eu-west-1.amazonaws.com"
+
+
+class CloudFormation:
+    """`changes` is what a change set finds; `events` what follows when it is carried out or the stack is deleted, oldest
+    first: (logical id, status, reason)."""
+
+    meta = Meta()
+
+    def __init__(
+        self,
+        *,
+        status: str | None = None,
+        parameters: Mapping[str, str] | None = None,
+        changes: Sequence[tuple[str, str, str, str]] = (),
+        events: Sequence[tuple[str, str, str]] = (),
+        resources: Sequence[tuple[str, str, str]] = (),
+    ) -> None:
+        self.status = status
+        self.parameters = dict(parameters or {})
+        self.tags: dict[str, str] = {}
+        self.changes, self.to_come, self.resources = changes, list(events), resources
+        self.events: list[dict[str, Any]] = []
+        self.asked: dict[str, Any] = {}
+        self.calls: list[str] = []
+
+    def describe_stacks(self, StackName: str) -> Any:  # noqa: N803 - boto3's
+        if self.status is None:
+            raise refusal("ValidationError", f"Stack with id {StackName} does not exist")
+        return {
+            "Stacks": [
+                {
+                    "StackName": StackName,
+                    "StackId": STACK_ID,
+                    "StackStatus": self.status,
+                    "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in OUTPUTS.items()],
+                    "Parameters": [
+                        {"ParameterKey": key, "ParameterValue": value} for key, value in self.parameters.items()
+                    ],
+                    "Tags": [{"Key": key, "Value": value} for key, value in self.tags.items()],
+                }
+            ]
+        }
+
+    def create_change_set(self, **asked: Any) -> Any:
+        self.asked = asked
+        return {"Id": "change", "StackId": STACK_ID}
+
+    def describe_change_set(self, **_: Any) -> Any:
+        if not self.changes:
+            return {"Status": "FAILED", "StatusReason": "The submitted information didn't contain changes."}
+        return {
+            "Status": "CREATE_COMPLETE",
+            "Changes": [
+                {
+                    "ResourceChange": {
+                        "Action": action,
+                        "LogicalResourceId": name,
+                        "ResourceType": kind,
+                        "Replacement": replacement,
+                    }
+                }
+                for action, name, kind, replacement in self.changes
+            ],
+        }
+
+    def execute_change_set(self, **_: Any) -> None:
+        self.calls.append("execute")
+        self._happen()
+
+    def delete_change_set(self, **_: Any) -> None:
+        self.calls.append("discard")
+
+    def delete_stack(self, **_: Any) -> None:
+        self.calls.append("delete")
+        self._happen()
+
+    def _happen(self) -> None:
+        for name, status, reason in self.to_come:
+            is_stack = name == "gust"
+            self.events.insert(
+                0,
+                {
+                    "EventId": str(len(self.events)),
+                    "StackId": STACK_ID,
+                    "LogicalResourceId": name,
+                    "PhysicalResourceId": STACK_ID if is_stack else name,
+                    "ResourceStatus": status,
+                    "ResourceStatusReason": reason,
+                },
+            )
+            if is_stack:
+                self.status = status
+
+    def describe_stack_events(self, **_: Any) -> Any:
+        return {"StackEvents": list(self.events)}
+
+    def get_paginator(self, name: str) -> Any:
+        pages = {
+            "describe_stack_events": {"StackEvents": list(self.events)},
+            "list_stack_resources": {
+                "StackResourceSummaries": [
+                    {"LogicalResourceId": name, "ResourceType": kind, "PhysicalResourceId": there}
+                    for name, kind, there in self.resources
+                ]
+            },
+        }
+
+        class Paginator:
+            @staticmethod
+            def paginate(**_: Any) -> Iterator[Any]:
+                yield pages[name]
+
+        return Paginator()
+
+
+class Sts:
+    meta = Meta()
+
+    @staticmethod
+    def get_caller_identity() -> Any:
+        return {"Account": "123456789012", "Arn": "arn:aws:iam::123456789012:user/ada"}
+
+
+class Lambda:
+    def __init__(self, limit: int = 1000) -> None:
+        self.limit = limit
+
+    def get_account_settings(self) -> Any:
+        return {"AccountLimit": {"ConcurrentExecutions": self.limit}}
+
+
+class LambdaOfStack(Lambda):
+    """Functions by name: their configuration."""
+
+    def __init__(self, limit: int = 1000, **functions: dict[str, Any]) -> None:
+        super().__init__(limit)
+        self.functions = functions
+
+    def get_function_configuration(self, FunctionName: str) -> Any:  # noqa: N803 - boto3's
+        usual = {"MemorySize": 1024, "Timeout": 60, "LastModified": "2026-03-01T10:00:00.000+0000", "State": "Active"}
+        return {**usual, **self.functions[FunctionName.removeprefix("gust-")]}
+
+    @staticmethod
+    def get_event_source_mapping(UUID: str) -> Any:  # noqa: N803 - boto3's
+        return {"State": "Disabled" if UUID == "stopped" else "Enabled"}
+
+
+class Iam:
+    def __init__(self, denied: Sequence[str] = ()) -> None:
+        self.denied = denied
+
+    def simulate_principal_policy(self, ActionNames: Sequence[str], **_: Any) -> Any:  # noqa: N803 - boto3's
+        return {
+            "EvaluationResults": [
+                {"EvalActionName": name, "EvalDecision": "implicitDeny" if name in self.denied else "allowed"}
+                for name in ActionNames
+            ]
+        }
+
+
+class Logs:
+    """Log groups: (moment in ms, id, message)."""
+
+    def __init__(self, **groups: Sequence[tuple[int, str, str]]) -> None:
+        self.groups = groups
+
+    def get_paginator(self, _: str) -> Any:
+        groups = self.groups
+
+        class Paginator:
+            @staticmethod
+            def paginate(logGroupName: str, startTime: int, **_: Any) -> Iterator[Any]:  # noqa: N803 - boto3's
+                events = [
+                    {"timestamp": moment, "eventId": event_id, "message": message}
+                    for moment, event_id, message in groups.get(logGroupName, ())
+                    if moment >= startTime
+                ]
+                yield {"events": events}
+
+        return Paginator()

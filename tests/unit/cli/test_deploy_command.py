@@ -1,0 +1,236 @@
+"""`./gust deploy`: what it uploads, says, asks and does, and how it tells of a failure."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from gust import __version__
+from gust.cli import artifacts, changes, deploy
+from gust.cli.aws import AwsError
+from gust.cli.changes import DeploymentFailedError
+from tests.unit.cli.cloud import CloudFormation, Lambda, Sts
+
+ROOT = Path(__file__).parents[3]
+TEMPLATE = artifacts.source_template(ROOT)
+BUCKET = "gust-artifacts-123456789012-eu-west-1"
+
+CREATED = [
+    ("gust", "CREATE_IN_PROGRESS", ""),
+    ("Table", "CREATE_IN_PROGRESS", ""),
+    ("Table", "CREATE_COMPLETE", ""),
+    ("gust", "CREATE_COMPLETE", ""),
+]
+NEW_TABLE = [("Add", "Table", "AWS::DynamoDB::Table", "False"), ("Add", "WakesQueue", "AWS::SQS::Queue", "False")]
+
+
+class Terminal:
+    """Keeps what is said, and answers questions."""
+
+    def __init__(self, *answers: bool) -> None:
+        self.said: list[str] = []
+        self.questions: list[str] = []
+        self.answers = list(answers)
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    def ask(self, question: str, default: bool) -> bool:
+        self.questions.append(question)
+        return self.answers.pop(0)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.said)
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    with mock_aws():
+        yield boto3.client("s3", region_name="eu-west-1")
+
+
+@pytest.fixture(autouse=True)
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Layers are small files here; `test_layers` builds real ones. Returns what was built."""
+    built: list[str] = []
+
+    def build(root: Path, name: str, folder: Path) -> None:
+        built.append(name)
+        (folder / "python").mkdir()
+        (folder / "python" / "file.py").write_text("x = 1\n")
+
+    monkeypatch.setattr(artifacts, "_build", build)
+    monkeypatch.setattr(artifacts, "source_template", lambda _: TEMPLATE)  # parsing takes a second
+    return built
+
+
+def run(
+    terminal: Terminal, cloud: CloudFormation, s3: Any, *words: str, limit: int = 1000, at_terminal: bool = True
+) -> int:
+    parser = argparse.ArgumentParser()
+    deploy.add_arguments(parser)
+    clients = {"cloudformation": cloud, "s3": s3, "sts": Sts(), "lambda": Lambda(limit)}
+    return deploy.deploy(
+        parser.parse_args(words),
+        clients.__getitem__,
+        ask=terminal.ask if at_terminal else None,
+        say=terminal.say,
+        pause=lambda _: None,
+    )
+
+
+def test_a_first_deployment_says_what_it_makes_and_costs_asks_and_ends_with_the_next_commands(
+    s3: Any, built: list[str]
+) -> None:
+    terminal, cloud = Terminal(True, True), CloudFormation(changes=NEW_TABLE, events=CREATED)
+    assert run(terminal, cloud, s3, "--region", "eu-west-1", "--tags", "team=data") == 0
+    assert "Account 123456789012, region eu-west-1, stack gust (new)" in terminal.text
+    assert "Idle, it costs about $" in terminal.text
+    assert terminal.questions == ["Prepare the deployment?", "Deploy this?"]
+    assert "     1 DynamoDB::Table" in terminal.said
+    assert "  Web UI and API  https://abc.execute-api.eu-west-1.amazonaws.com" in terminal.said
+    assert "  aws s3 sync my_dags s3://gust-bucket-1/dags/ --delete --region eu-west-1" in terminal.said
+    assert cloud.calls == ["execute"]
+    assert cloud.asked["ChangeSetType"] == "CREATE"
+    assert cloud.asked["OnStackFailure"] == "DELETE"
+    assert {"Key": "gust:version", "Value": __version__} in cloud.asked["Tags"]
+    assert {"Key": "team", "Value": "data"} in cloud.asked["Tags"]
+    assert sorted(built) == ["airflow", "builder", "runtime", "web"]
+    assert s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"]["BlockPublicPolicy"]
+
+
+def test_a_second_deployment_builds_and_uploads_nothing_again_and_keeps_parameters(s3: Any, built: list[str]) -> None:
+    run(Terminal(), CloudFormation(changes=NEW_TABLE, events=CREATED), s3, "--yes", at_terminal=False)
+    built.clear()
+    cloud = CloudFormation(
+        status="UPDATE_COMPLETE", parameters={"WorkerMemory": "3008", "Gone": "x", "LogRetentionDays": "7"}
+    )
+    cloud.tags = {"team": "data"}
+    terminal = Terminal()
+    assert run(terminal, cloud, s3, "--yes", "--set", "LogRetentionDays=14", at_terminal=False) == 0
+    assert built == []
+    assert terminal.said[-1] == "Nothing to change."
+    assert cloud.asked["Parameters"] == [
+        {"ParameterKey": "LogRetentionDays", "ParameterValue": "14"},
+        {"ParameterKey": "WorkerMemory", "UsePreviousValue": True},
+    ]
+    assert {"Key": "team", "Value": "data"} in cloud.asked["Tags"]
+    assert "OnStackFailure" not in cloud.asked
+
+
+def test_a_change_that_loses_state_is_marked_and_a_no_changes_nothing(s3: Any) -> None:
+    found = [
+        ("Modify", "Table", "AWS::DynamoDB::Table", "True"),
+        ("Modify", "ApiFunction", "AWS::Lambda::Function", "False"),
+    ]
+    terminal, cloud = Terminal(False), CloudFormation(status="UPDATE_COMPLETE", changes=found)
+    assert run(terminal, cloud, s3) == 1
+    assert "  modify  Table (DynamoDB::Table, replaced)   <- IT HOLDS STATE" in terminal.said
+    assert "  modify  ApiFunction (Lambda::Function)" in terminal.said
+    assert cloud.calls == ["discard"]
+    again = CloudFormation(status="UPDATE_COMPLETE", changes=found)
+    assert run(Terminal(), again, s3, "--dry-run", at_terminal=False) == 0
+    assert again.calls == ["discard"]
+
+
+def test_a_failure_is_told_by_the_resource_that_caused_it(s3: Any) -> None:
+    events = [
+        ("gust", "CREATE_IN_PROGRESS", ""),
+        ("WorkerFunction", "CREATE_FAILED", "Unzipped size must be smaller"),
+        ("ApiFunction", "CREATE_FAILED", "Resource creation cancelled"),
+        ("gust", "DELETE_IN_PROGRESS", ""),
+        ("gust", "DELETE_COMPLETE", ""),
+    ]
+    with pytest.raises(DeploymentFailedError) as failed:
+        run(Terminal(), CloudFormation(changes=NEW_TABLE, events=events), s3, "--yes", at_terminal=False)
+    assert str(failed.value).splitlines()[1:] == ["  WorkerFunction: Unzipped size must be smaller"]
+
+
+def test_a_new_account_gets_what_it_can_have(s3: Any) -> None:
+    terminal, cloud = Terminal(), CloudFormation(changes=NEW_TABLE, events=CREATED)
+    assert run(terminal, cloud, s3, "--yes", limit=10, at_terminal=False) == 0
+    asked = {each["ParameterKey"]: each["ParameterValue"] for each in cloud.asked["Parameters"]}
+    assert asked == {"WorkerConcurrency": "4", "TriggererConcurrency": "2"}
+    assert "at most 10 functions at once" in terminal.text
+    said = CloudFormation(changes=NEW_TABLE, events=CREATED)
+    run(Terminal(), said, s3, "--yes", "--set", "WorkerConcurrency=7", limit=10, at_terminal=False)
+    assert said.asked["Parameters"] == [{"ParameterKey": "WorkerConcurrency", "ParameterValue": "7"}]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "here is no terminal: give --yes, or --dry-run"),
+        (("--yes", "--set", "NoSuch=1"), "template.yaml has no parameter NoSuch"),
+        (("--yes", "--stack", "my_stack"), "my_stack is no name for a stack"),
+        (("--yes", "--stack", "x" * 60), "has 60 characters; 44 are possible"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_made(s3: Any, words: tuple[str, ...], told: str) -> None:
+    with pytest.raises(AwsError, match=told):
+        run(Terminal(), CloudFormation(), s3, *words, at_terminal=False)
+    assert s3.list_buckets()["Buckets"] == []
+
+
+def test_the_longest_stack_name_fits_every_name_made_of_it() -> None:
+    longest = deploy.longest_stack_name(TEMPLATE)
+    names = [
+        resource["Properties"]["FunctionName"]["Fn::Sub"].replace("${AWS::StackName}", "x" * longest)
+        for resource in TEMPLATE["Resources"].values()
+        if resource["Type"] == "AWS::Serverless::Function"
+    ]
+    assert max(map(len, names)) == 64
+
+
+def test_a_package_is_the_same_bytes_at_any_time_and_lambda_can_read_it(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "tool").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "tool").chmod(0o700)
+    (tmp_path / "app.py").write_text("")
+    (tmp_path / "app.py").chmod(0o600)
+    first, second = io.BytesIO(), io.BytesIO()
+    artifacts.zip_folder(tmp_path, first)
+    (tmp_path / "app.py").touch()
+    artifacts.zip_folder(tmp_path, second)
+    assert first.getvalue() == second.getvalue()
+    modes = {entry.filename: oct(entry.external_attr >> 16) for entry in zipfile.ZipFile(first).infolist()}
+    assert modes == {"app.py": "0o644", "bin/tool": "0o755"}
+
+
+def test_every_artifact_of_the_template_has_a_place_in_the_bucket() -> None:
+    made = artifacts.made_of(ROOT, "bucket", TEMPLATE)
+    for name, resource in made.template["Resources"].items():
+        for word in ("CodeUri", "ContentUri", "DefinitionUri"):
+            if place := resource.get("Properties", {}).get(word):
+                assert place["Bucket"] == "bucket", name
+                assert place["Key"] in {package.key for package in made.packages}
+    assert set(artifacts.LAYERS) == {
+        name for name, each in made.template["Resources"].items() if each["Type"] == "AWS::Serverless::LayerVersion"
+    }
+
+
+def test_progress_names_what_is_being_made() -> None:
+    cloud = CloudFormation(events=[*CREATED[:2]])
+    cloud.execute_change_set()
+    said: list[str] = []
+    moments = iter(range(0, 200, 10))
+
+    def pause(_: float) -> None:
+        if len(said) == 2:
+            cloud.to_come = CREATED[2:]
+            cloud.execute_change_set()
+
+    changes.follow(cloud, "id", None, 2, said.append, pause=pause, clock=lambda: float(next(moments)))
+    assert said[0] == "0 of 2 resources; at Table"
+    assert said[-1].startswith("CREATE_COMPLETE after ")

@@ -1,0 +1,206 @@
+"""`./gust status`, `logs`, `doctor` and `delete`: what they show of a stack, and what they leave of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from gust import __version__
+from gust.aws.objects import S3Objects
+from gust.cli import delete, doctor, logs, status
+from gust.cli.aws import AwsError, require_stack
+from gust.model.bundle import ImportProblem
+from gust.store.dynamodb import DynamoDBStore
+from gust.store.keyspace import TABLE_DEFINITION
+from tests.unit.cli.cloud import OUTPUTS, CloudFormation, Iam, LambdaOfStack, Logs, Sts
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+class World:
+    """A stack: table, bucket and queues as moto plays them, the rest as `cloud` does."""
+
+    def __init__(self) -> None:
+        self.session = boto3.Session(region_name="eu-west-1")
+        self.s3, dynamodb, sqs = (self.session.client(name) for name in ("s3", "dynamodb", "sqs"))  # type: ignore[call-overload]
+        dynamodb.create_table(TableName=OUTPUTS["TableName"], **TABLE_DEFINITION)
+        where = {"LocationConstraint": "eu-west-1"}
+        self.s3.create_bucket(Bucket=OUTPUTS["BucketName"], CreateBucketConfiguration=where)
+        self.s3.put_object(Bucket=OUTPUTS["BucketName"], Key="dags/etl.py", Body=b"x" * 1000)
+        tasks, dead = (sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("tasks", "dead"))
+        sqs.send_message(QueueUrl=dead, MessageBody="x")
+        self.sqs, self.dead = sqs, dead
+        self.lambda_ = LambdaOfStack(scheduler={}, worker={"LoggingConfig": {"LogGroup": "worker-logs"}})
+        self.cloud = CloudFormation(
+            status="UPDATE_COMPLETE",
+            resources=[
+                ("SchedulerFunction", "AWS::Lambda::Function", "gust-scheduler"),
+                ("WorkerFunction", "AWS::Lambda::Function", "gust-worker"),
+                ("WorkerFunctionTasks", "AWS::Lambda::EventSourceMapping", "running"),
+                ("TasksQueue", "AWS::SQS::Queue", tasks),
+                ("TasksDeadLetters", "AWS::SQS::Queue", dead),
+            ],
+        )
+        self.clients: dict[str, Any] = {
+            "cloudformation": self.cloud,
+            "lambda": self.lambda_,
+            "sts": Sts(),
+            "iam": Iam(),
+            "logs": Logs(),
+            "s3": self.s3,
+            "dynamodb": dynamodb,
+            "sqs": sqs,
+        }
+        self.store = DynamoDBStore(OUTPUTS["TableName"], dynamodb, S3Objects(OUTPUTS["BucketName"], self.s3))
+
+    def examine(self) -> list[str]:
+        found = doctor.examine(self.clients.__getitem__, "gust", session=self.session, now=NOW)
+        return [f"{each.level}: {each.text}" for each in found]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    with mock_aws():
+        yield World()
+
+
+def test_status_shows_functions_queues_and_what_is_wrong(world: World) -> None:
+    world.cloud.tags = {"gust:version": "0.0.9"}
+    world.lambda_.functions["worker"]["LastUpdateStatus"] = "InProgress"
+    world.store.set_alive("scheduler", NOW)
+    world.store.put_import_problem(
+        ImportProblem(
+            import_error_id=1,
+            filename="etl.py",
+            bundle_name="dags-folder",
+            stack_trace="Traceback …\nNameError: name 'x' is not defined\n",
+            timestamp=NOW,
+        )
+    )
+    lines = list(status.status(world.clients.__getitem__, "gust", now=NOW))
+    assert lines[0] == "Stack gust, UPDATE_COMPLETE, Gust 0.0.9"
+    assert "  Scheduler             1024 MB    60 s  changed 2026-03-01 10:00" in lines
+    assert "  Worker                1024 MB    60 s  changed 2026-03-01 10:00   InProgress" in lines
+    assert "  TasksQueue                 0          0        0" in lines
+    assert "  TasksDeadLetters           1          0        0   <- see docs/runbooks.md" in lines
+    assert "Bundle  none yet" in lines
+    assert "  etl.py: NameError: name 'x' is not defined" in lines
+    assert "Scheduler  last tick 0 s ago" in lines
+    assert lines[-1] == "Unfinished runs  0; tasks: none running"
+
+
+def test_doctor_finds_each_thing_that_stands_in_the_way(world: World) -> None:
+    world.clients["iam"] = Iam(denied=["iam:CreateRole"])
+    world.lambda_.limit = 10
+    world.lambda_.functions["scheduler"]["State"] = "Failed"
+    world.lambda_.functions["scheduler"]["StateReason"] = "no such role"
+    world.cloud.resources = [*world.cloud.resources, ("SchedulerWakes", "AWS::Lambda::EventSourceMapping", "stopped")]
+    said = "\n".join(world.examine())
+    for told in (
+        "ok: you are arn:aws:iam::123456789012:user/ada, in eu-west-1",
+        "ok: the region has every service",
+        "bad: the account runs 10 functions at once in this region, and tasks and triggers may take 250",
+        "./gust deploy --set WorkerConcurrency=4 TriggererConcurrency=2",
+        "bad: to deploy without --role-arn, you lack iam:CreateRole",
+        "ok: the stack gust is UPDATE_COMPLETE",
+        f"note: the stack has Gust of unknown version, this checkout is {__version__}",
+        "bad: SchedulerFunction failed: no such role",
+        "bad: SchedulerWakes is Disabled",
+        "bad: TasksDeadLetters holds 1 messages",
+        "bad: the scheduler's last tick: never",
+    ):
+        assert told in said
+
+
+def test_a_stack_that_is_well_has_nothing_bad(world: World) -> None:
+    world.sqs.purge_queue(QueueUrl=world.dead)
+    world.cloud.tags = {"gust:version": __version__}
+    world.store.set_alive("scheduler", NOW)
+    assert [line for line in world.examine() if not line.startswith("ok: ")] == []
+    world.cloud.status = None
+    assert world.examine()[-1] == "note: there is no stack gust in eu-west-1 yet: ./gust deploy"
+
+
+def test_logs_of_functions_come_in_order_and_follow_repeats_none(world: World) -> None:
+    moment = int(time.time() * 1000)
+    line = json.dumps({"level": "INFO", "message": "ran", "task_id": "load", "service": "worker", "timestamp": "x"})
+    world.clients["logs"] = Logs(
+        **{
+            "worker-logs": [(moment + 2, "b", line)],
+            "/aws/lambda/gust-scheduler": [(moment + 1, "a", "START RequestId: 1\n"), (moment - 3_600_000, "old", "x")],
+        }
+    )
+    parser = argparse.ArgumentParser()
+    logs.add_arguments(parser)
+    stack = require_stack(world.clients.__getitem__, "gust")
+    once = list(logs.of_functions(world.clients.__getitem__, stack, parser.parse_args([])))
+    assert [text.split("  ", 1)[1] for text in once] == [
+        "scheduler          START RequestId: 1",
+        "worker             INFO    ran task_id=load",
+    ]
+    following = logs.of_functions(
+        world.clients.__getitem__,
+        stack,
+        parser.parse_args(["--follow", "--function", "worker"]),
+        pause=lambda _: world.clients["logs"].groups["worker-logs"].append((moment + 3, "c", "later")),
+    )
+    assert [text.rpartition("  ")[2] for text in islice(following, 2)] == ["ran task_id=load", "later"]
+    with pytest.raises(AwsError, match="gust has no function web; it has: scheduler, worker"):
+        list(logs.of_functions(world.clients.__getitem__, stack, parser.parse_args(["--function", "web"])))
+
+
+GONE = [("gust", "DELETE_IN_PROGRESS", ""), ("Table", "DELETE_COMPLETE", ""), ("gust", "DELETE_COMPLETE", "")]
+
+
+def deleted(world: World, *words: str, answer: str | None = "gust") -> tuple[int, str]:
+    parser = argparse.ArgumentParser()
+    delete.add_arguments(parser)
+    said: list[str] = []
+    world.cloud.to_come = GONE
+    code = delete.delete(
+        parser.parse_args(words),
+        world.clients.__getitem__,
+        ask=None if answer is None else lambda _: answer,
+        say=said.append,
+        pause=lambda _: None,
+    )
+    return code, "\n".join(said)
+
+
+def test_delete_says_what_stays_and_keeps_the_bucket(world: World) -> None:
+    assert deleted(world, answer="no")[0] == 1
+    assert world.cloud.calls == []
+    code, said = deleted(world)
+    assert code == 0
+    assert world.cloud.calls == ["delete"]
+    assert "What stays: the bucket gust-bucket-1, 1 objects, 0.00 GB, about $0.00 a month (--bucket delete)." in said
+    assert "gust-artifacts-123456789012-eu-west-1" in said
+    assert "DELETE_COMPLETE after " in said
+    assert world.s3.head_object(Bucket="gust-bucket-1", Key="dags/etl.py")
+
+
+def test_delete_takes_the_bucket_along_where_that_is_asked_for(world: World) -> None:
+    assert deleted(world, "--bucket", "delete", "--backup", "--yes", answer=None)[0] == 0
+    assert world.s3.list_buckets()["Buckets"] == []
+    backups = world.clients["dynamodb"].list_backups(TableName="gust-table-1")["BackupSummaries"]
+    assert len(backups) == 1
+
+
+def test_delete_needs_a_person_and_an_unprotected_table(world: World) -> None:
+    with pytest.raises(AwsError, match="here is no terminal: give --yes"):
+        deleted(world, answer=None)
+    world.clients["dynamodb"].update_table(TableName="gust-table-1", DeletionProtectionEnabled=True)
+    with pytest.raises(AwsError, match="--set DeletionProtection=Disabled removes that"):
+        deleted(world, "--yes")
+    assert world.cloud.calls == []
