@@ -646,6 +646,16 @@ def test_what_a_function_is_told_by_its_environment_is_text(resources: Resources
         assert not [variable for variable, value in told.items() if isinstance(value, (int, float))], name
 
 
+def test_the_bucket_deletes_nothing_that_a_bundle_names(resources: Resources) -> None:
+    """Runs of old versions load their bundle and its environments, however old they are."""
+    rules = resources["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    expiring = [rule for rule in rules if any("Expiration" in name for name in rule)]
+    assert expiring
+    assert all(rule.get("Prefix") for rule in expiring)
+    for kept in (bucket_keys.BUNDLES, bucket_keys.ENVIRONMENTS, bucket_keys.RECIPES):
+        assert not [rule for rule in expiring if kept.startswith(rule["Prefix"]) or rule["Prefix"].startswith(kept)]
+
+
 def test_the_template_names_the_prefixes_of_the_bucket(resources: Resources) -> None:
     """A prefix that no key has would be a permission, a rule or an event source for nothing."""
     text = json.dumps(resources)

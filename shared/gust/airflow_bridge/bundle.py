@@ -97,7 +97,7 @@ class BundleFolder:
     @property
     def folders(self) -> tuple[Path, Path]:
         """Where it keeps bundles and environments."""
-        return self.root, self._beside_bundles()
+        return self.root, self._other_root()
 
     def has(self, version: str) -> bool:
         """Whether it was fetched before."""

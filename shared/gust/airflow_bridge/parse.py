@@ -92,6 +92,7 @@ def parse_batch(
     find = SettingsReader(invoke, objects, token_of(objects, plan_key)).find if invoke else nothing_stored
     bundles = BundleFolder(objects, folder) if folder else BundleFolder(objects)
     bundle = bundles.fetch(plan.bundle_version)
+    longest = max(LONGEST_FILE, (told_import_timeout(bundle) or 0.0) + 2 * GRACE)
     finished = True
     if not give_up:
         ready()
@@ -99,7 +100,7 @@ def parse_batch(
     for number, path in enumerate(path for path in plan.batches[batch] if path not in done):
         if number > 0 and clock() - began > ROUND and not give_up:
             break  # the rest is the next plan's
-        if number > 0 and time_left() < LONGEST_FILE:
+        if number > 0 and time_left() < longest:
             finished = False
             break
         if give_up or progress.deaths.get(path, 0) >= MOST_DEATHS:
@@ -111,6 +112,12 @@ def parse_batch(
         progress = progress.model_copy(update={"parsing": None, "outcomes": (*progress.outcomes, outcome)})
     keep(objects, key, progress)
     return finished
+
+
+def told_import_timeout(bundle: Path) -> float | None:
+    """Seconds, where the bundle's options say it; 0 or less: no limit."""
+    told = surroundings.options_of(bundle).get("core.dagbag_import_timeout")
+    return None if told is None else float(told)
 
 
 def token_of(objects: Objects, plan_key: str) -> str:
@@ -179,7 +186,8 @@ def parse_file(
     `find` answers its questions for variables and connections; `environment`: packages beside Airflow's own."""
     ready()
     started = time.monotonic()
-    limit = compat.import_timeout(bundle / path)
+    told = told_import_timeout(bundle)
+    limit = compat.import_timeout(bundle / path) if told is None else told
     timeout = limit + GRACE if limit > 0 else NO_TIMEOUT
     settings = SettingsOfFile(find)
     questions = Questions(settings.answer)

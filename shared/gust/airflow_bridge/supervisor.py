@@ -67,12 +67,13 @@ from airflow.sdk.execution_time.coordinator import BaseCoordinator
 
 from gust.airflow_bridge import compat, crashes, dumpable, orphans, secrets_backend, speech, surroundings
 from gust.airflow_bridge.credentials import CredentialsEndpoint, ask_through
-from gust.airflow_bridge.task_log import Held, Sink, try_logger
+from gust.airflow_bridge.task_log import Held, Sink, stream_name, try_logger
 from gust.airflow_bridge.transport import EXECUTION_API, LambdaTransport
 from gust.airflow_bridge.worker_ports import Hide, WorkerPorts
 from gust.aws.queues import HIDDEN_FOR, RENEWED_EVERY
 from gust.errors import Stale
 from gust.model import execution_paths
+from gust.model.container_start import HOST
 from gust.model.place import Limit
 from gust.model.workload import TaskWorkload
 
@@ -123,6 +124,8 @@ LARGEST_ANSWER: Final = 64 * 2**20
 function's."""
 
 TIME_IS_UP: Final = "The task used up the time that a function has"
+
+CONTAINER: Final = "container"
 
 _PR_SET_PDEATHSIG: Final = 1
 """From <linux/prctl.h>."""
@@ -388,6 +391,11 @@ def _run_task(bundle: Path, workspace: Path, environment: Path | None, credentia
     main()
 
 
+def _what_runs() -> str:
+    """What this process is to people, where it can be told to stop."""
+    return CONTAINER if stream_name().startswith(HOST) else "worker"
+
+
 @attrs.define(kw_only=True)
 class SupervisedTry(SupervisedChild):
     client: TryClient
@@ -415,7 +423,7 @@ class SupervisedTry(SupervisedChild):
         exit_code = super()._service_subprocess(max_wait_time, *args, **kwargs)
         if exit_code is None and self._told_to_stop and not self.was_stopped:
             self.was_stopped = True
-            self.process_log.error("The container was told to stop; the task is ended.")
+            self.process_log.error(f"The {_what_runs()} was told to stop; the task is ended.")
             self.kill(signal.SIGTERM, escalation_delay=CONTAINER_GRACE, force=True)
         return exit_code
 
@@ -488,7 +496,8 @@ class SupervisedTry(SupervisedChild):
         worker call them."""
         reason = TIME_IS_UP
         if self._told_to_stop:
-            reason = "The container was told to stop: AWS took it back (Spot), or StopTask was called"
+            why = ": AWS took it back (Spot), or StopTask was called" if _what_runs() == CONTAINER else ""
+            reason = f"The {_what_runs()} was told to stop{why}"
         elif not self.was_stopped:
             reason = f"The task's process ended without reporting a state (exit code {self._exit_code})"
         self._report_lost(reason, self._outgrown())

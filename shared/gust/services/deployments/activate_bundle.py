@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, ServiceUnavailable, Stale, StaleDag
 from gust.model import bucket_keys
 from gust.model.access import access_control_of
+from gust.model.airflow_options import is_true
 from gust.model.asset import Asset, AssetAlias
 from gust.model.bounds import LARGEST_LIST, LONGEST_KEY, cut, size_in_key, size_of
 from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
@@ -52,6 +53,7 @@ from gust.services.events.follow_events import follow_events, mistakes_in, put_e
 from gust.services.people.pause_dag import wake_runs
 from gust.services.runs.load_past import last_automated_run
 from gust.services.runs.next_run import with_next_run
+from gust.services.settings.options import stored_options
 from gust.services.settings.settings_read import note_read
 from gust.services.specs import load_spec
 from gust.services.wake import wake_for_assets, wake_timetable
@@ -92,6 +94,8 @@ def activate(services: Services, plan_key: str, deployment: str, *, paused_at_cr
     without a file are looked for only when no such file is left, because they may have moved into one.
     """
     plan = Plan.model_validate_json(services.objects.get(plan_key))
+    if (told := stored_options(services.store).get("core.dags_are_paused_at_creation")) is not None:
+        paused_at_creation = is_true(told)
     active = services.store.active_bundle()
     if (active.version if active else None) != plan.replacing:
         return Activation(stale=True)
