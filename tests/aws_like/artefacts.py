@@ -16,6 +16,7 @@ from typing import Any, Final
 from samtranslator.yaml_helper import yaml_parse
 
 from gust.cli import layers
+from tests.environment import of_a_user
 
 ROOT: Final = Path(__file__).parents[2]
 HERE: Final = ROOT / ".aws-sam" / "aws-like"
@@ -106,7 +107,7 @@ class Artefacts:
             making = merged.with_suffix(f".{os.getpid()}")
             making.mkdir(parents=True)
             for part in parts:
-                subprocess.run(["cp", "-rlTf", str(part), str(making)], check=True)
+                subprocess.run(["cp", "-rlTf", str(part), str(making)], check=True, env=of_a_user())
             try:
                 making.rename(merged)
             except OSError:  # another process was faster
