@@ -56,8 +56,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "reencrypt": keys.Reencrypt(),
     "rotate-key": keys.RotateKey(),
     "watch-bucket": watch_bucket,
-    "check-access": access,
     "configure": configuration,
+    "check-access": access,
     "workers": workers.Workers(),
     "worker": workers.Worker(),
 }

@@ -7,8 +7,9 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from gust.cli import aws
 from gust.model.airflow_options import Checked, check, name_of, problem_of_name, read_document
 
 HELP: Final = "check a file of Airflow's options, and make it a stack's"
@@ -43,15 +44,18 @@ def document_of(checked: Checked) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="an airflow.cfg or JSON (docs/configuration.md)")
-    parser.add_argument("--stack", help="name of the CloudFormation stack; without it the file is only checked")
+    parser.add_argument(
+        "--stack", help="name of the CloudFormation stack; without it the file is only checked", metavar="NAME"
+    )
+    aws.add_arguments(parser, has_stack=False)
 
 
 def run(options: argparse.Namespace) -> int:
-    return configure(options.file, options.stack)
+    return configure(options.file, options.stack, aws.clients(options))
 
 
-def configure(file: Path, stack: str | None, client: Callable[[str], Any] | None = None) -> int:
-    """Check a file and, with `stack`, make it that stack's document. `client`: boto3's."""
+def configure(file: Path, stack: str | None, clients: aws.Clients) -> int:
+    """Check a file and, with `stack`, make it that stack's document."""
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as problem:
@@ -66,12 +70,15 @@ def configure(file: Path, stack: str | None, client: Callable[[str], Any] | None
     if stack is None:
         print(f"The file is valid: {len(checked.options)} options.")
         return 0
-    import boto3
+    from botocore.exceptions import ClientError
 
     from gust.aws.secrets import configuration_parameter, put_configuration
 
-    aws: Any = client or boto3.client
-    put_configuration(aws("ssm"), stack, text.strip())
+    try:
+        put_configuration(clients("ssm"), stack, text.strip())
+    except ClientError as refused:
+        print(f"gust: {refused}", file=sys.stderr)
+        return 1
     where = configuration_parameter(stack)
     print(f"{len(checked.options)} options are in {where}. The stack parses all of its files with them now.")
     return 0

@@ -15,7 +15,6 @@ from types import FrameType
 from typing import Any, Final
 
 from gust.cli import ROOT, env_file
-from gust.cli.configuration import document_of, options_here, without
 from gust.cli.env_file import DEFAULT_DEFERRABLE
 
 HELP: Final = "run everything on this machine; no AWS account, no Docker"
@@ -58,13 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="new DAGs start paused, as in Airflow (the default, but for the examples)",
     )
     paused.add_argument("--unpaused", dest="paused", action="store_false", help="new DAGs run as soon as they are due")
-    env_file.add_argument(parser)
     parser.add_argument(
         "--config",
         type=Path,
         metavar="FILE",
         help="Airflow's options, as an airflow.cfg or JSON (docs/configuration.md)",
     )
+    env_file.add_argument(parser)
 
 
 def _real_aws() -> str:
@@ -84,6 +83,7 @@ def _at_least_one(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
+    from gust.cli.configuration import document_of, options_here, without
     from gust.local.deployment import DeploymentError
     from gust.local.processes import InUseError
     from gust.local.stack import LocalStack, LocalStackError
@@ -104,9 +104,6 @@ def run(options: argparse.Namespace) -> int:
     if deferrable not in ("true", "false"):
         print(f"gust: {DEFAULT_DEFERRABLE} is True or False, not {deferrable}.", file=sys.stderr)
         return 2
-    paused = options.paused
-    if paused is None:
-        paused = are_paused(environment, are_examples=_are_examples(options.dags))
     try:
         around = without(environment, TEST_CONNECTION, DEFAULT_DEFERRABLE, PAUSED_AT_CREATION)
         configuration = options_here(options.config, around, lambda line: print(f"gust: {line}", file=sys.stderr))
@@ -114,10 +111,11 @@ def run(options: argparse.Namespace) -> int:
         print(f"gust: {options.config}: {problem}", file=sys.stderr)
         return 2
     if configuration.problems:
-        print("".join(f"gust: {line}\n" for line in configuration.problems), end="", file=sys.stderr)
+        print("".join(f"gust: {problem}\n" for problem in configuration.problems), end="", file=sys.stderr)
         return 2
-    if options.paused is not None:
-        configuration = configuration.except_for("core.dags_are_paused_at_creation")
+    paused = options.paused
+    if paused is None:
+        paused = are_paused(environment, are_examples=_are_examples(options.dags))
     started = time.monotonic()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
