@@ -129,9 +129,7 @@ def add(clients: Clients, options: argparse.Namespace) -> int:
         name: str(value) for option, (name, _) in SETTINGS.items() if (value := getattr(options, option)) is not None
     }
     if options.elsewhere and given:
-        print(
-            "gust: workers elsewhere have the size and rights of their host: leave these options out.", file=sys.stderr
-        )
+        print("gust: workers elsewhere have the size of their host: leave these options out.", file=sys.stderr)
         return 2
     of = worker_groups.find_deployment(clients, options.stack)
     before = worker_groups.find_group(clients, options.stack, options.queue)
