@@ -118,7 +118,7 @@ def role_of(caller: str) -> Role | None:
     from ministack.services import iam, lambda_svc
 
     if caller == CONTAINER:
-        roles = [name for name in _names(iam._roles) if name.split("-")[1:2] == ["ContainerRole"]]
+        roles = [name for name in _names(iam._roles) if name.split("-")[-2:-1] == ["ContainerRole"]]
         name = roles[0] if roles else None
     else:
         function = next((record for key, record in lambda_svc._functions._data.items() if key[-1] == caller), None)

@@ -46,6 +46,8 @@ class Deployment:
     bucket: str
     parameters: Mapping[str, str]
     """The second group of the parameters of worker_group.yaml."""
+    storage: str
+    """MB of /tmp of the stack's worker."""
     code_url: str
     code_hash: str
 
@@ -90,7 +92,10 @@ def find_deployment(clients: Clients, stack: str) -> Deployment:
             "BaseUrl": variables["AIRFLOW__API__BASE_URL"],
             "DefaultDeferrable": variables["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"],
             "LogRetentionDays": given.get("LogRetentionDays", "30"),
+            "KmsKeyArn": given.get("KmsKeyArn", ""),
+            "PermissionsBoundaryArn": given.get("PermissionsBoundaryArn", ""),
         },
+        storage=str(configuration.get("EphemeralStorage", {}).get("Size", "")),
         code_url=worker["Code"]["Location"],
         code_hash=code_hash,
     )
@@ -108,6 +113,8 @@ def deploy(clients: Clients, of: Deployment, queue: str, template: Template, giv
         )
     _put_code(clients("s3"), of)
     values = {**of.parameters, "Queue": queue, **given}
+    if before is None and of.storage:
+        values.setdefault("Storage", of.storage)
     parameters: list[dict[str, Any]] = [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]
     kept = (before or {}).keys() - values.keys()
     parameters += [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept)]

@@ -23,7 +23,7 @@ LOOK_EVERY: Final = 2.0
 
 SETTINGS: Final = {
     "memory": ("Memory", "MB of one worker (1769: one vCPU)"),
-    "storage": ("Storage", "MB of /tmp (2048)"),
+    "storage": ("Storage", "MB of /tmp (as the stack's workers)"),
     "concurrency": ("Concurrency", "how many tasks run at the same time (50)"),
     "subnets": ("Subnets", "subnets of your VPC, separated by commas"),
     "security_groups": ("SecurityGroups", "security groups in that VPC, separated by commas"),
@@ -155,6 +155,13 @@ def add(clients: Clients, options: argparse.Namespace) -> int:
     return 0
 
 
+def named(clients: Clients, stack: cli_aws.Stack) -> list[str]:
+    """The queues of the stack's worker groups."""
+    from gust.cli.resources import store_of as store_of_stack
+
+    return [group.name for group in store_of_stack(clients, stack).list_worker_groups()]
+
+
 def update(clients: Clients, stack: str, *, is_local: bool = False, say: Callable[[str], object] = print) -> int:
     """Bring all groups of the stack to its deployed worker's code, layers and settings."""
     from gust.aws import worker_groups
@@ -224,14 +231,12 @@ def store_of(clients: Clients, table: str, bucket: str) -> Store:
     return DynamoDBStore(table, clients("dynamodb"), S3Objects(bucket, clients("s3")))
 
 
-def template(values: Mapping[str, str], *, root: Path = ROOT, is_local: bool = False) -> str:
-    """worker_group.yaml as JSON: CloudFormation reads no aliases of YAML. `is_local`: with its numbers in their places,
-    where the emulator would put text."""
+def template(values: Mapping[str, str], *, is_local: bool = False) -> str:
+    """worker_group.yaml as JSON: CloudFormation reads no aliases of YAML. `is_local`: for the emulator."""
     from samtranslator.yaml_helper import yaml_parse
 
-    parsed = yaml_parse((root / "worker_group.yaml").read_text())
     if is_local:
-        from gust.local.deployment import resolve_numbers
+        from gust.local.deployment import worker_group_template
 
-        resolve_numbers(parsed, values)
-    return json.dumps(parsed)
+        return worker_group_template(ROOT, values)
+    return json.dumps(yaml_parse((ROOT / "worker_group.yaml").read_text()))
