@@ -1,7 +1,7 @@
 """How long a warm worker takes for a task that does nothing, from message to report, with and without a control plane's
 delay.
 
-    python benches/warm_task.py [--tasks 20] [--answer-ms 0] [--shape fan_out] [--no-rehearsal] [--immortal]
+    python benches/warm_task.py [--tasks 20] [--answer-ms 0] [--shape fan_out] [--no-rehearsal] [--immortal] [--forks]
 
 The worker is the real one: Airflow's supervisor, a forked child, a DAG file that is parsed in it. The execution API is
 a function in this process that answers after `--answer-ms`; the log goes nowhere.
@@ -85,10 +85,15 @@ class NoLog:
         return True
 
 
-def cpu_seconds() -> float:
-    """Processor seconds of this process and its dead children: unlike wall time, independent of the machine's load."""
+def cpu_seconds(nursery: int | None) -> float:
+    """Processor seconds of this process, the nursery and their dead children: unlike wall time, independent of the machine's
+    load."""
     usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    if nursery is None:
+        return own
+    fields = Path(f"/proc/{nursery}/stat").read_text().rpartition(")")[2].split()
+    return own + sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -97,6 +102,7 @@ def main() -> None:
     parser.add_argument("--answer-ms", type=float, default=0.0)
     parser.add_argument("--shape", choices=["chain", "fan_out"], help="a task of this one of `benches/dags`")
     parser.add_argument("--no-rehearsal", action="store_true")
+    parser.add_argument("--forks", action="store_true", help="children are forks of the worker itself")
     parser.add_argument("--immortal", action="store_true", help="as after many tasks: imported objects are immortal")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -107,6 +113,7 @@ def main() -> None:
         began = time.perf_counter()
         from gust.airflow_bridge.bundle import BundleFolder
         from gust.airflow_bridge.execute import run_try
+        from gust.airflow_bridge.nursery import Children, Forks, Nursery
         from gust.airflow_bridge.worker_ports import WorkerPorts
         from gust.aws.memory import MemoryObjects
         from gust.model import bucket_keys
@@ -118,6 +125,9 @@ def main() -> None:
         else:
             warm.warm_up_for_tasks(bundles)
         print(f"cold start: {time.perf_counter() - began:.2f} s")
+        nursery = None if options.forks else Nursery()
+        children: Children = nursery or Forks()
+        pid = nursery and nursery.pid
         source, dag_id = DAG, "noop"
         if options.shape:
             source = (Path(__file__).parent / "dags" / f"{options.shape}.py").read_text()
@@ -135,13 +145,14 @@ def main() -> None:
             bundles=BundleFolder(objects, bundles),
             sink=NoLog(),
             remaining=900,
+            children=children,
         )
         to_report, to_return, of_cpu = [], [], []
         for number in range(options.tasks + 1):
             if number == 1 and options.immortal:
                 began = time.perf_counter()
-                marked = immortal.mark_all()
-                print(f"made immortal: {marked} objects in {time.perf_counter() - began:.2f} s")
+                children.call(immortal.mark_all)
+                print(f"made immortal: asked after {time.perf_counter() - began:.2f} s")
             workload = TaskWorkload(
                 dag_id=dag_id,
                 run_id="bench",
@@ -157,16 +168,17 @@ def main() -> None:
                 queue="default",
                 token="bench",  # noqa: S106
             )
-            started, cpu_before = time.perf_counter(), cpu_seconds()
+            started, cpu_before = time.perf_counter(), cpu_seconds(pid)
             run_try(workload, ports)
             to_return.append(time.perf_counter() - started)
-            of_cpu.append(cpu_seconds() - cpu_before)
+            of_cpu.append(cpu_seconds(pid) - cpu_before)
             to_report.append(control_plane.reported - started)
     print(f"first: {to_report[0] * 1000:.0f} ms to its report")
     for name, all_times in {"to the report": to_report, "to the return": to_return, "of a core": of_cpu}.items():
         times = all_times[1:]
         print(
-            f"{name}: median {statistics.median(times) * 1000:.1f} ms, slowest {max(times) * 1000:.1f} ms"
+            f"{name}: mean {statistics.mean(times) * 1000:.1f} ms,"
+            f" median {statistics.median(times) * 1000:.1f} ms, slowest {max(times) * 1000:.1f} ms"
             f" of {len(times)} warm tasks"
         )
     print(f"calls of the execution API per task: {control_plane.calls / len(to_report):.1f}")

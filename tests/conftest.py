@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from gust.airflow_bridge import warm
-from tests import environment
+from tests import environment, order
 
 environment.make_children_forget()
 
@@ -31,3 +31,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--airflow", action="store_true", help="ask real Airflow, not Gust, where a test can, and record what it says"
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the modules (`-n`), they take them in the order of tests/order.py."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: order.rank(item.path, is_slow=item.path in slow))

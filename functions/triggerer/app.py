@@ -6,9 +6,12 @@ nothing, because a trigger that sleeps is parked.
 
 from typing import Any
 
-from gust.airflow_bridge import collector, warm
+from gust.airflow_bridge import collector, leftovers, own_credentials, warm
 
 collector.disable_gc()
+credentials = own_credentials.hide()
+if leftovers.is_on_lambda():
+    leftovers.clear()
 bundles_root = warm.set_environment()
 
 import logging  # noqa: E402
@@ -22,26 +25,33 @@ from pydantic import TypeAdapter  # noqa: E402
 
 from gust import bootstrap  # noqa: E402
 from gust.airflow_bridge.bundle import SealedBundleFolder  # noqa: E402
+from gust.airflow_bridge.nursery import Nursery  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.airflow_bridge.trigger import run_trigger  # noqa: E402
-from gust.airflow_bridge.worker_ports import WorkerPorts  # noqa: E402
+from gust.airflow_bridge.worker_ports import WorkerPorts, do_nothing  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
 from gust.aws.queues import Receipt  # noqa: E402
 from gust.errors import StaleTaskInstance, StaleWatcher  # noqa: E402
 from gust.model.workload import ForTriggerer, TriggerWorkload, WatcherWorkload  # noqa: E402
 
+warm.import_once(warm.TRIGGER_MODULES)
+collector.freeze_gc()
+children = Nursery()
+credentials.restore()
+
 log = Logger(service="triggerer", stream=sys.stderr)
 logging.getLogger("triggerer").propagate = False  # Airflow's handler would write it a second time
 objects = bootstrap.bucket()
+bundles = SealedBundleFolder(objects, bundles_root)
 wired = WorkerPorts(
     invoke=bootstrap.execution_api(),
     objects=objects,
-    bundles=SealedBundleFolder(objects, bundles_root),
+    bundles=bundles,
     sink=LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
+    children=children,
+    tidy=leftovers.Leftovers(kept=bundles.folders).remove if leftovers.is_on_lambda() else do_nothing,
 )
 for_triggerer: TypeAdapter[ForTriggerer] = TypeAdapter(ForTriggerer)
-warm.import_once(warm.TRIGGER_MODULES)
-collector.freeze_gc()
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

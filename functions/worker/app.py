@@ -5,9 +5,12 @@ A message that fails comes again after seconds; a message whose function dies, a
 
 from typing import Any
 
-from gust.airflow_bridge import collector, warm
+from gust.airflow_bridge import collector, leftovers, own_credentials, warm
 
 collector.disable_gc()
+credentials = own_credentials.hide()
+if leftovers.is_on_lambda():
+    leftovers.clear()
 bundles_root = warm.set_environment()
 
 import itertools  # noqa: E402
@@ -24,26 +27,33 @@ from gust import bootstrap  # noqa: E402
 from gust.airflow_bridge import immortal  # noqa: E402
 from gust.airflow_bridge.bundle import SealedBundleFolder  # noqa: E402
 from gust.airflow_bridge.execute import run_try  # noqa: E402
+from gust.airflow_bridge.nursery import Nursery  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
-from gust.airflow_bridge.worker_ports import WorkerPorts  # noqa: E402
+from gust.airflow_bridge.worker_ports import WorkerPorts, do_nothing  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
 from gust.aws.queues import Receipt  # noqa: E402
 from gust.errors import Stale, StaleCallback, StaleTaskInstance  # noqa: E402
 from gust.model.workload import CallbackWorkload, ConnectionTestWorkload, ForWorker, TaskWorkload  # noqa: E402
 
+warm.warm_up_for_tasks(bundles_root)
+children = Nursery()
+credentials.restore()
+
 log = Logger(service="worker", stream=sys.stderr)
 logging.getLogger("worker").propagate = False  # Airflow's handler would write it a second time
 objects = bootstrap.bucket()
+bundles = SealedBundleFolder(objects, bundles_root)
 wired = WorkerPorts(
     invoke=bootstrap.execution_api(),
     objects=objects,
-    bundles=SealedBundleFolder(objects, bundles_root),
+    bundles=bundles,
     sink=LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
+    children=children,
+    tidy=leftovers.Leftovers(kept=bundles.folders).remove if leftovers.is_on_lambda() else do_nothing,
     megabytes=int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None,
 )
 tasks = itertools.count(1)
 for_worker: TypeAdapter[ForWorker] = TypeAdapter(ForWorker)
-warm.warm_up_for_tasks(bundles_root)
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -79,7 +89,7 @@ def run(workload: TaskWorkload, ports: WorkerPorts) -> None:
     else:
         log.info("ran", exit_code=exit_code, **names)
         if next(tasks) == immortal.IMMORTALIZE_AFTER_TASKS:
-            immortal.mark_all()
+            ports.children.call(immortal.mark_all)
 
 
 def call(workload: CallbackWorkload, ports: WorkerPorts) -> None:

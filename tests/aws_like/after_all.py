@@ -27,6 +27,7 @@ UNUSED: Final[dict[str, str]] = {
     "*Role: ec2:* on *": "NetworkSubnets, likewise",
     "DagProcessorRole: ssm:GetParameter on *configuration*": "no stack of the tests has a configuration in SSM",
     "EnvironmentBuilderRole: secretsmanager:GetSecretValue on *": "PackageIndexSecret, likewise",
+    "SchedulerRole: sqs:GetQueueAttributes on *-workers-*": "asked when a message has waited for half an hour",
     "KeyRotationRole: secretsmanager:* on *": "MiniStack has no rotation; tests/handlers runs the function against moto",
     "ContainerExecutionRole: ecr:* on *": "ECS pulls an image of the account; containers are processes here",
     "ContainerRole: lambda:GetLayerVersion on *": "a container fetches the layers; tests/template runs that script",

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cached_property
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, Final
@@ -67,7 +68,7 @@ class Artefacts:
             text=True,
         )
 
-    @property
+    @cached_property
     def template(self) -> dict[str, Any]:
         read: dict[str, Any] = yaml_parse((self.built / "template.yaml").read_text())
         return read

@@ -71,7 +71,8 @@ class Role:
 
     @property
     def logical_id(self) -> str:
-        return self.name.split("-")[1]
+        """A worker group's role has the statements of the stack's own, in their order (tests/template)."""
+        return self.name.split("-")[-2]
 
 
 def needs(request: Request) -> list[Need]:

@@ -34,6 +34,7 @@ CEILING: Final = {
     "gust-api": 1.6,
     "gust-dag-processor": 1.2,
     "gust-environment-builder": 1.2,
+    "gust-events": 1.4,
     "gust-execution-api": 1.4,
     "gust-key-rotation": 1.2,
     "gust-parse": 1.4,
@@ -130,6 +131,7 @@ def test_lambda_takes_the_functions_for_their_size(artefacts: Artefacts) -> None
 def test_operators_of_the_standard_provider_run_to_success(gust: LocalGust) -> None:
     gust.upload("standard.py", STANDARD)
     gust.await_dag("standard", within=120)
+    gust.api.call("POST", "/api/v2/connections", body={"connection_id": "fs_default", "conn_type": "fs"})
     run_id = gust.trigger("standard")
 
     gust.await_state("standard", run_id, "success", within=180)

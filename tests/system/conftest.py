@@ -1,5 +1,6 @@
 """Stacks for system tests: one for all that do not mind company, and stacks of one's own."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -11,13 +12,19 @@ from tests.system.local_gust import LocalGust
 ALERTS: Final = "arn:aws:sns:us-east-1:000000000000:alerts"
 """Where the shared stack's alarms go."""
 
+TEAM_A: Final = "arn:aws:iam::000000000000:role/teams/gust-team-a"
+"""The role that the shared stack's access document gives to the DAG files in `team_a/`."""
+
 
 @pytest.fixture(scope="session")
 def gust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
     """A running local stack with an empty DAG folder, shared by the session: use DAG ids of your own."""
     home = tmp_path_factory.mktemp("gust")
-    stack = LocalGust(home / "data", home / "dags", parameters={"AlertTopicArn": ALERTS})
+    parameters = {"AlertTopicArn": ALERTS, "AccessParameter": "/gust/access", "TaskRoleArns": TEAM_A}
+    stack = LocalGust(home / "data", home / "dags", parameters=parameters)
     stack.start()
+    document = json.dumps({"tasks": [{"path": "team_a/*", "role": TEAM_A}]})
+    stack.stack.client("ssm").put_parameter(Name="/gust/access", Type="String", Value=document)
     yield stack
     stack.stop()
 

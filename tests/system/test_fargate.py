@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from contextlib import suppress
@@ -164,6 +165,20 @@ def test_marking_stops_a_container_that_starts(stack: LocalGust) -> None:
     assert stack.states("lasting", run) == {"lasts": "success"}
 
 
+def test_deleting_a_dag_stops_a_container_that_starts(stack: LocalGust) -> None:
+    stack.upload(
+        "deleted.py", FAR.replace("def lasting():", "def deleted():").replace("    lasting()\n", "    deleted()\n")
+    )
+    stack.await_dag("deleted")
+    earlier = executions_of(stack, "").keys()
+    run = stack.trigger("deleted")
+    stack.await_state("deleted", run, "queued", task="lasts")
+    stack.api.call("DELETE", "/api/v2/dags/deleted")
+
+    (name,) = executions_of(stack, "").keys() - earlier
+    await_end_of_execution(stack, name, "ABORTED")
+
+
 def test_an_execution_that_is_stopped_from_outside_loses_its_try_and_the_next_one_runs(stack: LocalGust) -> None:
     run = begun(stack)
     stack.stack.client("stepfunctions").stop_execution(
@@ -175,14 +190,21 @@ def test_an_execution_that_is_stopped_from_outside_loses_its_try_and_the_next_on
     assert "The container was told to stop" in stack.logs("lasting", run, "lasts", try_number=1)
 
 
-@pytest.mark.parametrize("ends_by", [signal.SIGTERM, signal.SIGKILL])
-def test_a_container_that_ends_after_it_reported_begins_no_other_try(stack: LocalGust, ends_by: signal.Signals) -> None:
+@pytest.mark.parametrize("ends_by", [signal.SIGTERM, signal.SIGKILL, "StopTask"])
+def test_a_container_that_ends_after_it_reported_begins_no_other_try(
+    stack: LocalGust, ends_by: signal.Signals | str
+) -> None:
+    earlier = executions_of(stack, "").keys()
     run = stack.trigger("ending")
     stack.await_state("ending", run, "success", task="ends")
     name = name_of(stack, "ending", run)
-    container_of(stack, "ending", run).send_signal(ends_by)
+    if isinstance(ends_by, str):
+        stop_task_of(stack, name)
+    else:
+        container_of(stack, "ending", run).send_signal(ends_by)
 
     await_end_of_execution(stack, name, "SUCCEEDED")
+    assert executions_of(stack, "").keys() - earlier == {name}
     stack.await_state("ending", run, "success")
     assert stack.task_instance("ending", run, "ends")["state"] == "success"
     assert stack.task_instance("ending", run, "ends")["try_number"] == 1
@@ -231,6 +253,15 @@ def await_end_of_execution(stack: LocalGust, name: str, status: str) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert executions_of(stack, name)[name] == status
+
+
+def stop_task_of(stack: LocalGust, name: str) -> None:
+    """What an operator does in the console of ECS, to the container of the dispatch."""
+    ecs = stack.stack.client("ecs")
+    (cluster,) = ecs.list_clusters()["clusterArns"]
+    tasks = ecs.describe_tasks(cluster=cluster, tasks=ecs.list_tasks(cluster=cluster)["taskArns"])["tasks"]
+    (task,) = [each for each in tasks if name in json.dumps(each["overrides"])]
+    ecs.stop_task(cluster=cluster, task=task["taskArn"])
 
 
 def container_of(stack: LocalGust, dag_id: str, run_id: str) -> psutil.Process:

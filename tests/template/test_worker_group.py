@@ -9,6 +9,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from benches.cost import load_prices
+from gust.aws.worker_groups import stack_name
 from gust.cli.workers import template
 from tests.template.conftest import ROOT
 from tests.template.test_template import as_list, logical_id
@@ -58,7 +59,9 @@ def test_the_groups_worker_has_the_rights_of_the_stacks_worker_on_its_own_queue(
     group: dict[str, Any], resources: Resources
 ) -> None:
     ours = of(group["Resources"]["WorkerRole"])
-    assert actions(ours) == actions(of(resources["WorkerRole"]))
+    assert [as_list(each["Action"]) for each in ours] == [
+        as_list(each["Action"]) for each in of(resources["WorkerRole"])
+    ]
     (reads,) = [statement for statement in ours if "sqs:ReceiveMessage" in statement["Action"]]
     assert logical_id(reads["Resource"]) == "TasksQueue"
     assert all(statement["Resource"] != "*" for statement in ours)
@@ -85,10 +88,11 @@ def test_the_code_of_a_function_in_a_vpc_cannot_use_the_rights_that_lambda_needs
     assert group["Resources"]["WorkerFunction"]["Properties"]["FunctionName"] == {"Ref": "AWS::StackName"}
 
 
-def test_only_the_scheduler_sends_into_the_queue(group: dict[str, Any]) -> None:
-    (statement,) = group["Resources"]["TasksQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
-    assert statement["Principal"] == {"AWS": {"Ref": "SchedulerRoleArn"}}
+def test_the_scheduler_may_send_into_the_queues_of_groups_by_their_stacks_names(resources: Resources) -> None:
+    (statement,) = [each for each in of(resources["SchedulerRole"]) if "-workers-" in str(each["Resource"])]
     assert set(statement["Action"]) == {"sqs:SendMessage", "sqs:GetQueueAttributes"}
+    assert statement["Resource"]["Fn::Sub"].endswith(":${AWS::StackName}-workers-*")
+    assert stack_name("gust", "large_1") == "gust-workers-large-1"
 
 
 def test_a_group_elsewhere_has_a_queue_and_a_policy_alone(group: dict[str, Any]) -> None:

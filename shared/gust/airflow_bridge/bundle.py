@@ -94,6 +94,11 @@ class BundleFolder:
     kind: Kind = BUNDLES
     free: Callable[[Path], int] = free_bytes
 
+    @property
+    def folders(self) -> tuple[Path, Path]:
+        """Where it keeps bundles and environments."""
+        return self.root, self._other_root()
+
     def has(self, version: str) -> bool:
         """Whether it was fetched before."""
         return (self.root / version).is_dir()

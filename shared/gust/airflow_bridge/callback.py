@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,9 +73,9 @@ def _run(workload: CallbackWorkload, client: ExecutionApiClient) -> str | None:
         environment = ports.bundles.fetch_environment(bundle, workload.relative_fileloc)
     except Unopenable as error:
         return str(error)
-    compat.prepare_callbacks()
+    ports.children.call(compat.prepare_callbacks)
     ended = run_supervised(
-        lambda log: _call_back(workload, claimed, bundle, log),
+        partial(_call_back, workload, claimed, bundle),
         kind="callback",
         ti=_as_instance(workload, claimed),
         client=client,

@@ -71,7 +71,7 @@ class CredentialsEndpoint:
         self._socket.close()
 
     @property
-    def variables(self) -> Mapping[str, str]:
+    def variables(self) -> dict[str, str]:
         """The environment variables by which an SDK finds the endpoint."""
         port = self._socket.getsockname()[1]
         return {

@@ -39,13 +39,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import attrs
 import httpx
@@ -66,12 +67,13 @@ from airflow.sdk.execution_time.coordinator import BaseCoordinator
 
 from gust.airflow_bridge import compat, crashes, dumpable, orphans, secrets_backend, speech, surroundings
 from gust.airflow_bridge.credentials import CredentialsEndpoint, ask_through
-from gust.airflow_bridge.task_log import Held, Sink, try_logger
+from gust.airflow_bridge.task_log import Held, Sink, stream_name, try_logger
 from gust.airflow_bridge.transport import EXECUTION_API, LambdaTransport
 from gust.airflow_bridge.worker_ports import Hide, WorkerPorts
 from gust.aws.queues import HIDDEN_FOR, RENEWED_EVERY
 from gust.errors import Stale
 from gust.model import execution_paths
+from gust.model.container_start import HOST
 from gust.model.place import Limit
 from gust.model.workload import TaskWorkload
 
@@ -122,6 +124,8 @@ LARGEST_ANSWER: Final = 64 * 2**20
 function's."""
 
 TIME_IS_UP: Final = "The task used up the time that a function has"
+
+CONTAINER: Final = "container"
 
 _PR_SET_PDEATHSIG: Final = 1
 """From <linux/prctl.h>."""
@@ -185,6 +189,14 @@ def _die_with_parent() -> None:
     crashes.make_fatal()
 
 
+def _in_child(
+    target: Callable[..., object], requests: int, stdout: int, stderr: int, logs: int, *descriptors: int
+) -> None:
+    """Airflow's first steps in a child, then `target`."""
+    sockets = [socket.socket(fileno=each) for each in (requests, stdout, stderr)]
+    supervisor._fork_main(*sockets, logs, partial(target, *descriptors))
+
+
 # --- every child ------------------------------------------------------------------------------------------------------
 
 
@@ -200,6 +212,48 @@ class SupervisedChild(supervisor.ActivitySubprocess):  # type: ignore[misc]  # u
     _is_swept: bool = attrs.field(default=False, init=False)
     _not_of_child: frozenset[int] = attrs.field(factory=orphans.children, init=False)
     """This process's children when the child started, the child included: `_kill_orphans` leaves them alone."""
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        what: TaskInstance,
+        dag_rel_path: Any,
+        bundle_info: BundleInfo | None,
+        client: ExecutionApiClient,
+        target: Callable[..., object],
+        logger: Any,
+        sentry_integration: str = "",
+        descriptors: Sequence[int] = (),
+        **fields: Any,
+    ) -> Self:
+        """Start a child from the nursery and tell it what to do, as Airflow's `start` does with a fork of this process.
+        `target` is pickled where there is a nursery, and called with copies of `descriptors`."""
+        ours, theirs = zip(*(socket.socketpair() for _ in range(4)), strict=True)
+        try:
+            born = client.ports.children.fork(
+                partial(_in_child, target), [each.fileno() for each in theirs] + list(descriptors), not_for_child=ours
+            )
+        finally:
+            for each in theirs:
+                each.close()
+        requests, stdout, stderr, logs = ours
+        made: Any = cls  # its base is untyped to us
+        process: Self = made(
+            id=what.id,
+            pid=born.pid,
+            stdin=requests,
+            process=born,
+            process_log=logger,
+            client=client,
+            new_process_group=True,
+            **fields,
+        )
+        process._register_pipe_readers(stdout, stderr, requests, logs, data={})
+        process._on_child_started(
+            ti=what, dag_rel_path=dag_rel_path, bundle_info=bundle_info, sentry_integration=sentry_integration
+        )
+        return process
 
     def _register_pipe_readers(self, *args: Any, **kwargs: Any) -> None:
         super()._register_pipe_readers(*args, **kwargs)
@@ -313,7 +367,7 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
                     what=what.model_copy(update={"queue": client.workload.queue}),
                     client=client,
                     logger=logger,
-                    target=lambda: _run_task(bundle, workspace, environment, credentials.variables),
+                    target=partial(_run_task, bundle, workspace, environment, credentials.variables),
                     credentials=credentials,
                     deadline=client.deadline,
                     **kwargs,
@@ -321,6 +375,7 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
                 exit_code = process.wait()
         finally:
             client.mark_end_of_log()
+            client.ports.tidy()
         return self.ExecutionResult(exit_code, process.final_state)
 
 
@@ -334,6 +389,11 @@ def _run_task(bundle: Path, workspace: Path, environment: Path | None, credentia
     from airflow.sdk.execution_time.task_runner import main
 
     main()
+
+
+def _what_runs() -> str:
+    """What this process is to people, where it can be told to stop."""
+    return CONTAINER if stream_name().startswith(HOST) else "worker"
 
 
 @attrs.define(kw_only=True)
@@ -363,7 +423,7 @@ class SupervisedTry(SupervisedChild):
         exit_code = super()._service_subprocess(max_wait_time, *args, **kwargs)
         if exit_code is None and self._told_to_stop and not self.was_stopped:
             self.was_stopped = True
-            self.process_log.error("The container was told to stop; the task is ended.")
+            self.process_log.error(f"The {_what_runs()} was told to stop; the task is ended.")
             self.kill(signal.SIGTERM, escalation_delay=CONTAINER_GRACE, force=True)
         return exit_code
 
@@ -436,7 +496,8 @@ class SupervisedTry(SupervisedChild):
         worker call them."""
         reason = TIME_IS_UP
         if self._told_to_stop:
-            reason = "The container was told to stop: AWS took it back (Spot), or StopTask was called"
+            why = ": AWS took it back (Spot), or StopTask was called" if _what_runs() == CONTAINER else ""
+            reason = f"The {_what_runs()} was told to stop{why}"
         elif not self.was_stopped:
             reason = f"The task's process ended without reporting a state (exit code {self._exit_code})"
         self._report_lost(reason, self._outgrown())
@@ -447,7 +508,8 @@ class SupervisedTry(SupervisedChild):
             return None
         if self.was_stopped:
             return Limit.TIME
-        return Limit.MEMORY if self._exit_code == -signal.SIGKILL and self.client.ports.was_memory_used() else None
+        was_memory = self.client.ports.was_memory_used(self._process.largest_memory)
+        return Limit.MEMORY if self._exit_code == -signal.SIGKILL and was_memory else None
 
     def _report_lost(self, reason: str, outgrew: Limit | None = None, *, has_called_back: bool = False) -> None:
         url = execution_paths.LOSE_TRY.format(task_instance_id=self.id)
@@ -519,15 +581,17 @@ def run_supervised(
     seconds: float,
     bundle: Path | None,
     environment: Path | None = None,
-    replies: Any = None,
+    replies: Callable[[], Any] | None = None,
     answer: Callable[[Client, Any], Any] = no_reply,
     line_at_limit: str | None = None,
 ) -> Ended:
-    """Call `work(logger)` in a child for at most `seconds`; its result must be a JSON object.
+    """Call `work(logger)` in a child for at most `seconds`; its result must be a JSON object. `work` and `replies` are
+    pickled.
 
-    `kind` names the child's logger. `ti`: the instance that the child's requests are about. `replies`: decodes the
-    supervisor's replies, if the child may get other ones than a task. `answer`: returns the reply to a request that only
-    this kind of child makes, None for every request of tasks. `line_at_limit`: logged when the time is up."""
+    `kind` names the child's logger. `ti`: the instance that the child's requests are about. `replies`: makes the
+    decoder of the supervisor's replies, if the child may get other ones than a task. `answer`: returns the reply to a
+    request that only this kind of child makes, None for every request of tasks. `line_at_limit`: logged when the time is
+    up."""
     orphans.adopt()
     reading, writing = os.pipe()
     try:
@@ -539,16 +603,17 @@ def run_supervised(
                     bundle_info=None,
                     client=client,
                     logger=log,
-                    target=lambda: _call_and_answer(
-                        work,
-                        kind,
-                        replies,
-                        writing=writing,
+                    target=partial(
+                        _call_and_answer,
+                        work=work,
+                        kind=kind,
+                        replies=replies,
                         bundle=bundle,
                         workspace=workspace,
                         environment=environment,
                         credentials=credentials.variables,
                     ),
+                    descriptors=[writing],
                     credentials=credentials,
                     deadline=time.monotonic() + seconds,
                     pipe=_AnswerPipe(reading),
@@ -562,14 +627,15 @@ def run_supervised(
             return Ended(process.pipe.answer(), process.was_stopped, exit_code)
     finally:
         os.close(reading)
+        client.ports.tidy()
 
 
 def _call_and_answer(
+    writing: int,
+    *,
     work: Callable[[Any], Mapping[str, Any]],
     kind: str,
-    replies: Any,
-    *,
-    writing: int,
+    replies: Callable[[], Any] | None,
     bundle: Path | None,
     workspace: Path,
     environment: Path | None,
@@ -578,7 +644,7 @@ def _call_and_answer(
     """The child's work."""
     enter_child(bundle, workspace, environment, credentials)
     log = structlog.get_logger(logger_name=kind)
-    decoder = {} if replies is None else {"body_decoder": replies}
+    decoder = {} if replies is None else {"body_decoder": replies()}
     compat.ask_through(comms.CommsDecoder(log=log, **decoder))
     answer = work(log)
     with os.fdopen(writing, "w") as pipe:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,7 +18,7 @@ from types import MappingProxyType
 from typing import Final
 
 import gust
-from gust.airflow_bridge import compat
+from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.commands import LAYER_BIN
 from gust.model.airflow_options import environment_of
 from gust.model.deployment import PLUGINS_PREFIX
@@ -35,7 +33,7 @@ OUR_CLIENTS: Final = ("AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS", "PYTHONPATH")
 
 AWS_OF_TASKS: Final = "GUST_AWS_OF_TASKS"
 """Environment variable, a JSON object: the variables of AWS's SDKs that a DAG author's code sees instead of our
-functions'. The local stack sets it when tasks shall reach a real account."""
+functions' and its role's. The local stack sets it when tasks shall reach a real account."""
 
 RUNTIME_API: Final = "AWS_LAMBDA_RUNTIME_API"
 
@@ -58,6 +56,9 @@ OUR_CREDENTIALS: Final = (
 """Variables that lead to the credentials of our own function or container."""
 
 NO_CREDENTIALS: Final[Mapping[str, str]] = MappingProxyType({})
+
+DAGS_OF_MWAA: Final = "/usr/local/airflow/dags/"
+"""Where files of the DAG folder lie in MWAA. An option that names one finds it in the bundle."""
 
 HOME: Final = Path(gust.__file__).parents[1]
 HOME_IS_OURS: Final = {entry.name for entry in HOME.iterdir()} <= {gust.__name__, "__pycache__"}
@@ -86,6 +87,8 @@ def enter(
     ours that are not imported yet may be unreachable afterwards."""
     _set_environment(environment, credentials)
     os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
+    if not os.access(os.path.expanduser("~"), os.W_OK):  # Lambda's user has no home
+        os.environ["HOME"] = str(workspace)
     os.chdir(workspace)
     if bundle is not None:
         _export_variables_of(bundle)
@@ -95,6 +98,8 @@ def enter(
     _make_way_for(bundle, environment)
     if environment is not None:
         compat.use_environment(environment)
+    if bundle is not None and options_of(bundle):
+        compat.read_options_again()
 
 
 @contextmanager
@@ -104,10 +109,7 @@ def workspace(kind: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        try:
-            shutil.rmtree(folder, ignore_errors=True)
-        except RecursionError:  # a user's code made a tree that is deeper than Python's stack
-            subprocess.run(["/bin/rm", "-rf", folder], check=False, stderr=subprocess.DEVNULL)  # noqa: S603
+        leftovers.remove(folder)
 
 
 def _set_environment(environment: Path | None, credentials: Mapping[str, str]) -> None:
@@ -147,7 +149,11 @@ def _use_options_of(bundle: Path) -> None:
     if backend_of(options) is not None:
         options = {name: value for name, value in options.items() if not name.startswith("secrets.backend")}
         compat.use_secrets_of_execution_api()
-    os.environ |= environment_of(options)
+    here = {
+        name: f"{bundle}/{value.removeprefix(DAGS_OF_MWAA)}" if value.startswith(DAGS_OF_MWAA) else value
+        for name, value in options.items()
+    }
+    os.environ |= environment_of(here)
 
 
 def options_of(bundle: Path) -> dict[str, str]:
@@ -174,6 +180,12 @@ def _use_aws_of_tasks(credentials: Mapping[str, str]) -> None:
     os.environ.pop(RUNTIME_API, None)
     os.environ |= json.loads(given)
     _forget_session()
+
+
+def share_aws() -> None:
+    """Let children see this process's variables of AWS's SDKs: it is their author's own."""
+    own = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    os.environ.setdefault(AWS_OF_TASKS, json.dumps(own))
 
 
 def _forget_session() -> None:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -114,7 +115,7 @@ def _run(workload: TriggerWorkload, client: ExecutionApiClient, hide_every: floa
         place=workload.place,
     )
     ended = run_supervised(
-        lambda log: _live(definition, ti, pace, log),
+        partial(_live, definition, ti, pace),
         kind="trigger",
         ti=ti,
         client=client,
@@ -123,7 +124,7 @@ def _run(workload: TriggerWorkload, client: ExecutionApiClient, hide_every: floa
         seconds=seconds,
         bundle=bundle,
         environment=environment,
-        replies=replies_to_triggers(),
+        replies=replies_to_triggers,
         answer=reply_to_question,
     )
     return _end(ended, workload)

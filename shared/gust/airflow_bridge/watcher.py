@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import httpx
@@ -95,15 +96,14 @@ def _run(workload: WatcherWorkload, client: ExecutionApiClient) -> tuple[list[An
     log = try_logger(ports.sink, str(workload.id)).bind(watcher=definition["classpath"])
     try:
         bundle = ports.bundles.fetch(workload.bundle_version) if workload.bundle_version else None
-        # DAGs of several folders may use it: it gets the environment that all of them have.
-        environment = ports.bundles.fetch_environment(bundle, "") if bundle else None
+        environment = ports.bundles.fetch_environment(bundle, workload.file) if bundle else None
     except Unopenable as error:
         log.error("The watcher's DAGs cannot be read", bundle_version=workload.bundle_version, error=str(error))
         return [], Parked(AFTER_ERROR, 0, is_poller=False)
     seconds = ports.seconds_before(STOP_BEFORE_LIMIT)
     pace = Pace(skip=workload.sleeps_passed, is_poller=workload.is_poller, end=time.monotonic() + max(0.5, seconds - 5))
     ended = run_supervised(
-        lambda log: _live(definition, pace, log),
+        partial(_live, definition, pace),
         kind="trigger",
         ti=_stand_in(workload),
         client=client,

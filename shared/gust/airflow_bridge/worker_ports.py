@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import resource
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gust.airflow_bridge.bundle import BundleFolder
+from gust.airflow_bridge.nursery import Children, Forks
 from gust.airflow_bridge.task_log import Sink
 from gust.airflow_bridge.transport import Invoke
 from gust.ports.objects import Objects
@@ -24,6 +24,10 @@ def do_not_hide(seconds: float) -> None:
     """For a workload that came by no queue."""
 
 
+def do_nothing() -> None:
+    """For a disk that is thrown away, or that others use, too."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerPorts:
     """The first four are made once per process; `remaining` and `hide` belong to one message."""
@@ -37,14 +41,17 @@ class WorkerPorts:
     remaining: float | None = None
     """Seconds that the function has left; None where it has no limit."""
     hide: Hide = do_not_hide
+    children: Children = field(default_factory=Forks)
+    """Made once per process, too."""
+    tidy: Callable[[], object] = do_nothing
+    """Called after each child: removes what it left on the disk."""
     megabytes: int | None = None
     """Memory that the function has; None where it has no limit of its own."""
 
-    def was_memory_used(self) -> bool:
-        """Whether a child of this process has come close to the function's memory: then the kernel killed it, if it was
-        killed."""
-        largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        return self.megabytes is not None and largest > self.megabytes * ALL_BUT_SPENT
+    def was_memory_used(self, largest: int) -> bool:
+        """Whether a child that took `largest` kB has come close to the function's memory: then the kernel killed it, if it
+        was killed."""
+        return self.megabytes is not None and largest / 1024 > self.megabytes * ALL_BUT_SPENT
 
     def seconds_before(self, reserve: float) -> float:
         """Seconds that a child may run so that `reserve` seconds remain after it: at least one, infinite without a limit."""

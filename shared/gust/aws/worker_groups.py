@@ -86,7 +86,6 @@ def find_deployment(clients: Clients, stack: str) -> Deployment:
             "CodeKey": bucket_keys.function_code(code_hash),
             "Layers": ",".join(layer["Arn"] for layer in configuration.get("Layers", ())),
             "ExecutionApi": variables["GUST_EXECUTION_API_FUNCTION"],
-            "SchedulerRoleArn": scheduler["Role"],
             "TaskLogGroup": variables["GUST_LOG_GROUP"],
             "BaseUrl": variables["AIRFLOW__API__BASE_URL"],
             "DefaultDeferrable": variables["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"],

@@ -16,6 +16,7 @@ from gust.cli import (
     access,
     aws,
     beforehand,
+    configuration,
     delete,
     deploy,
     doctor,
@@ -55,8 +56,10 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "reencrypt": keys.Reencrypt(),
     "rotate-key": keys.RotateKey(),
     "watch-bucket": watch_bucket,
+    "configure": configuration,
     "check-access": access,
     "workers": workers.Workers(),
+    "worker": workers.Worker(),
 }
 
 
@@ -105,12 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-STACK_TIERS: Final = ("tests/chaos", "tests/system")
-"""Tests that start the whole stack and are sensitive to load: they run one after the other."""
-
-PARALLEL: Final = tuple(f"tests/system/test_{name}.py" for name in ("packages", "fargate", "airflow_browser_suite"))
-"""Tests that start stacks, too, but mostly wait: for the package index, containers and browsers. They run in parallel with
-those tiers, after all others."""
+GIGABYTES_OF_A_TEST_PROCESS: Final = 4
+"""With the two stacks that its tests may have at a time."""
 
 AFTER_ALL: Final = "tests/aws_like/after_all.py"
 """Tests of what all stacks of the run have recorded: which rights of the roles were used."""
@@ -149,25 +148,28 @@ def test(arguments: list[str]) -> int:
 
 
 def _all_tiers(pytest: list[str], environment: dict[str, str]) -> list[int]:
-    """Runs the tiers that start stacks, and in parallel all others in a process of their own, whose output it prints at the
-    end. On two processors this takes two thirds of the time."""
-    tiers = sorted(f"tests/{folder.name}" for folder in (ROOT / "tests").iterdir() if any(folder.rglob("test_*.py")))
-    beside = [*(tier for tier in tiers if tier not in STACK_TIERS), *PARALLEL]
-    stacks = [*STACK_TIERS, *(f"--ignore={path}" for path in PARALLEL)]
-    print(f"\n$ pytest {' '.join(beside)} &\n$ pytest {' '.join(stacks)}", flush=True)
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryDirectory() as aws_calls:
-        environment = environment | {AWS_CALLS: aws_calls}
-        other = subprocess.Popen([*pytest, *beside], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            code = subprocess.run([*pytest, *stacks], cwd=ROOT, env=environment, check=False).returncode
-            codes = [code, other.wait()]
-        finally:
-            other.kill()
-        output.seek(0)
-        print(f"\n$ pytest {' '.join(beside)}\n{output.read().decode(errors='replace')}", flush=True)
-        print(f"\n$ pytest {AFTER_ALL}", flush=True)
-        codes.append(subprocess.run([*pytest, AFTER_ALL], cwd=ROOT, env=environment, check=False).returncode)
+    """Runs all tiers in several processes. Each takes another module when it has ended one, in the order of
+    tests/order.py. The closing lines name the slowest tests."""
+    import psutil
+
+    memory: int = psutil.virtual_memory().total
+    processes = pytest_processes(processors=os.cpu_count() or 1, gigabytes=memory >> 30)
+    several = ["-n", str(processes), "--dist=loadfile", "--no-loadscope-reorder"]
+    slowest = ["--durations=60", "--durations-min=5"]
+    codes = []
+    with tempfile.TemporaryDirectory() as aws_calls:
+        for arguments in ([*several, *slowest], [AFTER_ALL]):
+            print(f"\n$ pytest {' '.join(arguments)}", flush=True)
+            command = [*pytest, *arguments]
+            around = environment | {AWS_CALLS: aws_calls}
+            codes.append(subprocess.run(command, cwd=ROOT, env=around, check=False).returncode)
     return codes
+
+
+def pytest_processes(*, processors: int, gigabytes: int) -> int:
+    """How many pytest processes run at a time: one more than there are processors, because tests of stacks and browsers wait
+    half of their time; fewer where the memory is small."""
+    return max(1, min(processors + 1, gigabytes // GIGABYTES_OF_A_TEST_PROCESS))
 
 
 def _tool(name: str) -> str:

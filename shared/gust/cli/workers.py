@@ -73,6 +73,33 @@ class Workers:
         raise AssertionError(options.verb)
 
 
+class Worker:
+    HELP = "run tasks of a queue on this machine"
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--queue", required=True, help="a queue of ./gust workers add QUEUE --elsewhere")
+        parser.add_argument("--at-once", type=int, default=1, metavar="N", help="tasks at the same time (%(default)s)")
+        _add_stack_arguments(parser)
+
+    @staticmethod
+    def run(options: argparse.Namespace) -> int:
+        from gust.aws import worker_groups
+        from gust.cli import worker_host
+
+        clients = clients_of(options)
+        outputs = worker_groups.outputs_of(clients, worker_groups.stack_name(options.stack, options.queue))
+        variables = worker_host.around(options)
+        if options.local:
+            from gust.local import sign_in
+            from gust.local.stack import emulator_variables
+
+            variables |= emulator_variables(sign_in.running(options.data.resolve())[0])
+        else:
+            variables |= {"GUST_PACKAGES_FOR": worker_host.PACKAGES_FOR}
+        return worker_host.run(clients, options.queue, options.at_once, outputs, variables)
+
+
 def _add_stack_arguments(parser: argparse.ArgumentParser) -> None:
     cli_aws.add_arguments(parser)
     parser.add_argument("--local", action="store_true", help="of the local stack that runs on this machine")

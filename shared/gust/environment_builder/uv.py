@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -27,10 +28,15 @@ class Refused(GustError):
 @dataclass(frozen=True, slots=True)
 class Uv:
     patience: float
-    """Seconds that one command may take."""
+    """Seconds that all commands may take together."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Variables that a requirements file may name."""
     command: str = ""
+    clock: Callable[[], float] = time.monotonic
+    began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "began", self.clock())
 
     def run(self, arguments: Sequence[str], *, inside: Path) -> str:
         """Returns uv's output on stderr, such as warnings. Raises Refused."""
@@ -44,7 +50,7 @@ class Uv:
                 capture_output=True,
                 text=True,
                 errors="replace",
-                timeout=self.patience,
+                timeout=max(0.0, self.began + self.patience - self.clock()),
                 check=False,
             )
         except subprocess.TimeoutExpired as slow:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
+
+ELSEWHERE: Final = "elsewhere/"
+"""The hostname of a try that a host runs begins so."""
+
+AWAY_AFTER: Final = timedelta(minutes=3)
+"""Workers elsewhere show each minute that they are there. After this time without a sign they are away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

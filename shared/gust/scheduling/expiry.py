@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Final, assert_never
 
+from gust.model.container_start import HOST
 from gust.model.dag_spec import TaskSpec
+from gust.model.place import Limit
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.model.worker_group import ELSEWHERE
 from gust.scheduling import callback, retry, transition
 from gust.scheduling.draft import Draft
+from gust.scheduling.placement import LAMBDA_SECONDS
 from gust.scheduling.pure_wait import pure_wait
 from gust.scheduling.timers import is_overdue, run_deadline
+
+LATEST_SIGN: Final = LAMBDA_SECONDS - 25
+"""Seconds after its start until which a worker on Lambda must have been heard of, so that the time limit ended it: it stops
+the task at `LAMBDA_SECONDS` and reports that, and of its heartbeats one in 15 to 20 seconds is stored."""
 
 
 def is_run_timed_out(draft: Draft) -> bool:
@@ -54,7 +62,29 @@ def expire_instances(draft: Draft) -> None:
 
 def _lose(draft: Draft, task: TaskSpec, instance: TaskInstance) -> None:
     reason = f"The worker was silent for more than {draft.config.heartbeat_timeout}; the try is lost."
-    draft.view.move(retry.lose_try(task, draft.run, instance, at=draft.now, reason=reason))
+    outgrew = _outgrown(instance)
+    if outgrew is Limit.TIME:
+        reason = (
+            f"The worker fell silent when Lambda's time limit was near, for more than {draft.config.heartbeat_timeout}."
+        )
+    lost = retry.lose_try(
+        task, draft.run, instance, at=draft.now, reason=reason, outgrew=outgrew, workers=draft.workers
+    )
+    draft.view.move(lost)
+
+
+def _outgrown(instance: TaskInstance) -> Limit | None:
+    """The limit of Lambda that a silent worker has reached for certain: its time, because the last sign of life came when
+    only seconds of it were left. Memory leaves no such sign. A try that was resumed keeps the start date of its
+    first worker, and a host elsewhere or a container has no such limit."""
+    if instance.next_method is not None or instance.start_date is None or _has_no_limit(instance.hostname or ""):
+        return None
+    lived = (instance.heartbeat_at or instance.start_date) - instance.start_date
+    return Limit.TIME if lived.total_seconds() >= LATEST_SIGN else None
+
+
+def _has_no_limit(hostname: str) -> bool:
+    return hostname.startswith((HOST, ELSEWHERE))
 
 
 def _requeue(draft: Draft, task: TaskSpec, instance: TaskInstance) -> None:

@@ -13,10 +13,11 @@ from typing import Final
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import TaskSpec
 from gust.model.moment import later
-from gust.model.place import Limit
+from gust.model.place import LAMBDA_ALONE, Limit, OnFargate, Workers
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import callback, transition
+from gust.scheduling.placement import place
 
 MAX_RETRY_DELAY: Final = 24 * 60 * 60
 """Seconds; Airflow's `[core] max_task_retry_delay`, at its default."""
@@ -72,15 +73,25 @@ def _spread(instance: TaskInstance, logical_date: datetime | None) -> int:
 
 
 def lose_try(
-    task: TaskSpec, run: DagRun, instance: TaskInstance, *, at: datetime, reason: str, outgrew: Limit | None = None
+    task: TaskSpec,
+    run: DagRun,
+    instance: TaskInstance,
+    *,
+    at: datetime,
+    reason: str,
+    outgrew: Limit | None = None,
+    workers: Workers = LAMBDA_ALONE,
 ) -> transition.Transition:
     """The transition of an instance whose worker is gone: to up_for_retry while tries remain, else to failed. A
-    `restarting` instance was cleared and only waited for its worker to end, so it runs again."""
+    `restarting` instance was cleared and only waited for its worker to end, so it runs again. `outgrew`: the limit of
+    Lambda that ended it; if the next try gets a container of `workers` for that, the reason says so."""
     if instance.state is S.RESTARTING:
         return transition.restart(instance, at=at, retries=task.retries, reason=reason)
     retry_at = None
     if task.retries and is_eligible(instance):
         retry_at = next_retry_at(task, instance, logical_date=run.logical_date, failed_at=at)
+        if outgrew is not None and isinstance(following := place(task, workers, outgrew), OnFargate):
+            reason = f"{reason.rstrip('.')}. The next try runs on Fargate ({following.size})."
     lost = transition.lose(instance, at=at, reason=reason, retry_at=retry_at, outgrew=outgrew)
     return callback.with_task_callback(task, lost, emails=True)
 

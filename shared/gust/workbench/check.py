@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from gust.airflow_bridge import parse
+from gust.airflow_bridge import parse, surroundings
 from gust.local.parsing import from_the_folder, message_of, place_of
 from gust.workbench.stack import WorkbenchStack
 
@@ -124,6 +124,7 @@ def _number(count: int, noun: str) -> str:
 def prepare() -> None:
     """Airflow's settings, and its import. Its default keeps the last two places of a traceback, and a DAG file that calls
     Airflow is often further up."""
+    surroundings.share_aws()
     os.environ.setdefault("AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH", "20")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Airflow's own deprecations in its own providers

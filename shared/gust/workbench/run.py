@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from gust.airflow_bridge import warm
+from gust.airflow_bridge import surroundings, warm
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.callback import run_callback
 from gust.airflow_bridge.execute import run_try
@@ -352,6 +352,7 @@ def parser() -> argparse.ArgumentParser:
 
 def prepare(bundles: Path) -> None:
     """Airflow, as in a worker whose bundles lie in that folder."""
+    surroundings.share_aws()
     warm.set_environment(bundles)
     warm.import_once(warm.TASK_MODULES)
     ready()

@@ -13,11 +13,11 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 import pytest
@@ -266,13 +266,21 @@ def test_a_task_runs_reports_and_leaves_its_log(doors: Doors) -> None:
 
 
 def test_after_many_tasks_objects_are_counted_no_more(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
-    marked: list[None] = []
+    nursery = doors.worker.wired.children
+
+    class Noting:
+        fork = nursery.fork
+        called: ClassVar[list[object]] = []
+
+        def call(self, work: object) -> None:
+            self.called.append(work)
+
+    monkeypatch.setattr(doors.worker, "wired", replace(doors.worker.wired, children=Noting()))
     monkeypatch.setattr(doors.worker, "tasks", itertools.count(1))
     monkeypatch.setattr(doors.worker.immortal, "IMMORTALIZE_AFTER_TASKS", 2)
-    monkeypatch.setattr(doors.worker.immortal, "mark_all", lambda: marked.append(None))
     for number, times in enumerate((0, 1, 1)):
         doors.work(a_task(f"of-many-{number}").model_dump_json())
-        assert len(marked) == times
+        assert Noting.called == [doors.worker.immortal.mark_all] * times
 
 
 def test_a_large_result_goes_through_the_bucket(doors: Doors) -> None:

@@ -113,12 +113,21 @@ def test_a_container_that_has_run_is_not_started_again(machine: Machine) -> None
     assert json.loads(told["container"]["error"]["Cause"])["Containers"] == [{"ExitCode": 137}]
 
 
+@pytest.mark.parametrize("cause", ["", "{not JSON", "Task was stopped", '["a list"]', '{"Containers": []}'])
+def test_a_cause_that_is_no_task_is_told_as_it_is(machine: Machine, cause: str) -> None:
+    ecs = machine.run(("States.TaskFailed", cause))
+    assert len(ecs.asked) == 1
+    (told,) = machine.told
+    assert told["container"]["error"]["Cause"] == cause
+
+
 @pytest.mark.parametrize(
     "no_room",
     [
         ("AmazonECS.Unknown", "[]"),
         ("ECS.ThrottlingException", "slow down"),
         failed(StopCode="TaskFailedToStart", StoppedReason="Capacity is unavailable at this time"),
+        ("States.TaskFailed", '{"StopCode":"TaskFailedToStart"}'),
     ],
 )
 def test_where_there_is_no_room_it_asks_again_but_not_of_spot(machine: Machine, no_room: tuple[str, str]) -> None:

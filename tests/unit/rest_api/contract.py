@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +21,12 @@ LOOSE = {"StructuredLogMessage", "HealthInfoResponse", "ValidationError", "HTTPV
 
 
 def raw(file: str = FILE) -> dict[str, Any]:
-    """As it is in the wheel."""
+    """As it is in the wheel; a copy that the caller may change."""
+    return deepcopy(_read(file))
+
+
+@cache
+def _read(file: str) -> dict[str, Any]:
     spec = find_spec("airflow")
     assert spec is not None
     assert spec.submodule_search_locations is not None

@@ -14,6 +14,7 @@ from gust.model.place import Limit, Workers
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
+from gust.model.worker_group import WorkerGroup
 from gust.rest_api.access.auth import ALL_ADMINS, Authenticator
 from gust.rest_api.app import build
 from tests.unit.rest_api.world import NOW, Api, World, etl_spec
@@ -209,6 +210,24 @@ def test_a_queued_instance_says_that_its_container_starts(world: World, run: Dag
         api = Api(build(replace(world.services, workers=workers), Authenticator(ALL_ADMINS)))
         found = api.ok("get_task_instance_dependencies", "GET", f"{TIS}/extract/dependencies")
         assert found["dependencies"] == told
+
+
+def test_a_queued_instance_says_that_the_workers_of_its_queue_are_away(world: World, api: Api) -> None:
+    store, spec = world.services.store, etl_spec()
+    extract = spec.tasks["extract"].model_copy(update={"queue": "onprem"})
+    run = world.run(world.dag(spec=spec.model_copy(update={"tasks": {**spec.tasks, "extract": extract}})))
+    store.register_worker_group(WorkerGroup(name="onprem", queue_url="https://sqs/onprem"))
+    world.instance(run, "extract", state=S.QUEUED, try_number=1)
+    now = world.services.clock.now()
+    long_ago = now - timedelta(hours=1)
+    away = (
+        "Runs on a worker elsewhere: queue='onprem'. It waits for one: the last of this queue was heard of at "
+        f"{long_ago:%Y-%m-%d %H:%M:%S} UTC. Start one: ./gust worker --queue onprem."
+    )
+    for heard_at, told in ((now, []), (long_ago, [away])):
+        store.hear_of_worker_group("onprem", heard_at)
+        found = api.ok("get_task_instance_dependencies", "GET", f"{TIS}/extract/dependencies")
+        assert [each["reason"] for each in found["dependencies"]] == told
 
 
 def test_why_an_instance_waits(world: World, run: DagRun, api: Api) -> None:

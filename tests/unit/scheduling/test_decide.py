@@ -8,6 +8,7 @@ import pytest
 
 from gust.model.dag_spec import ConcatLength, LiteralLength, TaskGroupSpec, XComLength, ZipLength
 from gust.model.moment import MOST_SECONDS
+from gust.model.place import Limit, Workers
 from gust.model.state import DagRunState, TriggerRule
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
@@ -588,6 +589,30 @@ class TestHealing:
         spec = dag("a")
         running = ti("a", S.RUNNING, try_number=1, start_date=NOW, heartbeat_at=NOW + timedelta(seconds=50))
         assert decide(spec, run_of(spec), {("a", -1): running}, now=NOW + timedelta(seconds=109)).transitions == ()
+
+    @pytest.mark.parametrize(
+        ("lived", "fields", "outgrew"),
+        [
+            (865, {}, Limit.TIME),
+            (860, {}, Limit.TIME),
+            (855, {}, None),
+            (50, {}, None),
+            (865, {"hostname": "fargate/x/y"}, None),
+            (5000, {"hostname": "elsewhere/onprem/h/1"}, None),
+            (865, {"next_method": "execute_complete"}, None),
+        ],
+    )
+    def test_a_worker_that_falls_silent_at_its_time_limit_is_followed_by_a_container(self, lived, fields, outgrew):
+        spec = dag("a", tasks={"a": {"retries": 1}})
+        heard = NOW + timedelta(seconds=lived)
+        running = ti("a", S.RUNNING, try_number=1, max_tries=1, start_date=NOW, heartbeat_at=heard, **fields)
+        later = heard + timedelta(seconds=60)
+        decision = decide(
+            spec, run_of(spec), {("a", -1): running}, now=later, workers=Workers(has_fargate=True, memory=2048)
+        )
+        (lost,) = decision.transitions
+        assert (lost.edge, lost.after.outgrew) == ("lose", outgrew)
+        assert ("The next try runs on Fargate (1 vCPU, 2 GB)." in lost.after.reason) is (outgrew is Limit.TIME)
 
     def test_what_no_worker_takes_is_sent_once_more(self):
         play = Play(dag("a"))

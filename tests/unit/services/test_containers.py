@@ -20,7 +20,7 @@ from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
 from gust.services.people.clear_task_instances import Clear, clear_task_instances
-from gust.services.people.delete_dag_run import delete_task_instance
+from gust.services.people.delete_dag_run import delete_run, delete_task_instance
 from gust.services.people.set_state import Mark, mark_task_instances, set_dag_run_state
 from gust.services.worker.report_container import report_container
 from gust.services.worker.report_task_instance import report_lost, report_success
@@ -243,6 +243,21 @@ def test_a_try_that_lambda_ended_is_retried_in_a_container_and_its_log_says_so(w
         world.advance(run)
     assert [start.place.memory for start in containers.started.values()] == [memory, memory]
     assert len(world.queues.tasks) == 1
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_run_that_is_deleted_stops_its_containers(world, containers, has_begun):
+    run, taken = begun(world, containers) if has_begun else started(world)
+    delete_run(world.services, run)
+    assert containers.stopped == [container_name(taken)]
+    assert world.store.get_run(run) is None
+
+
+def test_a_run_is_deleted_also_where_its_containers_cannot_be_stopped_now(world, containers):
+    run, _ = started(world)
+    containers.is_full = True
+    delete_run(world.services, run)
+    assert world.store.get_run(run) is None
 
 
 @pytest.mark.parametrize("has_begun", [True, False])

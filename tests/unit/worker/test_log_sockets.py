@@ -13,6 +13,7 @@ import pytest
 from airflow.sdk.execution_time.comms import SucceedTask, _RequestFrame
 from airflow.sdk.execution_time.supervisor import PsutilTracker
 
+from gust.airflow_bridge.credentials import CredentialsEndpoint, ask_through
 from gust.airflow_bridge.supervisor import SupervisedTry, TryClient
 from gust.airflow_bridge.task_log import try_logger
 from tests.environment import of_a_user
@@ -51,6 +52,7 @@ def supervised(site: Site) -> Iterator[tuple[SupervisedTry, dict[str, socket.soc
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=of_a_user())
     work = workload("v")
     client = TryClient(site.ports(), work, site.log)
+    credentials = CredentialsEndpoint(ask_through(client), log=site.log)
     supervised_try = SupervisedTry(
         id=work.id,
         pid=child.pid,
@@ -58,6 +60,7 @@ def supervised(site: Site) -> Iterator[tuple[SupervisedTry, dict[str, socket.soc
         process=PsutilTracker(psutil.Process(child.pid)),
         process_log=try_logger(site.log, str(work.id)),
         client=client,
+        credentials=credentials,
     )
     supervised_try._register_pipe_readers(**theirs, data={})
     try:
@@ -65,6 +68,7 @@ def supervised(site: Site) -> Iterator[tuple[SupervisedTry, dict[str, socket.soc
     finally:
         child.kill()
         child.communicate()
+        credentials.close()
         for end in (*theirs.values(), *ours.values()):
             end.close()
 

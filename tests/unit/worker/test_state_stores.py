@@ -65,8 +65,8 @@ def test_what_one_try_keeps_the_next_one_finds(whole: Whole) -> None:
     assert timedelta(minutes=59) < left["an hour"] <= timedelta(hours=1)
 
 
-def test_success_empties_it_where_that_is_wanted(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(OPTION, "True")
+def test_success_empties_it_where_that_is_wanted(whole: Whole) -> None:
+    whole.options = {OPTION: "True"}
     uploaded(whole, KEEPS)
     key = whole.trigger()
     kept = []

@@ -134,6 +134,7 @@ class Whole:
                         version_number=1,
                         spec_key=parsed.spec_key,
                         bundle_version=version,
+                        relative_fileloc=spec.relative_fileloc,
                         max_active_runs=spec.max_active_runs,
                     ),
                 )

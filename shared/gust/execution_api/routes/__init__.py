@@ -23,6 +23,7 @@ from gust.execution_api.routes import (
     triggers,
     variables,
     watchers,
+    worker_groups,
     xcoms,
 )
 from gust.execution_api.routing import Route
@@ -52,4 +53,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *callbacks.routes.table,
     *credentials.routes.table,
     *secrets.routes.table,
+    *worker_groups.routes.table,
 )

@@ -14,10 +14,12 @@ from pydantic import AwareDatetime, NonNegativeInt
 from gust.http.answer import Json, Problem, bad_request, not_found
 from gust.http.check import Query
 from gust.model.dag import DagVersion
+from gust.model.dag_spec import TaskSpec
 from gust.model.keys import UNMAPPED, DagRunKey
-from gust.model.place import OnFargate, describe
+from gust.model.place import InGroup, OnFargate, describe
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.model.worker_group import AWAY_AFTER
 from gust.rest_api.http.request import ALL_PAGES, Body, Request
 from gust.rest_api.http.routing import operation
 from gust.rest_api.lists.filters import (
@@ -44,6 +46,7 @@ from gust.services.context import Services
 from gust.services.runs.public_form import dag_version_fields
 from gust.services.scheduler.explain import explain
 from gust.services.specs import load_spec
+from gust.services.workers_of import workers_for_tasks
 
 RowT = TypeVar("RowT")
 
@@ -208,14 +211,28 @@ def get_task_instance_dependencies(services: Services, request: Request) -> Json
     if view is None or found is None:
         raise no_instance(request, map_index, None)
     if found.instance.state is TaskInstanceState.QUEUED and found.task is not None:
-        where = place(found.task, services.workers, found.instance.outgrew)
-        if isinstance(where, OnFargate):
-            starts = {"name": Dependency.STATE.value, "reason": f"{describe(where)} Its container starts."}
-            return {"dependencies": [starts]}
+        reason = _why_queued(services, found.task, found.instance)
+        return {"dependencies": [{"name": Dependency.STATE.value, "reason": reason}] if reason else []}
     if found.instance.state not in (None, TaskInstanceState.SCHEDULED):
         return {"dependencies": []}
     objections = explain(services, view.run.key, found.instance.task_id, map_index)
     return {"dependencies": [{"name": o.dependency.value, "reason": o.reason} for o in objections]}
+
+
+def _why_queued(services: Services, task: TaskSpec, instance: TaskInstance) -> str:
+    """What a queued instance waits for, if that may take longer than a moment: a container, or workers elsewhere that are
+    away."""
+    where = place(task, workers_for_tasks(services, [task]), instance.outgrew)
+    if isinstance(where, OnFargate):
+        return f"{describe(where)} Its container starts."
+    if isinstance(where, InGroup) and (heard_at := where.group.heard_at) is not None:
+        if services.clock.now() - heard_at <= AWAY_AFTER:
+            return ""
+        return (
+            f"{describe(where)} It waits for one: the last of this queue was heard of at {heard_at:%Y-%m-%d %H:%M:%S} UTC. "
+            f"Start one: ./gust worker --queue {where.group.name}."
+        )
+    return ""
 
 
 # --- tries ------------------------------------------------------------------------------------------------------------

@@ -1,16 +1,20 @@
 """Delete a run, or an instance of one."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 from gust.errors import Conflict, NotFound, StaleDagRun
+from gust.model.callback import CallbackKind
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.run_state import RunState
 from gust.model.state import DagRunState
 from gust.scheduling import transition
+from gust.scheduling.callback import with_kill
 from gust.services.backfills.start_waiting_runs import start_waiting_runs
 from gust.services.context import Services
 from gust.services.people.edit_run import HOLD, Edit, edit_run
+from gust.services.specs import load_spec
 
 ATTEMPTS = 10
 
@@ -41,6 +45,7 @@ def delete_run(services: Services, key: DagRunKey, *, but: frozenset[DagRunState
             held = _held(services, run)
             if not _gave_back_all(services, key):
                 continue
+            _stop_containers(services, held)
             services.store.delete_run(held)
         except StaleDagRun:
             continue
@@ -66,6 +71,22 @@ def _gave_back_all(services: Services, key: DagRunKey) -> bool:
     state = services.store.load_run(key)
     holders = [] if state is None else [instance for instance in state.instances.values() if instance.holds]
     return not services.store.move_all([transition.forget(instance) for instance in holders])
+
+
+def _stop_containers(services: Services, run: DagRun) -> None:
+    """Stop the containers of tries that run or begin. One that AWS does not stop now ends with its next heartbeat: its try
+    is gone."""
+    state = services.store.load_run(run.key) if services.workers.has_fargate else None
+    if state is None:
+        return
+    spec = None
+    with suppress(NotFound):
+        spec = load_spec(services.objects, run.spec_key)
+    moves = [with_kill(transition.forget(each), spec, services.workers) for each in state.instances.values()]
+    stops = [move.callback for move in moves if move.callback is not None]
+    names = [stop.definition["name"] for stop in stops if stop.kind is CallbackKind.CONTAINER]
+    if names:
+        services.containers.stop(names)
 
 
 def _start_next(services: Services, deleted: DagRun) -> None:

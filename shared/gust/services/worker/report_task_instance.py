@@ -17,12 +17,11 @@ from gust.errors import Conflict, Gone, NotFound, StaleTaskInstance
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import AssetRef, TaskSpec
 from gust.model.dispatch import Dispatch
-from gust.model.place import Limit, OnFargate
+from gust.model.place import Limit
 from gust.model.state import IN_FLIGHT
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
 from gust.scheduling import retry, transition
-from gust.scheduling.placement import place
 from gust.scheduling.retry import lose_try
 from gust.scheduling.transition import Transition
 from gust.services.context import Services
@@ -150,14 +149,9 @@ def report_lost(
     if not dispatch.is_current(before) or before.state not in IN_FLIGHT:
         raise not_running(before)
     run, task = run_and_task(services, before)
-    lost = lose_try(task, run, before, at=at, reason=reason, outgrew=outgrew)
+    lost = lose_try(task, run, before, at=at, reason=reason, outgrew=outgrew, workers=services.workers)
     if has_called_back:
         lost = replace(lost, callback=None)
-    if outgrew is not None and lost.after.state is S.UP_FOR_RETRY:
-        following = place(task, services.workers, outgrew)
-        if isinstance(following, OnFargate):
-            sentence = f"{reason.rstrip('.')}. The next try runs on Fargate ({following.size})."
-            lost = replace(lost, after=replace(lost.after, reason=sentence))
     move(services, lost)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import UTC, datetime
-from functools import wraps
+from functools import cache, wraps
+from operator import attrgetter
 from threading import RLock
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
@@ -19,6 +20,7 @@ from gust.model.callback import Callback
 from gust.model.connection_test import ConnectionTest
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
+from gust.model.event_rule import EventFile
 from gust.model.hitl import HITLDetail
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.logged_event import LoggedEvent
@@ -91,6 +93,7 @@ class MemoryState:
         self._consumed: dict[DagRunKey, list[AssetEvent]] = {}
         self._consumers: dict[str, set[DagRunKey]] = defaultdict(set)
         self._watchers: dict[str, Watcher] = {}
+        self._event_files: dict[str, EventFile] = {}
         self._worker_groups: dict[str, WorkerGroup] = {}
 
         self._limits: dict[str, int] = {}
@@ -138,18 +141,44 @@ def _size(attribute: Attribute) -> int:
 
 def as_stored(value: T) -> T:
     """A model's value as DynamoDB would give it back: documents are new objects, moments are UTC."""
-    model: Any = value
-    copied: dict[str, Any] = {}
-    for field in fields(model):
-        match getattr(model, field.name):
-            case Mapping() as document:
-                copied[field.name] = json.loads(json.dumps(document))
-            case datetime() as moment:
-                copied[field.name] = moment.astimezone(UTC)
-            case _:
-                pass
-    copy: T = replace(model, **copied)
-    return copy
+    model: Any = type(value)
+    names, read = _fields_of(model)
+    parts = dict(zip(names, read(value), strict=True))
+    for name, part in parts.items():
+        kind: Any = type(part)
+        if kind in _PLAIN:
+            continue
+        if isinstance(part, datetime):
+            parts[name] = part.astimezone(UTC)
+        elif _is_document(kind):
+            parts[name] = _new_document(part)
+    stored: T = model(**parts)
+    return stored
+
+
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+"""The types of most fields, and of most values of documents. Each load of a run asks for every field of every instance."""
+
+
+@cache
+def _fields_of(model: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """The names of a model's fields, and a function that returns all their values."""
+    names = tuple(field.name for field in fields(model))
+    read = attrgetter(*names)
+    return names, read if len(names) > 1 else lambda value: (read(value),)
+
+
+@cache
+def _is_document(kind: type[Any]) -> bool:
+    return issubclass(kind, Mapping)
+
+
+def _new_document(document: Mapping[Any, Any]) -> Any:
+    """A copy after a way through JSON: tuples are lists then, and keys texts. Flat documents, which are most, would be
+    the same."""
+    if type(document) is dict and all(type(key) is str and type(part) in _PLAIN for key, part in document.items()):
+        return document.copy()
+    return json.loads(json.dumps(document))
 
 
 def as_stored_or_none(found: T | None) -> T | None:

@@ -1,0 +1,61 @@
+"""Who a task is to AWS: its stack's default role, or the role that the access document gives to its file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.system.conftest import TEAM_A
+from tests.system.local_gust import LocalGust
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+WHO_AM_I = """
+    import os
+    from airflow.sdk import dag, task
+
+    @dag(schedule=None)
+    def {dag_id}():
+        @task
+        def here():
+            import boto3
+
+            return [boto3.client("sts").get_caller_identity()["Arn"], os.environ.get("AWS_SECRET_ACCESS_KEY")]
+
+        @task.bash
+        def in_a_process():
+            look = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
+            return f'python -c "{{look}}"'
+
+        @task(queue="fargate")
+        def in_a_container():
+            import boto3
+
+            return [boto3.client("sts").get_caller_identity()["Arn"], "AWS_CONTAINER_CREDENTIALS_FULL_URI" in os.environ]
+
+        here() >> in_a_process() >> in_a_container()
+
+    {dag_id}()
+"""
+
+
+def identities(gust: LocalGust, dag_id: str) -> dict[str, Any]:
+    gust.await_dag(dag_id)
+    run_id = gust.trigger(dag_id)
+    gust.await_state(dag_id, run_id, "success")
+    return {task: gust.xcom(dag_id, run_id, task) for task in ("here", "in_a_process", "in_a_container")}
+
+
+def test_a_task_is_its_role(gust: LocalGust) -> None:
+    gust.upload("who_am_i.py", WHO_AM_I.format(dag_id="who_am_i"))
+    gust.upload("team_a/who_in_team_a.py", WHO_AM_I.format(dag_id="who_in_team_a"))
+    default = gust.stack.outputs["TaskRoleArn"].rsplit("/", 1)[-1]
+    for dag_id, role in (("who_am_i", default), ("who_in_team_a", TEAM_A.rsplit("/", 1)[-1])):
+        seen = identities(gust, dag_id)
+        (here, secret), (in_a_container, has_endpoint) = seen["here"], seen["in_a_container"]
+        assert secret is None
+        assert has_endpoint
+        for arn in (here, seen["in_a_process"], in_a_container):
+            assert f":assumed-role/{role}/{dag_id[:27]}-" in arn
+        assert here != in_a_container, "each try has a session of its own"

@@ -1,0 +1,146 @@
+"""`./gust worker`: its lanes, how it stops, and what its lanes are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from gust.airflow_bridge.bundle import ENVIRONMENTS_FILE
+from gust.cli.worker_host import SHOWN_EVERY, STARTED_AGAIN_AFTER, Host, UnknownQueueError, environment
+
+
+@dataclass
+class FakeLane:
+    has_ended: bool = False
+    told: list[str] = field(default_factory=list)
+    process: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(returncode=1))
+
+    def finish(self) -> None:
+        self.told.append("finish")
+
+    def stop(self) -> None:
+        self.told.append("stop")
+
+    def forget(self) -> None:
+        self.told.append("forget")
+
+
+@dataclass
+class Scene:
+    """A host whose time passes by a second each time that it waits; `script` says what happens then."""
+
+    script: dict[int, Callable[[Scene], None]]
+    now: float = 0.0
+    lanes: list[FakeLane] = field(default_factory=list)
+    shown: list[float] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    is_gone: bool = False
+
+    def play(self, *, at_once: int = 2) -> Scene:
+        self.host = Host(
+            "onprem",
+            at_once,
+            start_lane=self.start,
+            show_life=self.show,
+            say=self.said.append,
+            clock=lambda: self.now,
+            wait=self.wait,
+        )
+        self.host.run()
+        return self
+
+    def start(self) -> FakeLane:
+        self.lanes.append(FakeLane())
+        return self.lanes[-1]
+
+    def show(self) -> None:
+        self.shown.append(self.now)
+        if self.is_gone:
+            raise UnknownQueueError("the stack has no workers for the queue")
+
+    def wait(self, _: float) -> None:
+        self.now += 1
+        self.script.get(int(self.now), lambda _: None)(self)
+
+    def tell(self) -> None:
+        self.host.tell_to_stop()
+
+    def end_lanes(self) -> None:
+        for lane in self.lanes:
+            lane.has_ended = True
+
+
+def test_it_keeps_as_many_lanes_as_it_was_asked_for_and_shows_that_it_is_there() -> None:
+    scene = Scene({200: Scene.tell, 210: Scene.end_lanes}).play(at_once=3)
+    assert len(scene.lanes) == 3
+    assert scene.shown == [0, SHOWN_EVERY, 2 * SHOWN_EVERY, 3 * SHOWN_EVERY]
+
+
+def test_the_first_signal_lets_lanes_finish_their_tasks_and_the_second_ends_those() -> None:
+    once = Scene({3: Scene.tell, 500: Scene.end_lanes}).play()
+    assert all(lane.told == ["finish", "forget"] for lane in once.lanes)
+    assert once.now == 501
+    twice = Scene({3: Scene.tell, 9: Scene.tell, 12: Scene.end_lanes}).play()
+    assert all(lane.told == ["finish", "stop", "forget"] for lane in twice.lanes)
+
+
+def test_a_lane_that_dies_is_started_again_but_not_at_once() -> None:
+    started: list[int] = []
+
+    def count(scene: Scene) -> None:
+        started.append(len(scene.lanes))
+
+    scene = Scene({5: Scene.end_lanes, 7: count, 12: count, 20: Scene.tell, 21: Scene.end_lanes}).play(at_once=1)
+    assert started == [1, 2]
+    assert STARTED_AGAIN_AFTER > 2
+    assert scene.lanes[0].told == ["forget"]
+
+
+def test_a_queue_that_is_not_registered_is_refused_and_one_that_goes_lets_its_tasks_finish() -> None:
+    with pytest.raises(UnknownQueueError):
+        Scene({}, is_gone=True).play()
+
+    def go(scene: Scene) -> None:
+        scene.is_gone = True
+
+    scene = Scene({10: go, 80: Scene.end_lanes}).play()
+    assert all(lane.told == ["finish", "forget"] for lane in scene.lanes)
+
+
+def test_lanes_get_the_hosts_variables_and_the_stacks() -> None:
+    outputs = {
+        "Bucket": "b",
+        "ExecutionApi": "gust-execution-api",
+        "TaskLogGroup": "tasks",
+        "QueueUrl": "https://sqs/onprem",
+        "BaseUrl": "https://gust",
+        "DefaultDeferrable": "true",
+    }
+    variables = environment(outputs, {"AWS_PROFILE": "host", "GUST_BUCKET": "stale"})
+    assert variables["AWS_PROFILE"] == "host"
+    assert variables["GUST_BUCKET"] == "b"
+    assert variables["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"] == "true"
+
+
+def test_packages_for_another_machine_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gust.aws.memory import MemoryObjects
+    from gust.errors import Unopenable
+    from gust.lane import PackagesOfWorkers, this_machine
+    from gust.model.environment import Environments
+
+    bundle = tmp_path / "bundle"
+    (bundle / ENVIRONMENTS_FILE).parent.mkdir(parents=True)
+    named = Environments(of={"team": "0" * 64})
+    (bundle / ENVIRONMENTS_FILE).write_text(named.model_dump_json())
+    packages = PackagesOfWorkers(MemoryObjects(), tmp_path / "bundles")
+    monkeypatch.setenv("GUST_PACKAGES_FOR", "3.12 sparc64")
+    assert packages.fetch_environment(bundle, "other/etl.py") is None
+    with pytest.raises(Unopenable, match=r"built for Python 3\.12 sparc64, and this host has 3\."):
+        packages.fetch_environment(bundle, "team/etl.py")
+    monkeypatch.setenv("GUST_PACKAGES_FOR", this_machine())
+    with pytest.raises(Unopenable, match="cannot be read"):  # it asks the bucket
+        packages.fetch_environment(bundle, "team/etl.py")
