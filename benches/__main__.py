@@ -1,4 +1,4 @@
-"""`./gust bench [--check] [--only gust|airflow|cost] [--repeat N] [--out FILE]`."""
+"""`./gust bench [--check] [--only gust|airflow|cost|start] [--repeat N] [--out FILE]`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benches import api
+from benches import api, container, unpack
 from benches.cost import PRICES, Bill
 from benches.measure import Figures, run_shapes
 from benches.metered import price_shapes
 from benches.report import Results, as_json, table, targets
 from benches.shapes import DAGS
+from gust.aws.memory import MemoryObjects
 from gust.local.stack import LocalStack, running
 from tests.oracle.server import OracleError, real_airflow
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("gust", "airflow", "cost")
+PARTS = ("gust", "airflow", "cost", "start")
 API = "api"
 """A bench of its own, with other targets: `benches.api` has more options."""
 
@@ -42,6 +43,8 @@ def main() -> int:
             gust=_gust(options.repeat) if "gust" in parts else {},
             airflow=_airflow(options.repeat) if "airflow" in parts else {},
             bills=_cost() if "cost" in parts else {},
+            starts=container.measure(options.repeat) if "start" in parts else {},
+            unpacking=_unpacking(options.repeat) if "start" in parts else None,
         )
     except OracleError as error:
         print(error, file=sys.stderr)
@@ -67,6 +70,11 @@ def _airflow(repeat: int) -> dict[str, Figures]:
 def _cost() -> dict[str, Bill]:
     with the_stack(emulator="benches.emulator") as stack:
         return price_shapes(stack, say=lambda line: _say(f"Cost: {line}"))
+
+
+def _unpacking(repeat: int) -> unpack.Unpacking:
+    objects = MemoryObjects()
+    return unpack.measure(objects, unpack.made_up(objects, 100), repeat=repeat)
 
 
 @contextmanager

@@ -38,18 +38,28 @@ for dag_id, queue in {where}.items():
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeat", type=int, default=5, help="runs of each (default 5), after one that does not count")
-    repeat = parser.parse_args().repeat
+    for dag_id, waits in measure(parser.parse_args().repeat).items():
+        print(row(dag_id, waits), flush=True)
+
+
+def measure(repeat: int) -> dict[str, list[float]]:
+    """Where a task runs → the seconds from message to start of each run but the first."""
     with tempfile.TemporaryDirectory(prefix="gust-bench-") as data, tempfile.TemporaryDirectory() as dags:
         (Path(dags) / "nothing.py").write_text(DAG.replace("{where}", repr(WHERE)))
         with running(root=ROOT, data=Path(data), dags=Path(dags)) as stack:
             client = ApiClient(stack.url)
             await_dags(client, list(WHERE))
+            found: dict[str, list[float]] = {}
             for dag_id in WHERE:
                 client.call("PATCH", f"/api/v2/dags/{dag_id}", body={"is_paused": False})
-                waits = [wait(client, dag_id, f"bench_{number}") for number in range(repeat + 1)][1:]
-                shown = ", ".join(f"{seconds:.2f}" for seconds in sorted(waits))
-                print(f"{dag_id}: {median(waits):.2f} s from message to start (median of {shown})", flush=True)
+                found[dag_id] = [wait(client, dag_id, f"bench_{number}") for number in range(repeat + 1)][1:]
             client.close()
+    return found
+
+
+def row(dag_id: str, waits: list[float]) -> str:
+    shown = ", ".join(f"{seconds:.2f}" for seconds in sorted(waits))
+    return f"{dag_id}: {median(waits):.2f} s from message to start (median of {shown})"
 
 
 def wait(client: ApiClient, dag_id: str, run_id: str) -> float:

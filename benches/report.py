@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from benches import container, unpack
 from benches.cost import Bill
 from benches.measure import Figures
 from benches.shapes import CHAIN, FAN_OUT, MESH, SHAPES
+from benches.unpack import Unpacking
 
 GAP_RATIO: Final = 8.0
 """How many times shorter than Airflow's the time from a task's end to the next one's start must be, on the chain:
@@ -27,6 +29,9 @@ class Results:
     airflow: dict[str, Figures]
     bills: dict[str, Bill]
     """By dag_id; `total` has all of them together."""
+    starts: dict[str, list[float]] = field(default_factory=dict)
+    """`on_lambda`, `on_fargate` → seconds from message to start of a task that does nothing."""
+    unpacking: Unpacking | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,10 @@ def table(results: Results) -> str:
             if one.calls
         ]
         lines.append(f"  control plane {bill.control_plane_per_million:.2f} $, work {bill.work_per_million:.2f} $")
+    if results.starts:
+        lines += ["", "Start of a task", *(f"  {container.row(*start)}" for start in results.starts.items())]
+    if results.unpacking:
+        lines += ["", "An environment of packages", f"  {unpack.row(results.unpacking)}"]
     lines.append("")
     for target in targets(results):
         lines.append(f"{'met   ' if target.met else 'MISSED'}  {target.title}: {target.got} (wanted {target.wanted})")
@@ -88,6 +97,8 @@ def as_json(results: Results) -> dict[str, Any]:
         "gust": _figures_json(results.gust),
         "airflow": _figures_json(results.airflow),
         "cost": {dag_id: _bill_json(bill) for dag_id, bill in results.bills.items()},
+        "starts_s": results.starts,
+        "unpacking": asdict(results.unpacking) if results.unpacking else None,
         "targets": [
             {"title": target.title, "wanted": target.wanted, "got": target.got, "met": target.met}
             for target in targets(results)

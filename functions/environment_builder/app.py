@@ -28,7 +28,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         built = give_up(bootstrap.bucket(), order, event["error"].get("Cause") or event["error"]["Error"])
     else:
         patience = context.get_remaining_time_in_millis() / 1000 - STORES_FOR
-        uv = Uv(patience=patience / 2, variables=bootstrap.package_index_variables())
+        uv = Uv(patience=patience, variables=bootstrap.package_index_variables())
         built = build(bootstrap.bucket(), order, uv, largest=LARGEST)
     log.info("built", recipe=order.recipe, built=built.model_dump(exclude={"lock"}))
     return {"archive": built.archive, "problem": built.problem}

@@ -1,4 +1,4 @@
-"""The door of events from outside: messages of EventBridge's rules, by way of SQS."""
+"""The receiver's door: messages of EventBridge's rules, by way of SQS."""
 
 from typing import Any
 
@@ -12,6 +12,7 @@ log = Logger(service="events")
 services = bootstrap.from_environment()
 
 
+@bootstrap.metrics().flushes
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     failed = receive_events(services, {record["messageId"]: record["body"] for record in event["Records"]})
     log.info("received", messages=len(event["Records"]), failed=len(failed))

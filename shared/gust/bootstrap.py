@@ -16,6 +16,7 @@ from botocore.config import Config
 from gust.aws.cipher import FernetCipher
 from gust.aws.containers import StepFunctionsContainers
 from gust.aws.deployments import StepFunctionsDeployments
+from gust.aws.event_bus import EventBridgeBus
 from gust.aws.inventory import ParserInventory
 from gust.aws.invoke import LambdaInvoker
 from gust.aws.logs import CloudWatchLogReader
@@ -30,6 +31,7 @@ from gust.model.environment import SMALLEST_STORAGE, room
 from gust.model.place import Workers
 from gust.ports.clock import SystemClock
 from gust.ports.containers import Containers, NoContainers
+from gust.ports.event_bus import EventBus, NoEventBus
 from gust.ports.identity_provider import IdentityProvider
 from gust.services.context import Services
 from gust.store.dynamodb import DynamoDBStore
@@ -97,6 +99,7 @@ def from_environment() -> Services:
         timetables=ParserTimetables(parser),
         inventory=ParserInventory(parser),
         deployments=deployments(),
+        event_bus=event_bus(),
         configuration=SsmConfiguration(os.environ.get("GUST_CONFIGURATION_PARAMETER", ""), client("ssm")),
         secrets=AwsSecrets(client_in),
         workers=workers(),
@@ -135,6 +138,19 @@ def queues() -> SqsQueues:
 
 def deployments() -> StepFunctionsDeployments:
     return StepFunctionsDeployments(os.environ.get("GUST_DEPLOY_STATE_MACHINE", ""), client("stepfunctions"))
+
+
+def event_bus() -> EventBus:
+    """The stack's bus, for the functions that make its rules and that send to it."""
+    bus = os.environ.get("GUST_EVENT_BUS", "")
+    if not bus:
+        return NoEventBus()
+    return EventBridgeBus(
+        client("events"),
+        bus=bus,
+        queue_arn=os.environ.get("GUST_EVENTS_QUEUE_ARN", ""),
+        dead_letters_arn=os.environ.get("GUST_EVENTS_DEAD_LETTERS_ARN", ""),
+    )
 
 
 def workers() -> Workers:

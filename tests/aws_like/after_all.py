@@ -23,6 +23,8 @@ UNUSED: Final[dict[str, str]] = {
     "ExecutionApiRole: secretsmanager:GetSecretValue on *SecretsBackendArns*": "likewise",
     "ExecutionApiRole: kms:Decrypt on *": "SecretsBackendKeyArns, likewise",
     "ExecutionApiRole: sts:* on *TaskRoleArns*": "likewise",
+    "*Role: kms:* on *KmsKeyArn*": "KmsKeyArn, which no stack of the tests has",
+    "*Role: ec2:* on *": "NetworkSubnets, likewise",
     "DagProcessorRole: ssm:GetParameter on *configuration*": "no stack of the tests has a configuration in SSM",
     "EnvironmentBuilderRole: secretsmanager:GetSecretValue on *": "PackageIndexSecret, likewise",
     "SchedulerRole: sqs:GetQueueAttributes on *-workers-*": "asked when a message has waited for half an hour",

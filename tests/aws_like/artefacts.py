@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gust.cli import artifacts, layers
+from tests.environment import of_a_user
 
 ROOT: Final = Path(__file__).parents[2]
 HERE: Final = ROOT / ".aws-sam" / "aws-like"
@@ -132,7 +133,7 @@ def _lay_over(parts: list[Path], folder: Path) -> None:
     making = folder.with_suffix(f".{os.getpid()}")
     making.mkdir(parents=True)
     for part in parts:
-        subprocess.run(["cp", "-rlTf", str(part), str(making)], check=True)
+        subprocess.run(["cp", "-rlTf", str(part), str(making)], check=True, env=of_a_user())
     making.rename(folder)
 
 

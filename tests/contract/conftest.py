@@ -37,7 +37,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
             BIND_HOST="127.0.0.1",
             MINISTACK_HOST="127.0.0.1",
             GATEWAY_PORT=str(port),
-            SERVICES="dynamodb,dynamodbstreams,s3,sqs",
+            SERVICES="dynamodb,dynamodbstreams,events,s3,sqs",
             LOG_LEVEL="WARNING",
         ),
     )

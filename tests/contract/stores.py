@@ -27,6 +27,8 @@ class Aws:
         self.dynamodb = self._client("dynamodb", os.environ.get(SECOND_OPINION, endpoint))
         self.s3 = self._client("s3", endpoint)
         self.sqs = self._client("sqs", endpoint)
+        self.streams = self._client("dynamodbstreams", endpoint)
+        self.events = self._client("events", endpoint)
 
     def _client(self, service: str, endpoint: str) -> Any:
         config = Config(max_pool_connections=64, retries={"total_max_attempts": 5, "mode": "standard"})

@@ -1,4 +1,4 @@
-"""The three functions on the critical path start without Airflow, whose import alone takes seconds."""
+"""The functions on the critical path, and those of events, start without Airflow, whose import alone takes seconds."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ print(*(name for name, module in sys.modules.items() if module and name.split(".
 """
 
 
-@pytest.mark.parametrize("function", ["scheduler", "execution_api", "api"])
+@pytest.mark.parametrize("function", ["scheduler", "execution_api", "api", "events", "announcer"])
 def test_the_function_starts_where_airflow_cannot_be_imported(function: str) -> None:
     environment = of_a_user() | {
         "GUST_TABLE": "table",
@@ -31,6 +31,10 @@ def test_the_function_starts_where_airflow_cannot_be_imported(function: str) -> 
         "GUST_WAKE_QUEUE_URL": "http://127.0.0.1:9/wakes",
         "GUST_SIGNING_SECRET": "secret",
         "GUST_ENCRYPTION_SECRET": "keys",
+        "GUST_STACK": "gust",
+        "GUST_TELL_EVENTS": "All",
+        "GUST_HAS_ALERTS": "true",
+        "AIRFLOW__API__BASE_URL": "https://gust.example.com",
         "AWS_DEFAULT_REGION": "eu-central-1",
     }
     started = subprocess.run(  # noqa: S603 - our own code

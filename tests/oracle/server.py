@@ -67,7 +67,7 @@ def real_airflow(dags: Path, environment: Mapping[str, str] | None = None, *, pa
     home.chmod(0o755)
     port = free_port()
     try:
-        with _postgres(home / "postgres") as database:
+        with postgres(home / "postgres") as database:
             variables = {
                 **of_a_user(),
                 **settings(home, dags, port, database, parallelism),
@@ -121,7 +121,7 @@ def settings(home: Path, dags: Path, port: int, database: str, parallelism: int)
 
 
 @contextmanager
-def _postgres(home: Path) -> Iterator[str]:
+def postgres(home: Path) -> Iterator[str]:
     """`user@host:port/database` of a throw-away PostgreSQL. It refuses to run as root: then it runs as `postgres`."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
     pg_ctl = str(found[-1]) if found else shutil.which("pg_ctl")

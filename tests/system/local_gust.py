@@ -50,11 +50,15 @@ class AnyAirflow:
     def url(self) -> str:
         return self.api.url
 
-    def upload(self, name: str, text: str) -> None:
+    def save(self, name: str, text: str) -> None:
         """Save a file in the DAG folder."""
         path = self.dags / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
+
+    def upload(self, name: str, text: str) -> None:
+        """Save a file in the DAG folder; it is on its way to the server when this returns."""
+        self.save(name, text)
 
     # -- what people do --------------------------------------------------------------------------------------------
 

@@ -1,28 +1,14 @@
 """Packages that requirements.txt files ask for, on the local stack, from the package index."""
 
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from gust.environment_builder.uv import environment, find
 from tests.system.local_gust import LocalGust
+from tests.system.package_index import answers
 
 BUILDS_FOR = 180.0
 """Seconds that resolving, fetching and parsing may take together."""
-
-
-def answers(requirement: str, place: Path) -> bool:
-    """Whether the package index offers it as a wheel."""
-    (place / "asked.txt").write_text(requirement)
-    asked = [find(), "pip", "compile", "asked.txt", "--quiet", "--only-binary", ":all:", "--python", sys.executable]
-    done = subprocess.run(  # noqa: S603
-        asked, cwd=place, env=environment(os.environ), capture_output=True, timeout=60, check=False
-    )
-    return done.returncode == 0
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -70,42 +68,6 @@ def test_what_is_installed_and_a_file_that_is_parsed_again(gust: LocalGust) -> N
     assert "apache-airflow-providers-standard" in packages
     call("PUT", f"/api/v2/parseDagFile/{dag['file_token']}")
     gust.await_dag("parsed_again", since=dag["last_parsed_time"])
-
-
-def test_a_connection_is_tested_by_a_worker(tmp_path: Path) -> None:
-    gust = LocalGust(tmp_path / "data", tmp_path / "dags", parameters={"TestConnection": "Enabled"})
-    gust.start()
-    try:
-        call = gust.api.call
-        assert call("GET", "/ui/config")["test_connection"] == "Enabled"
-        good = {"connection_id": "folder", "conn_type": "fs", "extra": json.dumps({"path": str(tmp_path)})}
-        bad = good | {"extra": '{"path": "/no/such/folder"}'}
-        for connection, answer in (
-            (good, {"status": True, "message": f"Path {tmp_path} is existing."}),
-            (bad, {"status": False, "message": "Path /no/such/folder does not exist."}),
-            # The emulator plays STS: the hook's own AWS calls go where the connection says.
-            (an_aws_connection(gust), None),
-        ):
-            tested = call("POST", "/api/v2/connections/test", body=connection)
-            assert tested == answer if answer else (tested["status"] and "Account='000000000000'" in tested["message"])
-        assert call("GET", "/api/v2/connections")["total_entries"] == 0
-
-        made = call("POST", "/api/v2/connections/enqueue-test", body=good | {"commit_on_success": True})
-        assert made["state"] == "pending"
-        ended = gust.await_connection_test(made["token"])
-        assert (ended["state"], ended["result_message"]) == ("success", f"Path {tmp_path} is existing.")
-        assert call("GET", "/api/v2/connections/folder")["extra"] == good["extra"]
-        log = call("GET", "/api/v2/eventLogs?event=enqueue_connection_test")["event_logs"]
-        assert [json.loads(event["extra"])["connection_id"] for event in log] == ["folder"]
-    finally:
-        gust.stop()
-
-
-def an_aws_connection(gust: LocalGust) -> dict[str, Any]:
-    extra = {"endpoint_url": gust.stack.endpoint, "region_name": "us-east-1"}
-    extra["service_config"] = {"sts": {"endpoint_url": gust.stack.endpoint}}  # type: ignore[assignment]
-    keys = {"login": "000000000000", "password": "local"}
-    return {"connection_id": "cloud", "conn_type": "aws", **keys, "extra": json.dumps(extra)}
 
 
 def test_the_key_survives_a_restart(own_gust: LocalGust) -> None:

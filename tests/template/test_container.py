@@ -150,7 +150,9 @@ def test_a_stack_without_fargate_has_nothing_of_it(source: dict[str, Any]) -> No
     assert source["Parameters"]["Fargate"]["Default"] == "Disabled"
     for name, resource in source["Resources"].items():
         if name.startswith(("Fargate", "Container")) or name == "SchedulerStartsContainers":
-            assert resource["Condition"] in {"HasFargate", "HasOwnNetwork"}, name
+            assert resource["Condition"] in {"HasFargate", "HasOwnNetwork", "ContainersUseKey"}, name
+    also = source["Conditions"]["ContainersUseKey"]["Fn::And"]
+    assert {"Condition": "HasFargate"} in also
 
 
 def test_workloads_are_dropped_once_they_are_read(source: dict[str, Any]) -> None:

@@ -12,18 +12,63 @@ Resources = dict[str, dict[str, Any]]
 
 
 def test_a_stack_without_events_has_no_queue_no_function_and_no_rule_for_them(resources: Resources) -> None:
-    named = [name for name in resources if name.startswith(("Events", "ObjectsCreated"))]
-    assert len(named) >= 7
-    assert {
-        name
-        for name in named
-        if resources[name].get("Condition") not in {"HasEvents", "WatchesBuckets", "AlertsOfEvents"}
-    } == set()
+    ours = ("Events", "EventBus", "ObjectsCreated", "DeployerFollowsEvents")
+    named = [name for name in resources if name.startswith(ours)]
+    assert len(named) >= 9
+    conditions = {resources[name].get("Condition") for name in named}
+    assert conditions == {"HasEvents", "HasBus", "WatchesBuckets", "AlertsOfEvents", "EventsUseKey"}
 
 
-def test_only_the_rule_may_send_to_the_queue(resources: Resources) -> None:
+def test_a_stack_that_tells_nothing_and_has_no_alerts_reads_its_stream_once(resources: Resources) -> None:
+    readers = {
+        mapping["Properties"]["FunctionName"]["Ref"]: mapping.get("Condition")
+        for mapping in resources.values()
+        if mapping["Type"] == "AWS::Lambda::EventSourceMapping" and "StartingPosition" in mapping["Properties"]
+    }
+    assert readers == {"SchedulerFunction": None, "AnnouncerFunction": "Announces"}
+    assert resources["AnnouncerFunction"]["Condition"] == "Announces"
+
+
+def test_the_announcer_reads_the_table_and_sends_to_the_stacks_bus_alone(resources: Resources) -> None:
+    statements = resources["AnnouncerRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    may = {action: one["Resource"] for one in statements for action in _list(one["Action"])}
+    of_table = {action for action, where in may.items() if where == {"Fn::GetAtt": ["Table", "Arn"]}}
+    assert of_table == {"dynamodb:GetItem", "dynamodb:Query"}
+    assert may["events:PutEvents"] == {"Fn::GetAtt": ["EventBus", "Arn"]}
+
+
+def test_only_failed_runs_of_the_stack_are_mailed(resources: Resources) -> None:
+    rule = resources["FailedRuns"]
+    assert rule["Condition"] == "HasAlerts"
+    assert rule["Properties"]["EventPattern"]["detail"] == {"state": ["failed"]}
+    assert rule["Properties"]["EventBusName"] == {"Ref": "EventBus"}
+
+
+def test_only_rules_of_the_stack_may_send_to_the_queue(resources: Resources) -> None:
     (statement,) = resources["EventsQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
-    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["ObjectsCreated", "Arn"]}}}
+    rules = statement["Condition"]["ArnLike"]["aws:SourceArn"]
+    assert rules[0]["Fn::Sub"].endswith(":rule/${EventBus}/gust-*")
+    assert [rule["Fn::If"][1]["Fn::GetAtt"][0] for rule in rules[1:]] == ["ObjectsCreated", "FromDefaultBus"]
+
+
+def test_the_deployer_makes_rules_of_the_stacks_bus_for_the_stacks_queue_alone(resources: Resources) -> None:
+    statements = resources["DeployerFollowsEvents"]["Properties"]["PolicyDocument"]["Statement"]
+    may = {action: one for one in statements for action in _list(one["Action"])}
+    assert may["events:PutTargets"]["Condition"] == {
+        "ForAllValues:ArnEquals": {"events:TargetArn": {"Fn::GetAtt": ["EventsQueue", "Arn"]}}
+    }
+    for action in ("events:PutTargets", "events:PutRule", "events:DeleteRule", "events:RemoveTargets"):
+        assert may[action]["Resource"]["Fn::Sub"].endswith(":rule/${EventBus}/gust-*")
+    assert may.keys() - {"events:ListRules", "events:TestEventPattern"} == {
+        "events:PutTargets",
+        "events:PutRule",
+        "events:DeleteRule",
+        "events:RemoveTargets",
+    }
+
+
+def _list(action: Any) -> list[str]:
+    return action if isinstance(action, list) else [action]
 
 
 def test_what_eventbridge_cannot_deliver_ends_where_the_functions_failures_do(resources: Resources) -> None:

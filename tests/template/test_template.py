@@ -625,7 +625,8 @@ def test_the_stream_wakes_the_scheduler_for_every_edge_of_others_and_for_no_othe
     (mapping,) = (
         mapping["Properties"]
         for _, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping")
-        if "FilterCriteria" in mapping["Properties"]
+        if mapping["Properties"]["FunctionName"] == {"Ref": "SchedulerFunction"}
+        and "FilterCriteria" in mapping["Properties"]
     )
     records = [json.loads(each["Pattern"])["dynamodb"] for each in mapping["FilterCriteria"]["Filters"]]
     patterns = [record["NewImage"] for record in records if "NewImage" in record]
@@ -643,6 +644,16 @@ def test_what_a_function_is_told_by_its_environment_is_text(resources: Resources
     for name, function in of_type(resources, "AWS::Lambda::Function"):
         told = function["Properties"].get("Environment", {}).get("Variables", {})
         assert not [variable for variable, value in told.items() if isinstance(value, (int, float))], name
+
+
+def test_the_bucket_deletes_nothing_that_a_bundle_names(resources: Resources) -> None:
+    """Runs of old versions load their bundle and its environments, however old they are."""
+    rules = resources["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    expiring = [rule for rule in rules if any("Expiration" in name for name in rule)]
+    assert expiring
+    assert all(rule.get("Prefix") for rule in expiring)
+    for kept in (bucket_keys.BUNDLES, bucket_keys.ENVIRONMENTS, bucket_keys.RECIPES):
+        assert not [rule for rule in expiring if kept.startswith(rule["Prefix"]) or rule["Prefix"].startswith(kept)]
 
 
 def test_the_template_names_the_prefixes_of_the_bucket(resources: Resources) -> None:

@@ -69,6 +69,10 @@ def test_the_groups_worker_has_the_rights_of_the_stacks_worker_on_its_own_queue(
 
 def test_a_host_has_the_rights_of_a_worker_and_finds_its_own_stack(group: dict[str, Any]) -> None:
     host = group["Resources"]["HostPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    (uses_key,) = [statement["Fn::If"] for statement in host if "Fn::If" in statement]
+    key_use = group["Resources"]["UsesKey"]["Properties"]["PolicyDocument"]["Statement"]
+    assert uses_key == ["HasKey", *key_use, {"Ref": "AWS::NoValue"}]
+    host = [statement for statement in host if "Fn::If" not in statement]
     finds = ("cloudformation:DescribeStacks",)
     assert actions(host) == sorted([*actions(of(group["Resources"]["WorkerRole"])), finds])
     assert all(statement["Resource"] != "*" for statement in host)

@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from benches import unpack
 from benches.cost import bill_for, load_prices
 from benches.measure import Figures, Sample, Span, sample_of
 from benches.meter import OUTSIDE, REPORT, FunctionUse, Meter, consumed, item_size
-from benches.report import Results, targets
+from benches.report import Results, as_json, table, targets
 from benches.shapes import CHAIN, FAN_OUT, MESH, Shape
 from gust import bootstrap
+from gust.aws.memory import MemoryObjects
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -156,3 +158,17 @@ def test_targets_are_missed_by_a_hair_and_met_by_another():
     assert [target.met for target in met] == [True, True, True]
     missed = targets(Results(gust=figures(0.11, 14), airflow=figures(0.8, 5), bills={}))
     assert [target.met for target in missed] == [False, False, False]
+
+
+def test_the_report_has_the_starts_and_the_cost_of_packages():
+    objects = MemoryObjects()
+    unpacking = unpack.measure(objects, unpack.made_up(objects, 2), repeat=1)
+    results = Results(gust={}, airflow={}, bills={}, starts={"on_lambda": [0.1, 0.3, 0.2]}, unpacking=unpacking)
+
+    assert (unpacking.files, round(unpacking.size / 1e6)) == (52 + 3, 2)  # and three commands
+    assert 0.2 < unpacking.packed / unpacking.size < 0.5
+    assert unpacking.warm < unpacking.cold
+    lines = table(results).splitlines()
+    assert "  on_lambda: 0.20 s from message to start (median of 0.10, 0.20, 0.30)" in lines
+    assert any(line.startswith("  2 MB in 55 files") for line in lines)
+    assert json.loads(json.dumps(as_json(results)))["unpacking"]["files"] == 55

@@ -11,8 +11,8 @@ from moto import mock_aws
 from gust.aws.memory import MemorySecrets
 from gust.aws.secrets import AwsSecrets, SsmConfiguration
 from gust.errors import Forbidden, ServiceUnavailable
-from gust.model.airflow_options import PARAMETER_STORE, SECRETS_MANAGER, read_document
-from gust.model.secrets_backend import Kind, Service, backend_of
+from gust.model.airflow_options import read_document
+from gust.model.secrets_backend import PARAMETER_STORE, SECRETS_MANAGER, Kind, Service, backend_of
 from gust.ports.clock import ManualClock
 from gust.services.context import Services
 from gust.services.settings.options import keep_options
@@ -155,6 +155,16 @@ def test_the_lifetime_is_airflows_option() -> None:
     world.clock.advance(599)
     assert world.value == "old"
     world.clock.advance(2)
+    assert world.value == "new"
+
+
+def test_another_backend_is_asked_at_once() -> None:
+    """A file that is parsed with the old one's answer would not be parsed again."""
+    world = World()
+    world.has("old")
+    assert world.value == "old"
+    keep_options(world.services.store, {"secrets.backend": PARAMETER_STORE})
+    world.secrets.secrets[Service.PARAMETER_STORE, "/airflow/variables/x"] = "new"
     assert world.value == "new"
 
 

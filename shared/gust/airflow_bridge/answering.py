@@ -22,16 +22,17 @@ def answer_in_child(
     kind: str,
     objects: Objects,
     bundle_version: str | None,
+    file: str = "",
     folder: Path | None = None,
 ) -> dict[str, Any]:
     """`{"answer": …}`, the JSON that `work(bundle, workspace, environment)` returns in a child, or `{"error": why}` for a
-    person to read. The environment is that of the DAG folder itself.
+    person to read. The environment is that of `file` in the bundle, by default of the DAG folder itself.
 
     `kind` names the child's workspace; `folder` is where bundles are unpacked, if elsewhere than usual."""
     ready()
     bundles = BundleFolder(objects, folder) if folder else BundleFolder(objects)
     bundle = bundles.fetch(bundle_version) if bundle_version else None
-    environment = bundles.fetch_environment(bundle, "") if bundle else None
+    environment = bundles.fetch_environment(bundle, file) if bundle else None
     with surroundings.workspace(kind) as workspace:
         ended = run_in_child(
             lambda: work(bundle, workspace, environment), timeout=TIME_LIMIT, memory=memory_for_child()

@@ -421,6 +421,82 @@ def ask_through(comms: Any) -> None:
     task_runner.SUPERVISOR_COMMS = comms
 
 
+def read_options_again() -> None:
+    """Have this process's options count that Airflow has read while it was imported: the parent imported it without the
+    options of a bundle."""
+    from airflow import settings
+    from airflow._shared.timezones import timezone as of_core
+    from airflow.configuration import conf
+    from airflow.sdk import serde
+    from airflow.sdk._shared.timezones import timezone as of_sdk
+
+    zone = conf.get_mandatory_value("core", "default_timezone")
+    for timezones in (of_core, of_sdk):
+        timezones.initialize(zone)
+    settings.TIMEZONE = of_core.local_timezone() if zone == "system" else of_core.parse_timezone(zone)
+    settings._configure_secrets_masker()
+    for cached in (serde._match_glob, serde._match_regexp, serde._get_patterns, serde._get_regexp_patterns):
+        cached.cache_clear()
+    _read_defaults_of_operators_again()
+    _read_xcom_backend_again()
+
+
+def _read_defaults_of_operators_again() -> None:
+    import inspect
+    from datetime import timedelta
+
+    from airflow.configuration import conf
+    from airflow.sdk import WeightRule
+    from airflow.sdk.bases import operator
+    from airflow.sdk.definitions import mappedoperator
+    from airflow.sdk.definitions._internal import abstractoperator
+
+    defaults = {
+        "owner": conf.get_mandatory_value("operators", "default_owner"),
+        "queue": conf.get_mandatory_value("operators", "default_queue"),
+        "retries": conf.getint("core", "default_task_retries"),
+        "retry_delay": timedelta(seconds=conf.getint("core", "default_task_retry_delay")),
+        "weight_rule": WeightRule(conf.get_mandatory_value("core", "default_task_weight_rule")),
+        "execution_timeout": conf.gettimedelta("core", "default_task_execution_timeout"),
+        "email_on_failure": conf.getboolean("email", "default_email_on_failure"),
+        "email_on_retry": conf.getboolean("email", "default_email_on_retry"),
+    }
+    constants = {"execution_timeout": "DEFAULT_TASK_EXECUTION_TIMEOUT"}
+    operator.OPERATOR_DEFAULTS.update(defaults)
+    inspect.unwrap(operator.BaseOperator.__init__).__kwdefaults__.update(defaults)
+    for name, value in defaults.items():
+        setattr(operator.BaseOperator, name, value)
+        for module in (abstractoperator, operator, mappedoperator):
+            constant = constants.get(name, f"DEFAULT_{name.upper()}")
+            if hasattr(module, constant):
+                setattr(module, constant, value)
+
+
+def _read_xcom_backend_again() -> None:
+    from airflow.sdk.execution_time import xcom
+
+    before = xcom.XCom
+    try:
+        xcom.XCom = xcom.resolve_xcom_backend()
+    except Exception as error:  # a DAG author's module may raise anything
+        xcom.XCom = _unloadable_xcom_backend(f"{type(error).__name__}: {error}")
+    for module in [module for name, module in list(sys.modules.items()) if name.startswith("airflow.")]:
+        if vars(module).get("XCom") is before:
+            vars(module)["XCom"] = xcom.XCom
+
+
+def _unloadable_xcom_backend(problem: str) -> Any:
+    """A class that raises with the problem when a task uses an XCom: DAG files can be parsed without one."""
+    from airflow.configuration import AirflowConfigException
+    from airflow.sdk.bases.xcom import BaseXCom
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:  # noqa: ARG001 - stands for several methods
+        raise AirflowConfigException(f"The class that [core] xcom_backend names cannot be used. {problem}")
+
+    methods = ("set", "get_one", "get_value", "get_all", "delete", "serialize_value", "deserialize_value")
+    return type("UnloadableXCom", (BaseXCom,), {name: staticmethod(refuse) for name in methods})
+
+
 def use_secrets_of_execution_api() -> None:
     """Make the execution API this process's secrets backend: asked first, before the environment, as in Airflow."""
     from airflow.configuration import AirflowConfigParser

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from posixpath import join
 from typing import Any, Final
 
 import structlog
@@ -73,12 +74,12 @@ def _tested(
     *,
     timeout: float,
 ) -> tuple[bool, str]:
-    """With the packages of the DAG folder itself: a connection belongs to no folder of it."""
+    """With the packages of the folder that the workload names: one of those whose provider has the connection's type."""
     environment, bundles = None, client.ports.bundles
     if workload.bundle_version is not None:
         try:
             bundle = bundles.fetch(workload.bundle_version)
-            environment = bundles.fetch_environment(bundle, "")
+            environment = bundles.fetch_environment(bundle, join(workload.folder, "any.py"))
         except Unopenable as error:
             return False, f"Connection test failed unexpectedly: {error}"
     with surroundings.workspace("connection-test") as workspace:

@@ -38,6 +38,7 @@ from gust.model.dag_spec import (
 )
 from gust.model.moment import MOST_SECONDS
 from gust.model.state import TriggerRule
+from gust.scheduling.retry import MAX_RETRY_DELAY
 
 MOST_DEADLINES: Final = 80
 """Per DAG. A run and its deadlines are one transaction, of at most 100 items."""
@@ -161,6 +162,12 @@ def owners_of(raw: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted(named)) or (conf.get("operators", "default_owner"),)
 
 
+def longest_retry_delay(task: Any) -> float | None:
+    """Seconds. `[core] max_task_retry_delay` counts where it is less than the scheduler's own bound."""
+    own, told = seconds(task.max_retry_delay), conf.getint("core", "max_task_retry_delay")
+    return own if told >= MAX_RETRY_DELAY else float(min(own or told, told))
+
+
 def group_spec(group: Any) -> TaskGroupSpec:
     parent = group.parent_group
     return TaskGroupSpec(
@@ -201,7 +208,7 @@ def task_spec(task: Any, upstream_task_ids: list[str], environment_size: int = 0
         retries=task.retries or 0,
         retry_delay=seconds(task.retry_delay) or 0.0,
         retry_exponential_backoff=multiplier(task.retry_exponential_backoff),
-        max_retry_delay=seconds(task.max_retry_delay),
+        max_retry_delay=longest_retry_delay(task),
         has_retry_policy=bool(task.has_retry_policy),
         execution_timeout=seconds(task.execution_timeout),
         depends_on_past=bool(task.depends_on_past),

@@ -41,6 +41,8 @@ def answer_here(bundle: Path | None, what: str, workspace: Path, environment: Pa
                 section: {option: _placeless(value, bundle) for option, value in options.items()}
                 for section, options in compat.configuration().items()
             }
+            if told := ({} if bundle is None else surroundings.options_of(bundle)).get("secrets.backend"):
+                answer["secrets"]["backend"] = told  # the child itself has another in its place
         case _:
             raise ValueError(f"The inventory has no {what}")
     return json.dumps(answer).encode()

@@ -24,6 +24,7 @@ from typing import Any, Final
 from gust.airflow_bridge import collector, compat, surroundings
 from gust.airflow_bridge.bundle import BundleFolder, environments_of
 from gust.airflow_bridge.child import run_in_child
+from gust.airflow_bridge.event_file import read_event_file
 from gust.airflow_bridge.footprint import Footprint
 from gust.airflow_bridge.questions import Questions
 from gust.airflow_bridge.settings_reader import Find, ParserComms, SettingsOfFile, SettingsReader, nothing_stored
@@ -32,6 +33,7 @@ from gust.errors import NotFound, Unopenable
 from gust.model import bounds, bucket_keys
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.deployment import PLUGINS_PREFIX, ROUND, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
+from gust.model.event_rule import EventRule, is_events_file
 from gust.ports.objects import Objects
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,12 @@ GRACE: Final = 10.0
 
 NO_TIMEOUT: Final = 240.0
 """Seconds, where `dagbag_import_timeout` is switched off."""
+
+LARGEST_EVENT_FILE: Final = 256 * 1024 * 1024
+"""Bytes of memory to read one."""
+
+EVENT_FILE_TIMEOUT: Final = 5.0
+"""Seconds to read one."""
 
 LONGEST_FILE: Final = 60.0
 """Seconds that must remain to begin another file: Airflow's default timeout of 30 with `GRACE`, and some."""
@@ -84,6 +92,7 @@ def parse_batch(
     find = SettingsReader(invoke, objects, token_of(objects, plan_key)).find if invoke else nothing_stored
     bundles = BundleFolder(objects, folder) if folder else BundleFolder(objects)
     bundle = bundles.fetch(plan.bundle_version)
+    longest = max(LONGEST_FILE, (told_import_timeout(bundle) or 0.0) + 2 * GRACE)
     finished = True
     if not give_up:
         ready()
@@ -91,7 +100,7 @@ def parse_batch(
     for number, path in enumerate(path for path in plan.batches[batch] if path not in done):
         if number > 0 and clock() - began > ROUND and not give_up:
             break  # the rest is the next plan's
-        if number > 0 and time_left() < LONGEST_FILE:
+        if number > 0 and time_left() < longest:
             finished = False
             break
         if give_up or progress.deaths.get(path, 0) >= MOST_DEATHS:
@@ -103,6 +112,12 @@ def parse_batch(
         progress = progress.model_copy(update={"parsing": None, "outcomes": (*progress.outcomes, outcome)})
     keep(objects, key, progress)
     return finished
+
+
+def told_import_timeout(bundle: Path) -> float | None:
+    """Seconds, where the bundle's options say it; 0 or less: no limit."""
+    told = surroundings.options_of(bundle).get("core.dagbag_import_timeout")
+    return None if told is None else float(told)
 
 
 def token_of(objects: Objects, plan_key: str) -> str:
@@ -149,6 +164,8 @@ def _unparsed(path: str, reason: str) -> FileOutcome:
 def parse_in_environment(bundles: BundleFolder, bundle: Path, path: str, bundle_name: str, find: Find) -> FileOutcome:
     """`parse_file` with the packages that the bundle names for the file. Without them the outcome would differ: if they
     cannot be fetched, the file has no outcome."""
+    if is_events_file(path):
+        return parse_event_file(bundle, path)
     try:
         environment = bundles.fetch_environment(bundle, path)
     except Unopenable as error:
@@ -169,7 +186,8 @@ def parse_file(
     `find` answers its questions for variables and connections; `environment`: packages beside Airflow's own."""
     ready()
     started = time.monotonic()
-    limit = compat.import_timeout(bundle / path)
+    told = told_import_timeout(bundle)
+    limit = compat.import_timeout(bundle / path) if told is None else told
     timeout = limit + GRACE if limit > 0 else NO_TIMEOUT
     settings = SettingsOfFile(find)
     questions = Questions(settings.answer)
@@ -212,6 +230,30 @@ def parse_file(
         outcome = outcome.model_copy(update={"is_worth_another_try": True})
     log.log(logging.INFO if outcome.import_errors else logging.DEBUG, "output of %s:\n%s", path, output)
     return outcome
+
+
+def parse_event_file(bundle: Path, path: str) -> FileOutcome:
+    """Read an `events.yaml` in a child. Returns an outcome even if the child crashes."""
+    started = time.monotonic()
+
+    def read() -> bytes:
+        found = read_event_file((bundle / path).read_text(errors="replace"), path)
+        rules = [rule.model_dump() for rule in found.rules]
+        return json.dumps({"rules": rules, "mistakes": found.mistakes}).encode()
+
+    ended = run_in_child(read, timeout=EVENT_FILE_TIMEOUT, memory=LARGEST_EVENT_FILE)
+    mistakes = [f"{path} could not be read. {ended.how}"]
+    rules: tuple[EventRule, ...] = ()
+    if ended.answer is not None:
+        answer = json.loads(ended.answer)
+        mistakes, rules = answer["mistakes"], tuple(EventRule.model_validate(rule) for rule in answer["rules"])
+    return FileOutcome(
+        relative_path=path,
+        import_errors={path: bounds.cut("".join(f"{line}\n" for line in mistakes))} if mistakes else {},
+        event_rules=() if mistakes else rules,
+        parsed_at=datetime.now(UTC),
+        parse_duration=time.monotonic() - started,
+    )
 
 
 def readable(value: Any) -> Any:

@@ -57,6 +57,9 @@ OUR_CREDENTIALS: Final = (
 
 NO_CREDENTIALS: Final[Mapping[str, str]] = MappingProxyType({})
 
+DAGS_OF_MWAA: Final = "/usr/local/airflow/dags/"
+"""Where files of the DAG folder lie in MWAA. An option that names one finds it in the bundle."""
+
 HOME: Final = Path(gust.__file__).parents[1]
 HOME_IS_OURS: Final = {entry.name for entry in HOME.iterdir()} <= {gust.__name__, "__pycache__"}
 """Whether our package is alone in its folder of `sys.path`: then the folder may stand behind the DAG author's."""
@@ -95,6 +98,8 @@ def enter(
     _make_way_for(bundle, environment)
     if environment is not None:
         compat.use_environment(environment)
+    if bundle is not None and options_of(bundle):
+        compat.read_options_again()
 
 
 @contextmanager
@@ -144,7 +149,11 @@ def _use_options_of(bundle: Path) -> None:
     if backend_of(options) is not None:
         options = {name: value for name, value in options.items() if not name.startswith("secrets.backend")}
         compat.use_secrets_of_execution_api()
-    os.environ |= environment_of(options)
+    here = {
+        name: f"{bundle}/{value.removeprefix(DAGS_OF_MWAA)}" if value.startswith(DAGS_OF_MWAA) else value
+        for name, value in options.items()
+    }
+    os.environ |= environment_of(here)
 
 
 def options_of(bundle: Path) -> dict[str, str]:

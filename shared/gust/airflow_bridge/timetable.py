@@ -18,6 +18,7 @@ def answer_for_plugin(objects: Objects, question: dict[str, Any], folder: Path |
         kind="timetable",
         objects=objects,
         bundle_version=question["bundle_version"],
+        file=question.get("file", ""),
         folder=folder,
     )
 

@@ -96,8 +96,7 @@ def _run(workload: WatcherWorkload, client: ExecutionApiClient) -> tuple[list[An
     log = try_logger(ports.sink, str(workload.id)).bind(watcher=definition["classpath"])
     try:
         bundle = ports.bundles.fetch(workload.bundle_version) if workload.bundle_version else None
-        # DAGs of several folders may use it: it gets the environment that all of them have.
-        environment = ports.bundles.fetch_environment(bundle, "") if bundle else None
+        environment = ports.bundles.fetch_environment(bundle, workload.file) if bundle else None
     except Unopenable as error:
         log.error("The watcher's DAGs cannot be read", bundle_version=workload.bundle_version, error=str(error))
         return [], Parked(AFTER_ERROR, 0, is_poller=False)

@@ -23,8 +23,8 @@ class ParserInventory:
     def providers(self) -> list[dict[str, Any]]:
         return list(self._ask("providers", None))
 
-    def configuration(self) -> dict[str, dict[str, str]]:
-        return dict(self._ask("configuration", None))
+    def configuration(self, bundle_version: str | None) -> dict[str, dict[str, str]]:
+        return dict(self._ask("configuration", bundle_version))
 
     def _ask(self, what: str, bundle_version: str | None) -> Any:
         key = what, bundle_version

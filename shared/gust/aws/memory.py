@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import BinaryIO
 
 from gust.aws.objects import check_content
 from gust.errors import NotFound
+from gust.model.announcement import Announcement
 from gust.model.container_start import ContainerStart
 from gust.model.object_entry import ObjectEntry
 from gust.model.secrets_backend import Service
@@ -109,6 +110,26 @@ class MemoryContainers:
             return set(names)
         self.stopped.extend(names)
         return set()
+
+
+class MemoryEventBus:
+    """Implements `ports.EventBus`: keeps the patterns, and objects to those that a test names."""
+
+    def __init__(self, *, is_on: bool = True) -> None:
+        self.is_on = is_on
+        self.followed: dict[str, str] = {}
+        self.told: list[Announcement] = []
+        self.objections: dict[str, str] = {}
+        """Part of a pattern → what EventBridge says to it."""
+
+    def why_invalid(self, pattern: str) -> str | None:
+        return next((reason for part, reason in self.objections.items() if part in pattern), None)
+
+    def follow(self, patterns: Mapping[str, str]) -> None:
+        self.followed = dict(patterns)
+
+    def tell(self, announcements: Sequence[Announcement]) -> None:
+        self.told.extend(announcements)
 
 
 class MemoryQueues:

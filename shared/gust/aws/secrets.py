@@ -67,3 +67,22 @@ class SsmConfiguration:
             raise ServiceUnavailable(f"{self._name} could not be read: {error}") from error
         except BotoCoreError as error:
             raise ServiceUnavailable(f"{self._name} could not be read: {error}") from error
+
+
+LARGEST_STANDARD: Final = 4096
+"""Characters that a parameter of SSM holds without a price."""
+
+
+def configuration_parameter(stack: str) -> str:
+    """The parameter that a stack's deployer reads (`GUST_CONFIGURATION_PARAMETER` in template.yaml)."""
+    return f"/gust/{stack}/configuration"
+
+
+def put_configuration(ssm: Any, stack: str, document: str) -> None:
+    """Make it the stack's document with Airflow's options. An empty one removes the parameter."""
+    name = configuration_parameter(stack)
+    if not document:
+        ssm.delete_parameters(Names=[name])
+        return
+    tier = "Standard" if len(document) <= LARGEST_STANDARD else "Advanced"
+    ssm.put_parameter(Name=name, Value=document, Type="String", Overwrite=True, Tier=tier)

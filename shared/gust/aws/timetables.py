@@ -18,7 +18,13 @@ class ParserTimetables:
     invoke: Callable[[Mapping[str, Any]], dict[str, Any]]
 
     def next_run(
-        self, spec: TimetableSpec, bundle_version: str | None, *, last: NextRun | None, allowed: Restriction
+        self,
+        spec: TimetableSpec,
+        bundle_version: str | None,
+        *,
+        file: str = "",
+        last: NextRun | None,
+        allowed: Restriction,
     ) -> NextRun | None:
         question = {
             "last": _written(last) if last else None,
@@ -26,43 +32,48 @@ class ParserTimetables:
             "latest": _text(allowed.latest),
             "catchup": allowed.catchup,
         }
-        answer = self._ask(spec, bundle_version, {"next_run": question})
+        answer = self._ask(spec, bundle_version, file, {"next_run": question})
         return None if answer is None else _run(answer)
 
     def runs_between(
-        self, spec: TimetableSpec, bundle_version: str | None, *, earliest: datetime, latest: datetime
+        self, spec: TimetableSpec, bundle_version: str | None, *, file: str = "", earliest: datetime, latest: datetime
     ) -> list[NextRun]:
         question = {"earliest": _text(earliest), "latest": _text(latest)}
-        return [_run(answer) for answer in self._ask(spec, bundle_version, {"runs_between": question})]
+        return [_run(answer) for answer in self._ask(spec, bundle_version, file, {"runs_between": question})]
 
-    def manual_interval(self, spec: TimetableSpec, bundle_version: str | None, *, run_after: datetime) -> DataInterval:
-        answer = self._ask(spec, bundle_version, {"manual_interval": {"run_after": _text(run_after)}})
+    def manual_interval(
+        self, spec: TimetableSpec, bundle_version: str | None, *, file: str = "", run_after: datetime
+    ) -> DataInterval:
+        answer = self._ask(spec, bundle_version, file, {"manual_interval": {"run_after": _text(run_after)}})
         return DataInterval(datetime.fromisoformat(answer["start"]), datetime.fromisoformat(answer["end"]))
 
-    def run_id(self, spec: TimetableSpec, bundle_version: str | None, *, run_type: DagRunType, run: NextRun) -> str:
+    def run_id(
+        self, spec: TimetableSpec, bundle_version: str | None, *, file: str = "", run_type: DagRunType, run: NextRun
+    ) -> str:
         described = _written(NextRun(run.run_after, run.data_interval))
-        return str(self._ask(spec, bundle_version, {"run_id": {"run_type": run_type.value, "run": described}}))
+        return str(self._ask(spec, bundle_version, file, {"run_id": {"run_type": run_type.value, "run": described}}))
 
     def deadline(
-        self, reference: Mapping[str, Any], bundle_version: str | None, *, dag_id: str, run_id: str
+        self, reference: Mapping[str, Any], bundle_version: str | None, *, file: str = "", dag_id: str, run_id: str
     ) -> datetime | None:
         request = {"deadline": dict(reference), "of": {"dag_id": dag_id, "run_id": run_id}}
-        answer = self.invoke({"timetable": None, "bundle_version": bundle_version, **request})
+        answer = self.invoke({"timetable": None, "bundle_version": bundle_version, "file": file, **request})
         if "error" in answer:
             raise BadRequest(f"{reference['__class_path']} could not be asked: {answer['error']}")
         return None if answer["answer"] is None else datetime.fromisoformat(answer["answer"])
 
     def partition_mapper(
-        self, mapper: Mapping[str, Any], bundle_version: str | None, request: Mapping[str, Any]
+        self, mapper: Mapping[str, Any], bundle_version: str | None, request: Mapping[str, Any], *, file: str = ""
     ) -> Any:
-        answer = self.invoke({"timetable": None, "bundle_version": bundle_version, "mapper": mapper, **request})
+        where = {"bundle_version": bundle_version, "file": file}
+        answer = self.invoke({"timetable": None, **where, "mapper": mapper, **request})
         if "error" in answer:
             raise BadRequest(f"The partition mapper {mapper['__type']} could not be asked: {answer['error']}")
         return answer["answer"]
 
-    def _ask(self, spec: TimetableSpec, bundle_version: str | None, question: dict[str, Any]) -> Any:
+    def _ask(self, spec: TimetableSpec, bundle_version: str | None, file: str, question: dict[str, Any]) -> Any:
         timetable = {"__type": spec.type, "__var": spec.data}
-        answer = self.invoke({"timetable": timetable, "bundle_version": bundle_version, **question})
+        answer = self.invoke({"timetable": timetable, "bundle_version": bundle_version, "file": file, **question})
         if "error" in answer:
             raise BadRequest(f"The timetable {spec.type} could not be asked: {answer['error']}")
         return answer["answer"]

@@ -90,6 +90,8 @@ def find_deployment(clients: Clients, stack: str) -> Deployment:
             "BaseUrl": variables["AIRFLOW__API__BASE_URL"],
             "DefaultDeferrable": variables["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"],
             "LogRetentionDays": given.get("LogRetentionDays", "30"),
+            "KmsKeyArn": given.get("KmsKeyArn", ""),
+            "PermissionsBoundaryArn": given.get("PermissionsBoundaryArn", ""),
         },
         code_url=worker["Code"]["Location"],
         code_hash=code_hash,

@@ -57,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="new DAGs start paused, as in Airflow (the default, but for the examples)",
     )
     paused.add_argument("--unpaused", dest="paused", action="store_false", help="new DAGs run as soon as they are due")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="Airflow's options, as an airflow.cfg or JSON (docs/configuration.md)",
+    )
     env_file.add_argument(parser)
 
 
@@ -77,6 +83,7 @@ def _at_least_one(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
+    from gust.cli.configuration import document_of, options_here, without
     from gust.local.deployment import DeploymentError
     from gust.local.processes import InUseError
     from gust.local.stack import LocalStack, LocalStackError
@@ -97,6 +104,15 @@ def run(options: argparse.Namespace) -> int:
     if deferrable not in ("true", "false"):
         print(f"gust: {DEFAULT_DEFERRABLE} is True or False, not {deferrable}.", file=sys.stderr)
         return 2
+    try:
+        around = without(environment, TEST_CONNECTION, DEFAULT_DEFERRABLE, PAUSED_AT_CREATION)
+        configuration = options_here(options.config, around, lambda line: print(f"gust: {line}", file=sys.stderr))
+    except (OSError, UnicodeDecodeError) as problem:
+        print(f"gust: {options.config}: {problem}", file=sys.stderr)
+        return 2
+    if configuration.problems:
+        print("".join(f"gust: {problem}\n" for problem in configuration.problems), end="", file=sys.stderr)
+        return 2
     paused = options.paused
     if paused is None:
         paused = are_paused(environment, are_examples=_are_examples(options.dags))
@@ -115,6 +131,7 @@ def run(options: argparse.Namespace) -> int:
         real_aws=options.aws == "real",
         environment=environment,
         parameters={"TestConnection": testing, "DefaultDeferrable": deferrable},
+        configuration=document_of(configuration),
         on_progress=_say,
     )
     try:
@@ -129,6 +146,10 @@ def run(options: argparse.Namespace) -> int:
         if paused:
             print("        New DAGs start paused, as in Airflow: turn them on in the web UI, or start with --unpaused.")
         print(f"  Tasks {stack.workers} at the same time at most   (--workers)")
+        if configuration.options:
+            print(f"  Airflow's options  {', '.join(sorted(configuration.options))}")
+        if configuration.ignored:
+            print(f"  …without effect here  {', '.join(sorted(configuration.ignored))}")
         print(f"  Logs  {stack.logs}")
         if options.aws == "real":
             print(f"  AWS   REAL: tasks call and change your account with {_real_aws()}.")

@@ -155,6 +155,13 @@ def add(clients: Clients, options: argparse.Namespace) -> int:
     return 0
 
 
+def named(clients: Clients, stack: cli_aws.Stack) -> list[str]:
+    """The queues of the stack's worker groups."""
+    from gust.cli.resources import store_of as store_of_stack
+
+    return [group.name for group in store_of_stack(clients, stack).list_worker_groups()]
+
+
 def update(clients: Clients, stack: str, *, is_local: bool = False, say: Callable[[str], object] = print) -> int:
     """Bring all groups of the stack to its deployed worker's code, layers and settings."""
     from gust.aws import worker_groups

@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import file_digest
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from gust.environment_builder.uv import Refused, Uv
 from gust.errors import NotFound
@@ -78,20 +78,15 @@ def build(
         except Refused as refused:
             built = Built(problem=cut(f"{refused}\n"))
     built = built.model_copy(update={"file": order.file, "built_at": clock(), "uploaded": order.uploaded})
-    keep(objects, order, built)
-    return built
+    return keep(objects, order, built)
 
 
 def give_up(objects: Objects, order: Build, why: str, *, clock: Callable[[], float] = time.time) -> Built:
     """Store a failure, because the builder died at the recipe again and again."""
-    before = built_before(objects, order)
-    if before is not None and before.problem is None:
-        return before
     built = Built(
         problem=cut(f"The builder died at it: {why}\n"), file=order.file, built_at=clock(), uploaded=order.uploaded
     )
-    keep(objects, order, built)
-    return built
+    return keep(objects, order, built)
 
 
 def built_before(objects: Objects, order: Build) -> Built | None:
@@ -101,8 +96,14 @@ def built_before(objects: Objects, order: Build) -> Built | None:
         return None
 
 
-def keep(objects: Objects, order: Build, built: Built) -> None:
+def keep(objects: Objects, order: Build, built: Built) -> Built:
+    """Store the outcome, after all that it names; returns the stored one. Two builders may have built the recipe: a failure
+    does not take the place of a success."""
+    other = built_before(objects, order) if built.problem is not None else None
+    if other is not None and other.problem is None:
+        return other
     objects.put(bucket_keys.built(order.recipe), built.model_dump_json().encode(), content_type="application/json")
+    return built
 
 
 def _build(objects: Objects, recipe: Recipe, uv: Uv, place: Path, *, largest: int, fetch: Fetch) -> Built:
@@ -117,7 +118,7 @@ def _build(objects: Objects, recipe: Recipe, uv: Uv, place: Path, *, largest: in
         raise Refused(too_large(packages, size, largest))
     compile_all(packages)
     archive = store(objects, packages, place)
-    store_forms(objects, archive, packages)
+    store_providers(objects, archive, packages)
     versions = {name: (found[2] or found[3]) for name, block in wanted.items() if (found := _LOCKED.match(block))}
     total = sum(file.stat().st_size for file in files_of(packages))
     return Built(archive=archive, packages=versions, lock=lock, size=total)
@@ -199,7 +200,8 @@ def explained(message: str, recipe: Recipe, uv: Uv, place: Path) -> str:
         try:
             compiled(uv, place, also=newest(names, recipe, uv, place))
         except Refused as shorter:
-            message = f"{shorter}\n\nOf all versions together it says:\n{message}"
+            if "No solution found" in str(shorter):
+                message = f"{shorter}\n\nOf all versions together it says:\n{message}"
     return f"{message}\n{OF_ITS_OWN}"
 
 
@@ -348,13 +350,44 @@ def store(objects: Objects, packages: Path, place: Path) -> str:
     return name
 
 
-def store_forms(objects: Objects, archive: str, packages: Path) -> None:
-    """What the web UI shows for connections of the providers in it. Read, not run."""
-    infos = sorted((packages / "airflow" / "providers").rglob("get_provider_info.py"))
-    forms = [form for info in infos for form in forms_of(declared_in(info.read_text(errors="replace")))]
-    if forms:
-        body = json.dumps(forms, default=str).encode()
-        objects.put_once(bucket_keys.connection_forms(archive), body, content_type="application/json")
+def store_providers(objects: Objects, archive: str, packages: Path) -> None:
+    """Its providers as the API lists them, and the forms of their connections for the web UI. Read, not run."""
+    found = [
+        declared
+        for info in sorted((packages / "airflow" / "providers").rglob("get_provider_info.py"))
+        if (declared := declared_in(info.read_text(errors="replace")))
+    ]
+    listed = [provider(declared, packages) for declared in found if "package-name" in declared]
+    forms = [form for declared in found for form in forms_of(declared)]
+    for key, documents in ((bucket_keys.providers(archive), listed), (bucket_keys.connection_forms(archive), forms)):
+        if documents:
+            objects.put_once(key, json.dumps(documents, default=str).encode(), content_type="application/json")
+
+
+def provider(declared: Mapping[str, Any], packages: Path) -> dict[str, Any]:
+    name = str(declared["package-name"])
+    metadata = metadata_of(name, packages)
+    return {
+        "package_name": name,
+        "description": re.sub("[`_<>]", "", str(declared.get("description", "")).strip(" \n.")),
+        "version": metadata["version"],
+        "documentation_url": metadata["documentation"] or None,
+    }
+
+
+def metadata_of(name: str, packages: Path) -> dict[str, str]:
+    """`version`, and the address of its `documentation`."""
+    found = {"version": "", "documentation": ""}
+    for folder in packages.glob("*.dist-info"):
+        package, _, version = folder.name.removesuffix(".dist-info").partition("-")
+        if normalized(package) != normalized(name):
+            continue
+        found["version"] = version
+        headers = (folder / "METADATA").read_text(errors="replace").split("\n\n", 1)[0]
+        for label, address in re.findall(r"^Project-URL:\s*([^,\n]+),\s*(\S+)", headers, re.MULTILINE):
+            if label.strip().lower() == "documentation":
+                found["documentation"] = address
+    return found
 
 
 def zip_up(files: dict[str, Path], into: IO[bytes]) -> None:

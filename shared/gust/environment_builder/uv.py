@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,10 @@ ALSO: Final = frozenset({"PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", 
 address), and this process holds AWS credentials."""
 
 
+RETRIES: Final = "5"
+"""Of a request to an index, in some 25 seconds: a failed build is not repeated before the next upload, or minutes."""
+
+
 class Refused(GustError):
     """uv failed; the message is uv's own."""
 
@@ -27,10 +32,15 @@ class Refused(GustError):
 @dataclass(frozen=True, slots=True)
 class Uv:
     patience: float
-    """Seconds that one command may take."""
+    """Seconds that all commands may take together."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Variables that a requirements file may name."""
     command: str = ""
+    clock: Callable[[], float] = time.monotonic
+    began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "began", self.clock())
 
     def run(self, arguments: Sequence[str], *, inside: Path) -> str:
         """Returns uv's output on stderr, such as warnings. Raises Refused."""
@@ -44,7 +54,7 @@ class Uv:
                 capture_output=True,
                 text=True,
                 errors="replace",
-                timeout=self.patience,
+                timeout=max(0.0, self.began + self.patience - self.clock()),
                 check=False,
             )
         except subprocess.TimeoutExpired as slow:
@@ -79,6 +89,7 @@ def find() -> str:
 
 def environment(around: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in around.items() if name in ALSO or name.startswith(PASSED_ON)}
+    kept.setdefault("UV_HTTP_RETRIES", RETRIES)
     if "HOME" not in kept:
         kept.setdefault("UV_CACHE_DIR", f"{tempfile.gettempdir()}/gust-uv")
     return kept

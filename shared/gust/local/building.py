@@ -7,11 +7,11 @@ deployment is expected, as for parsing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from gust.model.bucket_keys import BUILT, RECIPES
-from gust.model.environment import Built
+from gust.model.environment import Built, Recipe
 from gust.ports.objects import Objects
 
 TELL_EVERY: Final = 5.0
@@ -38,6 +38,9 @@ class BuildProgress:
     def is_building(self) -> bool:
         return bool(self._began)
 
+    def _wanted(self, key: str) -> Sequence[str]:
+        return Recipe.model_validate_json(self._objects.get(key)).requirements
+
     def look(self) -> None:
         now = self._clock()
         tags = self._objects.list(RECIPES)
@@ -50,10 +53,15 @@ class BuildProgress:
                 self._on_progress(sentence(built, now - self._began.pop(recipe, now)))
             elif recipe not in self._began and f"{RECIPES}{recipe}{BUILT}" not in tags:
                 self._began[recipe] = self._told_at = now
-                self._on_progress("installing the packages of a requirements.txt …")
+                self._on_progress(f"installing {in_words(self._wanted(key))} …")
         if self._began and now - self._told_at >= TELL_EVERY:
             self._told_at = now
             self._on_progress(f"installing packages since {now - min(self._began.values()):.0f} s …")
+
+
+def in_words(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def sentence(built: Built, seconds: float) -> str:
@@ -63,5 +71,4 @@ def sentence(built: Built, seconds: float) -> str:
     if not built.packages:
         return f"{built.file} asks for nothing that Airflow does not bring"
     named = [f"{name} {version}" for name, version in sorted(built.packages.items())]
-    more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
-    return f"{built.file}: installed{took}: {', '.join(named[:SHOWN])}{more} ({built.size / 1e6:,.0f} MB)"
+    return f"{built.file}: installed{took}: {in_words(named)} ({built.size / 1e6:,.0f} MB)"

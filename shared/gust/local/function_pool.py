@@ -59,6 +59,7 @@ def process_limits(workers: int, triggerers: int, processors: int) -> dict[str, 
         "parse": few,
         "environment-builder": 1,
         "events": 2,
+        "announcer": 1,
         "key-rotation": 1,
     }
 

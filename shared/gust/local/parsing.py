@@ -19,7 +19,10 @@ from gust.ports.dags import DagStore
 from gust.ports.objects import Objects
 
 QUIET_FOR: Final = 20.0
-"""Seconds after which nothing is expected any longer where no deployment has begun."""
+"""Seconds after a deployment in which the next one may begin."""
+
+BEGINS_WITHIN: Final = 300.0
+"""Seconds after an upload within which its deployment begins, however busy the machine is."""
 
 TELL_EVERY: Final = 5.0
 """Seconds between two lines on how far parsing is."""
@@ -47,6 +50,8 @@ class ParseProgress:
         self._open: dict[str, _Progress] = {}
         self._over = self._plans(objects.list(bucket_keys.PARSES))
         self._expected_since: float | None = None
+        self._has_begun = False
+        """Whether a deployment was seen since `expect`. On a busy machine it may begin a minute later."""
         self._broken: set[str] = set()
         """Files with an import error when a deployment began, or that had one in it."""
 
@@ -57,6 +62,7 @@ class ParseProgress:
     def expect(self) -> None:
         """A deployment is about to begin, or goes on."""
         self._expected_since = self._clock()
+        self._has_begun = False
         if turn := self._store.deployment_turn():
             self._over = {key for key in self._over if not key.startswith(bucket_keys.parses_of(turn.holder))}
 
@@ -70,6 +76,7 @@ class ParseProgress:
             with suppress(NotFound):
                 plan = Plan.model_validate_json(self._objects.get(key))
                 self._open[key] = _Progress(plan, key, self._clock())
+                self._has_begun = True
                 self._broken |= {problem.filename for problem in self._store.list_import_problems()}
         by_age = sorted(self._open, key=lambda key: self._open[key].made_at)
         latest = {bucket_keys.deployment_of(key): key for key in by_age}
@@ -83,7 +90,8 @@ class ParseProgress:
                 del self._open[key]
                 self._expected_since = self._clock()
         is_idle = (turn is None or not turn.holder) and not self._open
-        if is_idle and self._clock() - self._expected_since > QUIET_FOR:
+        self._has_begun = self._has_begun or not is_idle
+        if is_idle and self._clock() - self._expected_since > (QUIET_FOR if self._has_begun else BEGINS_WITHIN):
             self._expected_since = None
 
     def _tell(self, parsing: _Progress) -> None:

@@ -25,6 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from gust.aws.deployments import StepFunctionsDeployments
 from gust.aws.objects import S3Objects
+from gust.aws.secrets import put_configuration
 from gust.errors import GustError, Stale
 from gust.local import checkpoint, deployment, processes, sign_in
 from gust.local.building import BuildProgress
@@ -73,9 +74,9 @@ class LocalStack:
     """Started by `start`, ended by `stop`; both may be called once. `port` 0 takes a free one. `emulator` names the
     module that runs as the emulator's process; the benches put a meter in front of it. `parameters` override the
     template's. The emulator, its functions and their tasks inherit `environment`, without variables that lead to a real
-    account. `workers` is the number of tasks at a time, by default from the machine's memory. With `real_aws`, tasks
-    call AWS as this process would. On any `host` but 127.0.0.1 a login is demanded. `on_progress` gets lines for the
-    person at the terminal."""
+    account. `configuration` is the document with Airflow's options. `workers` is the number of tasks at a time, by default
+    from the machine's memory. With `real_aws`, tasks call AWS as this process would. On any `host` but 127.0.0.1 a login is
+    demanded. `on_progress` gets lines for the person at the terminal."""
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class LocalStack:
         emulator: str = "gust.local.emulator",
         parameters: Mapping[str, str] | None = None,
         environment: Mapping[str, str] = os.environ,
+        configuration: str = "",
         on_progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._root = root
@@ -121,6 +123,7 @@ class LocalStack:
             "ApiAuthorization": "TOKEN" if self._door.demands_login else "NONE",
         }
         self._environment_around = environment
+        self._configuration = configuration
         self._aws_of_tasks = own_aws_variables() if real_aws else None
         self._on_progress = on_progress
         self._emulator: subprocess.Popen[bytes] | None = None
@@ -185,6 +188,7 @@ class LocalStack:
         self.outputs = deployed.outputs
         self._on_progress("Deployed." if deployed.changed else "Nothing to deploy: going on where it stopped.")
         self._control(f"open/{self.outputs['ApiId']}")
+        self.configure(self._configuration)
         objects = S3Objects(self.outputs["BucketName"], self.client("s3"))
         store = DynamoDBStore(self.outputs["TableName"], self.client("dynamodb"), objects)
         self._parsing = ParseProgress(store, objects, self._on_progress)
@@ -301,6 +305,10 @@ class LocalStack:
             emulator.wait()
         processes.end_left_over(self._data, grace=0)
         self._held.close()
+
+    def configure(self, document: str) -> None:
+        """Make it the stack's document with Airflow's options; the next deployment reads it."""
+        put_configuration(self.client("ssm"), deployment.STACK_NAME, document)
 
     def checkpoint(self) -> None:
         """Save the state now instead of in a few seconds."""

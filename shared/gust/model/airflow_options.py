@@ -1,6 +1,6 @@
 """Airflow's configuration options: which have an effect in Gust, which are accepted without one, and which are refused.
 
-This is the only table: it checks documents, and `tests/unit/docs/test_configuration.py` compares docs/configuration.md
+This is the only table: it checks documents, and `tests/unit/docs/test_configuration_page.py` compares docs/configuration.md
 with it.
 Names are `section.option`, as in MWAA's `AirflowConfigurationOptions`.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -16,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
+
+from gust.model.secrets_backend import SERVICES, problems_of
 
 NAMES: Final = Path(__file__).with_name("airflow_options.json")
 """Section → option → type, of the pinned Airflow and its providers here; a test compares it with the wheels."""
@@ -26,13 +29,14 @@ PREFIX: Final = "AIRFLOW__"
 LARGEST: Final = 8192
 """Characters of a document: as many as a parameter of SSM holds."""
 
-SECRETS_MANAGER: Final = "airflow.providers.amazon.aws.secrets.secrets_manager.SecretsManagerBackend"
-PARAMETER_STORE: Final = "airflow.providers.amazon.aws.secrets.systems_manager.SystemsManagerParameterStoreBackend"
+LONGEST_IMPORT: Final = 200
+"""Seconds for the import of one DAG file: the parser's function has 300 for all that it does."""
 
 HONOURED: Final[Mapping[str, str]] = {
     "core.default_timezone": "time zone of dates without one",
     "core.default_task_retries": "`retries` of a task that names none",
     "core.default_task_retry_delay": "`retry_delay` of a task that names none, in seconds",
+    "core.max_task_retry_delay": "the longest delay of a retry with backoff, in seconds; a day at most",
     "core.default_task_execution_timeout": "`execution_timeout` of a task that names none, in seconds",
     "core.default_task_weight_rule": "`weight_rule` of a task that names none",
     "core.max_active_tasks_per_dag": "`max_active_tasks` of a DAG that names none",
@@ -50,6 +54,7 @@ HONOURED: Final[Mapping[str, str]] = {
     "core.might_contain_dag_callable": "decides whether a file is parsed, in the parser's child",
     "core.hide_sensitive_var_conn_fields": "masks in logs and answers",
     "core.sensitive_var_conn_names": "further names whose values are masked, in logs and answers",
+    "core.default_pool_task_slot_count": "first size of the default pool; without it, that pool is unlimited",
     "core.max_map_length": "the most instances of a mapped task",
     "core.dags_are_paused_at_creation": "whether a new DAG is paused; wins over the stack's parameter",
     "scheduler.catchup_by_default": "`catchup` of a DAG that names none",
@@ -83,6 +88,9 @@ HONOURED: Final[Mapping[str, str]] = {
     "state_store.default_retention_days": "days that an entry of a task's state store is kept",
     "state_store.max_value_storage_bytes": "the largest value that an API user may store",
     "standard.venv_install_method": "how PythonVirtualenvOperator installs packages",
+    "common.io.xcom_objectstorage_path": "where `XComObjectStorageBackend` keeps large XComs; tasks need a right to it",
+    "common.io.xcom_objectstorage_threshold": "bytes from which it does",
+    "common.io.xcom_objectstorage_compression": "how it packs them",
     "aws.session_factory": "class that makes boto3 sessions of hooks",
 }
 """Option → its effect. Airflow's own words for the rest: its configuration reference."""
@@ -122,6 +130,7 @@ REFUSED: Final[Mapping[str, str]] = {
     "logging.remote_log_conn_id": "logs of tasks are in CloudWatch Logs.",
     "logging.remote_base_log_folder": "logs of tasks are in CloudWatch Logs.",
     "logging.logging_config_class": "logs of tasks are in CloudWatch Logs.",
+    "logging.secret_mask_adapter": "a supervisor masks lines of tasks as well, and runs no code of authors.",
     "dag_processor.dag_bundle_config_list": _PLACES,
     "dag_processor.dag_bundle_storage_path": _PLACES,
     "state_store.backend": "state stores are in the stack's table.",
@@ -145,8 +154,8 @@ OF_REFUSED_SECTION: Final[Mapping[str, str]] = {
 WITHOUT_EFFECT: Final[Mapping[str, str]] = {
     "core": "limits and habits of processes that Gust does not have",
     "logging": "lines of tasks are JSON, in CloudWatch Logs",
-    "metrics": "Gust's functions publish no metrics of Airflow's",
-    "traces": "Gust's functions publish no traces of Airflow's",
+    "metrics": "Gust's functions publish no metrics; a task's process may publish its own few",
+    "traces": "Gust's functions publish no traces; a task's process may publish its own",
     "api": "the web UI and the REST API have Airflow's defaults",
     "workers": "Gust's own workers",
     "lineage": "Airflow's defaults hold",
@@ -160,7 +169,12 @@ WITHOUT_EFFECT: Final[Mapping[str, str]] = {
     "state_store": "expired entries go by themselves",
     "profiling": "there is no process to profile",
     "callbacks": "a callback has a function's time",
-    "secrets": "all are honoured",
+    "common.io": "state stores are in the stack's table",
+    "aws_auth_manager": "sign-in and roles are in docs/access.md",
+    "aws_batch_executor": "a task names its place itself (docs/workers.md)",
+    "aws_ecs_executor": "a task names its place itself (docs/workers.md)",
+    "aws_eks_executor": "a task names its place itself (docs/workers.md)",
+    "aws_lambda_executor": "a task names its place itself (docs/workers.md)",
     "aws": "handlers of logs that Gust does not use",
 }
 """Section → why its other options change nothing. Tasks read them with `conf.get` all the same."""
@@ -182,13 +196,18 @@ class Checked:
         return environment_of(self.options)
 
 
+def is_true(value: str) -> bool:
+    """As Airflow reads a boolean."""
+    return value.strip().lower() in ("t", "true", "1")
+
+
 def environment_of(options: Mapping[str, str]) -> dict[str, str]:
     return {variable_of(name): value for name, value in options.items()}
 
 
 def variable_of(name: str) -> str:
     """`core.default_timezone` → `AIRFLOW__CORE__DEFAULT_TIMEZONE`."""
-    section, option = name.split(".", 1)
+    section, _, option = name.rpartition(".")
     return f"{PREFIX}{section.replace('.', '_').upper()}__{option.upper()}"
 
 
@@ -197,7 +216,9 @@ def name_of(variable: str) -> str | None:
     section, separator, option = variable.removeprefix(PREFIX).partition("__")
     if not variable.startswith(PREFIX) or not separator or not section or not option:
         return None
-    return f"{section}.{option}".lower()
+    section = section.lower()
+    dotted = {known_one.replace(".", "_"): known_one for known_one in known()}
+    return f"{dotted.get(section, section)}.{option.lower()}"
 
 
 def read_document(text: str) -> Checked:
@@ -230,8 +251,13 @@ def check(given: Mapping[str, Any]) -> Checked:
     return Checked(options, (), tuple(name for name in options if has_no_effect(name)))
 
 
+def refusal_of(name: str) -> str | None:
+    """Why Gust refuses the option, whatever its value; None: it does not."""
+    return REFUSED.get(name) or REFUSED_SECTIONS.get(name.rpartition(".")[0])
+
+
 def has_no_effect(name: str) -> bool:
-    section, _, _ = name.partition(".")
+    section, _, _ = name.rpartition(".")
     return section in known() and name not in HONOURED and name not in OF_REFUSED_SECTION
 
 
@@ -246,16 +272,24 @@ def known() -> Mapping[str, Mapping[str, str]]:
 
 
 def _problem(name: str, value: str | None) -> str | None:
-    section, dot, option = name.partition(".")
+    section, dot, option = name.rpartition(".")
     if not dot or not section or not option:
         return "options are named section.option, e.g. core.default_timezone."
-    if not all(part.replace("_", "").replace("-", "").isalnum() and part.isascii() for part in (section, option)):
+    if not all(re.fullmatch(r"[a-z0-9_.-]+", part) for part in (section, option)):
         return "a section and an option are letters, digits and underscores."
     if value is None:
         return "a value is a text, a number, true or false."
     if "\0" in value:
         return "a value holds no null character."
-    if (why := REFUSED.get(name) or REFUSED_SECTIONS.get(section)) is not None:
+    if (problem := problem_of_name(name)) is not None or section not in known():
+        return problem
+    return _problem_of_value(name, known()[section][option], value)
+
+
+def problem_of_name(name: str) -> str | None:
+    """Why no value of the option counts: Gust refuses it, or Airflow has no such option."""
+    section, _, option = name.rpartition(".")
+    if (why := refusal_of(name)) is not None:
         return f"cannot be set: {why}"
     if section not in known():
         near = get_close_matches(section, known(), n=1, cutoff=0.8)
@@ -264,11 +298,11 @@ def _problem(name: str, value: str | None) -> str | None:
         if option.endswith(("_cmd", "_secret")) and option.rsplit("_", 1)[0] in known()[section]:
             return "write the value itself; a password belongs into a connection."
         return f"Airflow has no such option{_suggestion(name)}"
-    return _problem_of_value(name, known()[section][option], value)
+    return None
 
 
 def _suggestion(name: str) -> str:
-    section, _, option = name.partition(".")
+    section, _, option = name.rpartition(".")
     elsewhere = [f"{other}.{option}" for other, options in known().items() if option in options]
     near = get_close_matches(option, known()[section], n=1)
     found = elsewhere or [f"{section}.{each}" for each in near]
@@ -297,6 +331,8 @@ def _problem_of_value(name: str, kind: str, value: str) -> str | None:
             return f"{value!r} is not {called}."
         if name in _NOT_NEGATIVE and float(value) < 0:
             return f"{value!r} is negative."
+        if name == "core.dagbag_import_timeout" and float(value) > LONGEST_IMPORT:
+            return f"a parser has {LONGEST_IMPORT} seconds at most for one file."
         return None
     if name in _CHOICES and value.strip() not in _CHOICES[name]:
         return f"{value!r} is none of {', '.join(_CHOICES[name])}."
@@ -312,7 +348,7 @@ def _problem_of_value(name: str, kind: str, value: str) -> str | None:
 def _is_time_zone(value: str) -> bool:
     try:
         return value == "system" or bool(ZoneInfo(value).key)
-    except (ValueError, OSError):  # a path, a folder, a name that is none
+    except (KeyError, ValueError, OSError):  # a name that is none, a path, a folder
         return False
 
 
@@ -325,6 +361,7 @@ _NOT_NEGATIVE: Final = frozenset(
     {
         "core.default_task_retries",
         "core.default_task_retry_delay",
+        "core.max_task_retry_delay",
         "core.default_task_execution_timeout",
         "core.max_active_runs_per_dag",
         "core.max_map_length",
@@ -365,13 +402,11 @@ def _problem_of_object(value: str) -> str | None:
 
 
 def _problems_together(options: Mapping[str, str]) -> list[str]:
-    if options.get("workers.secrets_backend", "").strip() in (SECRETS_MANAGER, PARAMETER_STORE):
+    if options.get("workers.secrets_backend", "").strip() in SERVICES:
         return ["workers.secrets_backend: name the class in secrets.backend; the execution API asks it."]
     backend = options.get("secrets.backend", "").strip()
-    if backend not in (SECRETS_MANAGER, PARAMETER_STORE):
+    if backend not in SERVICES:
         return []
-    from gust.model.secrets_backend import problems_of  # noqa: PLC0415 - it reads this module's names
-
     given = json.loads(options.get("secrets.backend_kwargs") or "{}")
     return [f"secrets.backend_kwargs: {problem}" for problem in problems_of(backend, given)]
 

@@ -120,6 +120,11 @@ def connection_forms(archive: str) -> str:
     return f"{ENVIRONMENTS}{archive}.forms.json"
 
 
+def providers(archive: str) -> str:
+    """Airflow's providers in it, as the REST API shows them."""
+    return f"{ENVIRONMENTS}{archive}.providers.json"
+
+
 # --- a deployment's documents -----------------------------------------------------------------------------------------
 
 _PLAN: Final = "/plan.json"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gust.model.dag_spec import AssetRef
 from gust.model.environment import Environments
+from gust.model.event_rule import EventRule
 
 PLUGINS_PREFIX: Final = "plugins/"
 """In the folder: Airflow's PLUGINS_FOLDER. The parser looks for no DAGs in it."""
@@ -94,6 +95,8 @@ class FileOutcome(_Document):
     """File (of a zip: the file within it) → trace."""
     warnings: tuple[ParseWarning, ...] = ()
     """They apply to every DAG of the file."""
+    event_rules: tuple[EventRule, ...] = ()
+    """Of an `events.yaml`."""
     touched: tuple[str, ...] = ()
     """The other paths of the folder that it depends on, relative: files it imported or read, `folder/` for a folder that it
     listed, and files that it looked for and did not find."""

@@ -16,8 +16,10 @@ Name = Literal[
     "DAGScheduleDelay",
     "ImportErrors",
     "TickLateness",
+    "EventsRefused",
 ]
-"""Ten: as many as CloudWatch's free tier has. docs/monitoring.md says what each tells."""
+"""The first ten are as many as CloudWatch's free tier has; the last is measured where an event is refused.
+docs/monitoring.md says what each tells."""
 
 Unit = Literal["Count", "Seconds"]
 """CloudWatch's names."""

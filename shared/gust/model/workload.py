@@ -112,7 +112,9 @@ class ConnectionTestWorkload(_Message):
     token: str
     """JWT, valid for this test alone."""
     bundle_version: str | None = None
-    """The active bundle, whose environment may hold the connection's provider."""
+    """The active bundle, whose environments may hold the connection's provider."""
+    folder: str = ""
+    """The folder whose environment does."""
 
     @property
     def id(self) -> UUID:
@@ -147,6 +149,8 @@ class WatcherWorkload(_Message):
     token: str
     """JWT, valid for this life alone."""
     bundle_version: str | None = None
+    file: str = ""
+    """The file, in the bundle, of a DAG that wants it: with its folder's packages the watcher runs."""
     wake_at: datetime | None = None
     sleeps_passed: int = 0
     is_poller: bool = False

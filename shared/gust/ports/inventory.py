@@ -9,7 +9,7 @@ from gust.errors import NotSupportedYet
 
 class Inventory(Protocol):
     """The packages, providers and plugins in the parser, which has Airflow. `bundle_version` names the bundle whose
-    `plugins/` count as well. Every method raises ServiceUnavailable if the parser does not answer."""
+    `plugins/` and options count as well. Every method raises ServiceUnavailable if the parser does not answer."""
 
     def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:
         """Plugins as the REST API shows them, by name."""
@@ -20,7 +20,7 @@ class Inventory(Protocol):
     def providers(self) -> list[dict[str, Any]]:
         """Provider packages as the REST API shows them, by name."""
 
-    def configuration(self) -> dict[str, dict[str, str]]:
+    def configuration(self, bundle_version: str | None) -> dict[str, dict[str, str]]:
         """section → option → value, without secrets."""
 
 
@@ -36,7 +36,7 @@ class NoInventory:
     def providers(self) -> list[dict[str, Any]]:
         raise self._refusal()
 
-    def configuration(self) -> dict[str, dict[str, str]]:
+    def configuration(self, bundle_version: str | None) -> dict[str, dict[str, str]]:  # noqa: ARG002
         raise self._refusal()
 
     @staticmethod

@@ -11,6 +11,7 @@ from gust.ports.backfills import BackfillStore
 from gust.ports.callbacks import CallbackStore
 from gust.ports.connection_tests import ConnectionTestStore
 from gust.ports.dags import DagStore
+from gust.ports.event_rules import EventRuleStore
 from gust.ports.history import HistoryStore
 from gust.ports.hitl import HITLStore
 from gust.ports.limits import LimitStore
@@ -42,6 +43,7 @@ class Store(
     LoggedEventStore,
     StateStore,
     WatcherStore,
+    EventRuleStore,
     WorkerGroupStore,
     Protocol,
 ):

@@ -72,6 +72,7 @@ from gust.rest_api.public import (  # noqa: F401 - importing a module registers 
     xcom,
 )
 from gust.services.context import Services
+from gust.services.settings.options import export_options
 
 LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -166,6 +167,8 @@ def _bind(
         caller, is_let_in = Caller(NOBODY), False
         try:
             now = services.clock.now()
+            if operation_id not in open_to_all:
+                export_options(services)
             if operation_id in open_to_all:
                 caller = Caller(authenticator.signer_of(event.raw_event) or NOBODY)
             else:

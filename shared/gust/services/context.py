@@ -8,6 +8,7 @@ from gust.ports.clock import Clock
 from gust.ports.configuration import ConfigurationDocument, NoConfiguration
 from gust.ports.containers import Containers, NoContainers
 from gust.ports.deployments import Deployments, NoDeployments
+from gust.ports.event_bus import EventBus, NoEventBus
 from gust.ports.inventory import Inventory, NoInventory
 from gust.ports.logs import LogReader
 from gust.ports.metrics import Metrics, NoMetrics
@@ -33,6 +34,7 @@ class Services:
     logs: LogReader
     timetables: Timetables = field(default_factory=NoTimetables)
     deployments: Deployments = field(default_factory=NoDeployments)
+    event_bus: EventBus = field(default_factory=NoEventBus)
     workers: Workers = LAMBDA_ALONE
     containers: Containers = field(default_factory=NoContainers)
     task_roles: TaskRoles = field(default_factory=NoTaskRoles)

@@ -25,6 +25,7 @@ from gust.model.callback import Callback
 from gust.model.connection_test import ConnectionTest
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
+from gust.model.event_rule import EventFile
 from gust.model.logged_event import LoggedEvent
 from gust.model.pool import Pool
 from gust.model.task_instance import TaskInstance
@@ -160,6 +161,7 @@ _PUSHES = frozenset({"xcom_lengths", "pushed_keys"})
 
 DAG_RUN: Final = Codec(DagRun, keyed=_IN_RUN)
 BACKFILL: Final = Codec(Backfill, keyed=frozenset({"backfill_id"}))
+EVENT_FILE: Final = Codec(EventFile, keyed=frozenset({"filename"}))
 WATCHER: Final = Codec(Watcher, keyed=frozenset({"watcher_id"}))
 WORKER_GROUP: Final = Codec(WorkerGroup, keyed=frozenset({"name"}))
 CALLBACK: Final = Codec(Callback, keyed=_IN_RUN | {"callback_id"})

@@ -52,6 +52,7 @@ names; a field that has its default is left out (`items.py`).
     limit, pools too    LIMIT#<limit>                #LIMIT                              get_pools, slots_used
     name of a pool      POOL                         <name>                              list_pools: pk
     Watcher             WATCHER                      <watcher_id>                        get_watcher; list_watchers: pk
+    EventFile           EVENT_FILE                   <filename>                          list_event_files: pk
     WorkerGroup         WORKER_GROUP                 <name>                              list_worker_groups: pk
     setting             SETTING#<namespace>          <name>                              get_setting; list_settings: pk
     asset's state store ASSET_STATE#<name>#<uri>     <key>                               get_, list_asset_state
@@ -146,6 +147,8 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     put_asset              2 WRU                        schedules_on_asset     2 RRU; schedules_on_alias 1
     create_asset_run       as create_run, but 2t; 2t per KB of its events; 2t +1 for the queue
     note_consumers         1 WRU per event              postpone     1 WRU +1
+    put_event_file         1 WRU per KB                 list_event_files       1 RRU per 4 KB of all: once for each batch
+                             of events
     put_watcher            1 WRU +2 (`due_at` moves): two of them for each life, that is for each poll
     list_worker_groups     1 RRU, with each look at a run whose DAG names a queue of its own; hear_of_… 1 WRU a minute and
                              host
@@ -382,6 +385,7 @@ def _of_instance(key: TaskInstanceKey) -> str:
 
 DAGS: Final = "DAG"
 SOURCE_FILES: Final = "SOURCE_FILE"
+EVENT_FILES: Final = "EVENT_FILE"
 IMPORT_PROBLEMS: Final = "IMPORT_PROBLEM"
 WARNINGS: Final = "WARNING"
 ALIVE: Final = "ALIVE"
@@ -419,6 +423,10 @@ def versions(dag_id: str) -> str:
 
 def source_file(relative_path: str) -> Key:
     return Key(SOURCE_FILES, _checked(escape(relative_path), "relative_path"))
+
+
+def event_file(filename: str) -> Key:
+    return Key(EVENT_FILES, _checked(escape(filename), "filename"))
 
 
 def import_problem(filename: str) -> Key:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,6 +192,16 @@ def test_the_longest_stack_name_fits_every_name_made_of_it() -> None:
         if resource["Type"] == "AWS::Serverless::Function"
     ]
     assert max(map(len, names)) == 64
+    page = (ROOT / "docs" / "deploying.md").read_text()
+    assert f"A stack's name may have {longest} characters" in page
+
+
+def test_the_page_names_parameters_that_there_are() -> None:
+    page = (ROOT / "docs" / "deploying.md").read_text()
+    table = page[page.index("## Parameters") : page.index("Always on:")]
+    named = set(re.findall(r"`([A-Z][A-Za-z]+)`", table.replace("`template.yaml`", "")))
+    assert named
+    assert named <= TEMPLATE["Parameters"].keys()
 
 
 def test_a_package_is_the_same_bytes_at_any_time_and_lambda_can_read_it(tmp_path: Path) -> None:

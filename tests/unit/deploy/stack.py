@@ -21,6 +21,7 @@ from io import BytesIO
 from typing import Any
 from zipfile import ZipFile
 
+from gust.airflow_bridge.event_file import read_event_file
 from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryConfiguration, MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
@@ -30,8 +31,10 @@ from gust.model.dag import Dag
 from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec, WatcherSpec
 from gust.model.deployment import FileOutcome, ParsedDag, ParseWarning, Plan, Progress
 from gust.model.environment import Build, Built, Recipe
+from gust.model.event_rule import is_events_file
 from gust.model.workload import TellListeners
 from gust.ports.clock import ManualClock
+from gust.ports.event_bus import EventBus, NoEventBus
 from gust.services.context import Services
 from gust.services.deployments.activate_bundle import Activation, activate
 from gust.services.deployments.deploy_bundle import Snapshot, snapshot
@@ -53,6 +56,7 @@ class Stack:
     """Requirement → bytes, unpacked, that it takes."""
     queues: MemoryQueues = field(default_factory=MemoryQueues)
     are_paused_at_creation: bool = True
+    event_bus: EventBus = field(default_factory=NoEventBus)
     configuration: MemoryConfiguration = field(default_factory=MemoryConfiguration)
 
     @property
@@ -65,6 +69,7 @@ class Stack:
             clock=self.clock,
             logs=None,  # type: ignore[arg-type]
             cipher=FernetCipher(lambda: "a key of the stack"),
+            event_bus=self.event_bus,
             configuration=self.configuration,
         )
 
@@ -136,6 +141,8 @@ class Stack:
 
     def outcome(self, path: str, text: str) -> FileOutcome:
         self.parsed.append(path)
+        if is_events_file(path):
+            return parsed_event_file(path, text, at=self.clock.now())
         said = [(*line.split(maxsplit=1), "")[:2] for line in text.splitlines() if line.strip()]
         errors = [rest for kind, rest in said if kind == "error"]
         return FileOutcome(
@@ -271,6 +278,18 @@ class Stack:
 
     def versions(self, dag_id: str) -> list[int]:
         return [version.version_number for version in self.store.list_versions(dag_id)]
+
+
+def parsed_event_file(path: str, text: str, *, at: datetime) -> FileOutcome:
+    """As the parser has it of its child."""
+    read = read_event_file(text, path)
+    return FileOutcome(
+        relative_path=path,
+        import_errors={path: "\n".join(read.mistakes)} if read.mistakes else {},
+        event_rules=() if read.mistakes else tuple(read.rules),
+        parsed_at=at,
+        parse_duration=0.1,
+    )
 
 
 class DiedError(Exception):

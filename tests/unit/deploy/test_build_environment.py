@@ -15,6 +15,7 @@ from gust.environment_builder.uv import Refused, Uv, environment
 from gust.model import bucket_keys
 from gust.model.environment import Build, Built, Recipe
 from gust.services.deployments import pins
+from tests.unit.deploy.stack import DiedError, Dying
 
 UV = """#!{python}
 import json, os, sys
@@ -46,6 +47,9 @@ else:
     if "provider" in asked:
         (out / "airflow/providers/moon").mkdir(parents=True)
         (out / "airflow/providers/moon/get_provider_info.py").write_text({provider!r})
+        (out / "apache_airflow_providers_moon-1.2.dist-info").mkdir()
+        (out / "apache_airflow_providers_moon-1.2.dist-info/METADATA").write_text(
+            "Name: x\\nProject-URL: Documentation, https://moon.example.com/docs\\n\\nProject-URL: Documentation, no\\n")
     (out / ".lock").touch()
     (out / "cowsay/__init__.py").write_text("WANTED = " + repr(Path("wanted.txt").read_text()))
     (out / "bin/cowsay").write_text("#!" + sys.executable + "\\nimport cowsay\\n")
@@ -55,7 +59,8 @@ else:
 PROVIDER = """
 raise SystemExit("the builder runs no code of a package")
 def get_provider_info():
-    return {"connection-types": [{"connection-type": "moon", "hook-class-name": "airflow.providers.moon.MoonHook",
+    return {"package-name": "apache-airflow-providers-moon", "description": "`Moon <https://moon.example.com>`__",
+            "connection-types": [{"connection-type": "moon", "hook-class-name": "airflow.providers.moon.MoonHook",
             "ui-field-behaviour": {"hidden-fields": ["port"], "relabeling": {"login": "Crater"}}}]}
 """
 
@@ -126,7 +131,13 @@ def test_credentials_of_the_builder_are_not_there_to_be_named():
         "UV_INDEX": "i",
     }
 
-    assert environment(around) == {"PATH": "/bin", "UV_INDEX": "i", "UV_CACHE_DIR": environment({})["UV_CACHE_DIR"]}
+    assert environment(around) == {
+        "PATH": "/bin",
+        "UV_INDEX": "i",
+        "UV_HTTP_RETRIES": "5",
+        "UV_CACHE_DIR": environment({})["UV_CACHE_DIR"],
+    }
+    assert environment({"UV_HTTP_RETRIES": "0"})["UV_HTTP_RETRIES"] == "0"
 
 
 def test_nothing_to_add_is_no_archive(site):
@@ -251,3 +262,80 @@ def test_an_environment_without_providers_has_no_forms(site):
     built = site.build("cowsay")
 
     assert not site.objects.exists(bucket_keys.connection_forms(built.archive))
+
+
+def test_its_providers_are_listed_as_the_api_shows_them(site):
+    built = site.build("cowsay", "provider")
+
+    assert json.loads(site.objects.get(bucket_keys.providers(built.archive))) == [
+        {
+            "package_name": "apache-airflow-providers-moon",
+            "description": "Moon https://moon.example.com",
+            "version": "1.2",
+            "documentation_url": "https://moon.example.com/docs",
+        }
+    ]
+
+
+@pytest.mark.parametrize("writes", range(4))
+def test_a_builder_that_dies_leaves_nothing_that_counts_and_the_next_one_builds(site, writes):
+    """The archive, its providers and forms, the outcome: whichever write does not happen."""
+    whole = site.objects
+    site.objects = Dying(whole, after=1 + writes)  # the first one is the recipe's
+    with pytest.raises(DiedError):
+        site.build("cowsay", "provider")
+    assert [key for key in whole.list("recipes/") if key.endswith(bucket_keys.BUILT)] == []
+
+    site.objects = whole
+    built = site.build("cowsay", "provider")
+
+    assert built.problem is None
+    with ZipFile(BytesIO(whole.get(bucket_keys.environment(built.archive)))) as archive:
+        assert archive.testzip() is None
+    assert whole.exists(bucket_keys.providers(built.archive))
+    assert whole.exists(bucket_keys.connection_forms(built.archive))
+
+
+def test_of_two_builders_of_one_recipe_the_failure_does_not_count(site):
+    made = Recipe(sources="s", requirements=("impossible",), python="cpython 3.12 linux", pins=pins.digest())
+    order = Build(recipe=made.id, file="requirements.txt", uploaded=3.0)
+    other = Built(archive="a" * 64, packages={"cowsay": "6.1"})
+
+    class Slow(Uv):
+        def run(self, arguments, *, inside):
+            site.objects.put(bucket_keys.built(made.id), other.model_dump_json().encode())
+            raise Refused("The index does not answer")
+
+    site.objects.put(bucket_keys.recipe(made.id), made.model_dump_json().encode())
+
+    assert build(site.objects, order, Slow(patience=60), largest=10**6) == other
+    assert give_up(site.objects, order, "out of memory") == other
+    assert Built.model_validate_json(site.objects.get(bucket_keys.built(made.id))) == other
+
+
+def test_what_takes_too_long_is_ended_and_told(site, tmp_path):
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    site.uv = Uv(patience=0.2, command=str(slow))
+
+    assert site.build("cowsay").problem == "It was not done within 0 seconds.\n"
+
+
+def test_all_commands_share_one_patience(site, tmp_path):
+    now = [0.0]
+    site.uv = Uv(patience=100, command=site.uv.command, clock=lambda: now[0])
+    site.fetch = lambda address: now.__setitem__(0, 101.0) or ""
+
+    problem = site.build("cowsay", constraint_urls=("https://a.example.com/c.txt",)).problem
+
+    assert problem == "It was not done within 100 seconds.\n"
+
+
+def test_an_index_that_does_not_answer_is_told_as_uv_tells_it(site, tmp_path):
+    silent = tmp_path / "silent"
+    silent.write_text("#!/bin/sh\necho 'error: Request failed after 3 retries' >&2\nexit 2\n")
+    silent.chmod(0o755)
+    site.uv = Uv(patience=60, command=str(silent))
+
+    assert site.build("cowsay").problem == "error: Request failed after 3 retries\n"

@@ -275,3 +275,32 @@ def test_the_bundle_tells_the_size_of_an_environment_that_not_every_worker_has_r
     stack.upload("large/requirements.txt", "cowsay\n")
     stack.deploy()
     assert environments_in(stack).sizes == {}
+
+
+def test_a_requirements_file_that_moves_is_not_built_again(stack):
+    stack.upload("team/b.py", "dag b")
+    stack.upload("team/requirements.txt", "cowsay==5\n")
+    stack.deploy()
+    stack.delete("team/requirements.txt")
+    stack.upload("requirements.txt", "cowsay==5\n")
+
+    assert stack.deploy() == []  # b.py has the same packages as before
+    assert named(stack) == {"": "cowsay==5"}
+    assert len(stack.built) == 1
+    assert not stack.snapshot().changed
+
+
+def test_old_bundles_keep_naming_their_environments(stack):
+    versions = []
+    for number in range(3):
+        stack.upload("b.py", f"dag b{number}")
+        stack.upload("requirements.txt", f"cowsay=={number}\n")
+        stack.deploy()
+        versions.append(stack.store.active_bundle().version)
+    stack.delete("requirements.txt")
+    stack.deploy()
+
+    for number, version in enumerate(versions):
+        with ZipFile(BytesIO(stack.objects.get(bucket_keys.bundle(version)))) as bundle:
+            environments = Environments.model_validate_json(bundle.read(ENVIRONMENTS_FILE))
+        assert environments.of_file("b.py") == f"cowsay=={number}"

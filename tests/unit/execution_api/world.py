@@ -28,6 +28,7 @@ from gust.model.task_instance import TaskInstance
 from gust.ports.clock import ManualClock
 from gust.scheduling import transition
 from gust.services.context import Services
+from gust.services.settings.options import current_options
 from gust.store.memory import MemoryStore
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -77,6 +78,8 @@ class World:
             logs=None,
             cipher=FernetCipher(lambda: "a key of the stack"),
         )
+        current_options(self.services)  # read once a minute
+        self.store.calls.clear()
         self.log = io.StringIO()
         # A name of its own: powertools keeps one logger, with its first stream, per service name.
         self.api = ExecutionApi(self.services, log=Logger(service=f"test-{id(self.log)}", stream=self.log))

@@ -5,7 +5,7 @@ import pytest
 from gust.aws.memory import MemoryObjects
 from gust.local.building import BuildProgress
 from gust.model import bucket_keys
-from gust.model.environment import Built
+from gust.model.environment import Built, Recipe
 
 
 class Terminal:
@@ -21,6 +21,10 @@ class Terminal:
         lines, self.lines[:] = list(self.lines), []
         return lines
 
+    def order(self, recipe: str, *requirements: str) -> None:
+        text = Recipe(sources="s", requirements=requirements, python="p", pins="p").model_dump_json()
+        self.objects.put(bucket_keys.recipe(recipe), text.encode())
+
     def store(self, recipe: str, **built: object) -> None:
         answer = Built(file="team/requirements.txt", **built)
         self.objects.put(bucket_keys.built(recipe), answer.model_dump_json().encode())
@@ -33,8 +37,8 @@ def terminal() -> Terminal:
 
 def test_a_build_from_its_beginning_to_its_end(terminal):
     assert terminal.said() == []
-    terminal.objects.put(bucket_keys.recipe("r"), b"{}")
-    assert terminal.said() == ["installing the packages of a requirements.txt …"]
+    terminal.order("r", "pandas>=2", "cowsay")
+    assert terminal.said() == ["installing pandas>=2, cowsay …"]
     assert terminal.said() == []
     terminal.seconds += 6
     assert terminal.said() == ["installing packages since 6 s …"]
@@ -46,8 +50,8 @@ def test_a_build_from_its_beginning_to_its_end(terminal):
 
 
 def test_what_cannot_be_installed(terminal):
-    terminal.objects.put(bucket_keys.recipe("r"), b"{}")
-    terminal.said()
+    terminal.order("r", *(f"p{n}" for n in range(9)))
+    assert terminal.said() == ["installing p0, p1, p2, p3, p4, p5 and 3 more …"]
     terminal.store("r", problem="No solution")
     assert terminal.said() == ["team/requirements.txt: its packages cannot be installed"]
 

@@ -1,11 +1,12 @@
 """The terminal's messages while the folder is parsed."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from gust.aws.memory import MemoryObjects
-from gust.local.parsing import QUIET_FOR, ParseProgress, in_a_line
+from gust.local.parsing import BEGINS_WITHIN, QUIET_FOR, ParseProgress, in_a_line
 from gust.model import bucket_keys
 from gust.model.bundle import DeploymentTurn, ImportProblem
 from gust.model.deployment import FileOutcome, ParsedDag, Plan, Progress
@@ -127,8 +128,30 @@ def test_a_deployment_that_another_was_held_to_replace_is_still_told(terminal: T
 
 def test_an_idle_stack_reads_nothing(terminal: Terminal) -> None:
     terminal.progress.expect()
+    terminal.told(after=BEGINS_WITHIN + 1)
+    assert not terminal.progress.is_expecting
+
+
+def test_after_a_deployment_nothing_is_read_before_long(terminal: Terminal) -> None:
+    terminal.progress.expect()
+    plan = terminal.given_plan("a.py")
+    terminal.told()
+    terminal.parsed(plan, outcome("a.py", "a"))
+    terminal.told()
+    turn = terminal.store.deployment_turn()
+    terminal.store.move_deployment_turn(turn, replace(turn, holder=""))
     terminal.told(after=QUIET_FOR + 1)
     assert not terminal.progress.is_expecting
+
+
+def test_a_deployment_that_a_busy_machine_begins_late_is_told(terminal: Terminal) -> None:
+    terminal.progress.expect()
+    for _ in range(3):
+        assert terminal.told(after=QUIET_FOR) == []
+    plan = terminal.given_plan("a.py")
+    terminal.told()
+    terminal.parsed(plan, outcome("a.py", "a"))
+    assert terminal.told() == ["parsed a.py in 1 s: 1 DAG"]
 
 
 def test_a_long_parse_is_expected_for_as_long_as_it_takes(terminal: Terminal) -> None:

@@ -1,6 +1,7 @@
 """The parser's inventory has the shapes and the content of Airflow's REST API."""
 
 import io
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from gust.airflow_bridge.inventory import answer_about_installation
 from gust.aws.inventory import ParserInventory
 from gust.aws.memory import MemoryObjects
 from gust.errors import ServiceUnavailable
+from gust.model.environment import OPTIONS_FILE
+from gust.model.secrets_backend import SECRETS_MANAGER
 from tests.unit.rest_api import contract
 
 PLUGIN = """
@@ -25,6 +28,12 @@ class Moons(AirflowPlugin):
     external_views = [{"name": "Sky", "href": "https://sky.example", "url_route": "sky"}]
 """
 
+OPTIONS = {
+    "core.default_timezone": "Europe/Berlin",
+    "secrets.backend": SECRETS_MANAGER,
+    "secrets.backend_kwargs": '{"connections_prefix": "team"}',
+}
+
 
 class Parser:
     """The function, and how often it was asked."""
@@ -35,6 +44,7 @@ class Parser:
         with zipfile.ZipFile(packed, "w") as archive:
             archive.writestr("plugins/moons.py", PLUGIN)
             archive.writestr("plugins/broken.py", "raise ValueError('no moon')")
+            archive.writestr(OPTIONS_FILE, json.dumps(OPTIONS))
         self.objects.put("bundles/b1.zip", packed.getvalue())
 
     def __call__(self, event: Any) -> dict[str, Any]:
@@ -75,16 +85,23 @@ def test_the_configuration_hides_what_is_secret(parser: Parser, monkeypatch: pyt
     monkeypatch.setenv("AIRFLOW__CORE__PARALLELISM", "7")
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "s3cret")
     monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARG__ROLE_ID", "s3cret")
-    sections = ParserInventory(parser).configuration()
+    sections = ParserInventory(parser).configuration(None)
     assert sections["core"]["parallelism"] == "7"
     assert sections["core"]["fernet_key"] == "< hidden >"
     assert "s3cret" not in str(sections)
 
 
+def test_the_configuration_has_the_bundles_options(parser: Parser) -> None:
+    sections = ParserInventory(parser).configuration("b1")
+    assert sections["core"]["default_timezone"] == "Europe/Berlin"
+    assert sections["secrets"]["backend"] == SECRETS_MANAGER
+    assert sections["secrets"]["backend_kwargs"] == "< hidden >"
+
+
 def test_an_empty_secret_is_hidden_as_well(parser: Parser, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Airflow answers `config get core fernet_key`."""
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "")
-    assert ParserInventory(parser).configuration()["core"]["fernet_key"] == "< hidden >"
+    assert ParserInventory(parser).configuration(None)["core"]["fernet_key"] == "< hidden >"
 
 
 def test_a_parser_that_cannot_tell_is_asked_again() -> None:

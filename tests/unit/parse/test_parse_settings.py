@@ -17,11 +17,10 @@ from gust.aws.memory import MemoryObjects, MemoryQueues, MemorySecrets
 from gust.aws.tokens import JwtTokens
 from gust.errors import Forbidden, ServiceUnavailable
 from gust.execution_api.app import ExecutionApi
-from gust.model.airflow_options import SECRETS_MANAGER
 from gust.model.connection import Connection
 from gust.model.deployment import FileOutcome
 from gust.model.environment import OPTIONS_FILE
-from gust.model.secrets_backend import Service
+from gust.model.secrets_backend import SECRETS_MANAGER, Service
 from gust.model.variable import Variable
 from gust.ports.clock import SystemClock
 from gust.services.context import Services

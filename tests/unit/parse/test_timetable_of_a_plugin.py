@@ -2,7 +2,9 @@
 
 import io
 import zipfile
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,10 @@ from gust.airflow_bridge.timetable import answer_for_plugin
 from gust.aws.memory import MemoryObjects
 from gust.aws.timetables import ParserTimetables
 from gust.errors import BadRequest
+from gust.model import bucket_keys
+from gust.model.bundle import version_of
 from gust.model.dag_spec import TimetableSpec
+from gust.model.environment import ENVIRONMENTS_FILE, Environments
 from gust.model.state import DagRunType
 from gust.scheduling.timetable import DataInterval, NextRun, Restriction
 
@@ -53,6 +58,21 @@ class ThirdDayPlugin(AirflowPlugin):
 """
 SPEC = TimetableSpec(type="third_day.EveryThirdDay")
 MARCH = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+PACKAGE = {
+    "third_day.py": PLUGIN,
+    "third_day-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: third-day\nVersion: 1.0\n",
+    "third_day-1.0.dist-info/entry_points.txt": "[airflow.plugins]\nthird_day=third_day:ThirdDayPlugin\n",
+}
+
+
+def packed(files: Mapping[str, str]) -> bytes:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+    return body.getvalue()
 
 
 @pytest.fixture
@@ -112,3 +132,19 @@ def test_what_it_raises_reaches_the_person(timetables: ParserTimetables) -> None
     late = datetime(2027, 1, 1, tzinfo=UTC)
     with pytest.raises(BadRequest, match="the world ends in 2026"):
         timetables.next_run(SPEC, "v1", last=None, allowed=Restriction(earliest=late))
+
+
+def test_a_package_of_the_dags_folder_may_bring_it(tmp_path: Path) -> None:
+    name = version_of({path: sha256(text.encode()).hexdigest() for path, text in PACKAGE.items()})
+    objects = MemoryObjects()
+    objects.put(bucket_keys.environment(name), packed(PACKAGE))
+    named = Environments(of={"team": name}).model_dump_json()
+    objects.put(bucket_keys.bundle("v1"), packed({ENVIRONMENTS_FILE: named}))
+    timetables = ParserTimetables(lambda question: answer_for_plugin(objects, dict(question), tmp_path / "bundles"))
+
+    run = timetables.next_run(SPEC, "v1", file="team/etl.py", last=None, allowed=Restriction(earliest=MARCH))
+
+    assert run is not None
+    assert run.run_after == datetime(2026, 3, 4, tzinfo=UTC)
+    with pytest.raises(BadRequest, match=r"third_day\.EveryThirdDay"):
+        timetables.next_run(SPEC, "v1", file="other/etl.py", last=None, allowed=Restriction(earliest=MARCH))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from gust.model import bucket_keys
 from gust.model.bundle import Bundle, SourceFile
 from gust.model.dag_run import DagRun
+from gust.model.deployment import Manifest
+from gust.model.environment import Environments
 from gust.model.state import DagRunState
 from gust.rest_api.public.config import EXPOSE_CONFIG
 from gust.rest_api.public.dag_run_wait import PATIENCE
@@ -44,6 +48,22 @@ def test_providers_come_in_pages(world: World, api: Api) -> None:
     world.inventory.installed_providers = [PROVIDER, {**PROVIDER, "package_name": "q"}]
     found = api.ok("get_providers", "GET", "/api/v2/providers?limit=1")
     assert found == {"providers": [PROVIDER], "total_entries": 2}
+
+
+def test_providers_of_all_environments_are_listed(world: World, api: Api) -> None:
+    world.inventory.installed_providers = [PROVIDER]
+    active = Bundle(name="dags-folder", version="b7", created_at=NOW)
+    world.store.activate_bundle(active, replacing=None)
+    environments = Environments(of={"": "one", "team": "two", "other": "one", "bare": ""})
+    manifest = Manifest(version="b7", files={}, environments=environments)
+    world.objects.put(bucket_keys.manifest("b7"), manifest.model_dump_json().encode())
+    for archive, version in (("one", "2"), ("two", "3")):
+        listed = [{**PROVIDER, "package_name": "a", "version": version}]
+        world.objects.put(bucket_keys.providers(archive), json.dumps(listed).encode())
+
+    found = api.ok("get_providers", "GET", "/api/v2/providers")["providers"]
+
+    assert [(each["package_name"], each["version"]) for each in found] == [("a", "2"), ("a", "3"), ("p", "1")]
 
 
 # --- configuration ----------------------------------------------------------------------------------------------------

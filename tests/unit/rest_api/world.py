@@ -59,7 +59,7 @@ class FakeInventory:
     installed_providers: list[dict[str, Any]] = field(default_factory=list)
     sections: dict[str, dict[str, str]] = field(default_factory=dict)
     asked: list[str | None] = field(default_factory=list)
-    """Bundles whose plugins were asked for."""
+    """Bundles that were asked about."""
 
     def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:
         self.asked.append(bundle_version)
@@ -72,7 +72,8 @@ class FakeInventory:
     def providers(self) -> list[dict[str, Any]]:
         return self.installed_providers
 
-    def configuration(self) -> dict[str, dict[str, str]]:
+    def configuration(self, bundle_version: str | None) -> dict[str, dict[str, str]]:
+        self.asked.append(bundle_version)
         return self.sections
 
 

@@ -1,14 +1,18 @@
 """What tasks, triggers and callbacks find of the packages that their folder's requirements.txt gave. Children are real."""
 
+import json
 import sys
 from pathlib import Path
 
-from gust.airflow_bridge.bundle import SealedBundleFolder, environment_of
+import pytest
+
+from gust.airflow_bridge.bundle import SealedBundleFolder, environment_of, environments_of
 from gust.airflow_bridge.connection_test import run_connection_test
 from gust.model import bucket_keys
 from gust.model.bundle import Bundle
 from gust.model.connection import Connection
 from gust.model.connection_test import ConnectionTestState
+from gust.model.deployment import Manifest
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.services.settings.enqueue_connection_test import enqueue_connection_test, find_connection_test
@@ -174,12 +178,22 @@ def test_variables_of_the_startup_script_are_in_the_environment_of_tasks(whole: 
     assert whole.said("said ") == ["test"]
 
 
-def test_a_connection_is_tested_with_the_folders_own_packages(whole: Whole) -> None:
-    whole.environments = {"": provider()}
+@pytest.mark.parametrize("folders", [("",), ("team",), ("", "team"), ("..",)])
+def test_a_connection_is_tested_with_packages_of_a_folder_that_has_its_provider(
+    whole: Whole, folders: tuple[str, ...]
+) -> None:
+    whole.environments = {"": greeting("hello"), "a": greeting("hi")} | {folder: provider() for folder in folders}
+    if folders == ("..",):
+        del whole.environments[""]
     whole.upload(d="from airflow.sdk import DAG\ndag = DAG('d')\n")
     version = str(whole.store.get_dag("d").bundle_version)
     bundle = Bundle(name="dags-folder", version=version, created_at=whole.clock.now())
     whole.store.activate_bundle(bundle, replacing=None)
+    environments = environments_of(whole.bundles.fetch(version))
+    manifest = Manifest(version=version, files={}, environments=environments)
+    whole.objects.put(bucket_keys.manifest(version), manifest.model_dump_json().encode())
+    forms = json.dumps([{"connection_type": "greeting"}]).encode()
+    whole.objects.put(bucket_keys.connection_forms(environments.of[folders[0]]), forms)
     connection = Connection(conn_id="c", conn_type="greeting", host="moon")
     token = enqueue_connection_test(whole.services, connection).token
 

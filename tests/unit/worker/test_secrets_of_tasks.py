@@ -5,9 +5,8 @@ import json
 import pytest
 
 from gust.errors import Forbidden, ServiceUnavailable
-from gust.model.airflow_options import PARAMETER_STORE, SECRETS_MANAGER
 from gust.model.connection import Connection
-from gust.model.secrets_backend import Service
+from gust.model.secrets_backend import PARAMETER_STORE, SECRETS_MANAGER, Service
 from gust.model.state import DagRunState
 from gust.model.variable import Variable
 from gust.services.settings.connections import create_connection

@@ -309,3 +309,17 @@ def test_a_dag_without_watchers_reads_nothing_of_them(whole: Whole) -> None:
     change_watchers(whole.services, "d", whole.specs["d"], whole.specs["d"])
     wake_watchers(whole.services, dag_of(whole))
     assert whole.queues.wakes == []
+
+
+def test_it_runs_with_the_packages_of_a_folder_that_wants_it(whole: Whole, tmp_path: Path) -> None:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    (folder / "a").touch()
+    whole.environments = {"team": {"watch.py": TRIGGERS}}
+    whole.upload(team__d=consumer(f"Files({str(folder)!r})"))
+    whole.store.put_asset(Asset(name="one", uri="one"))
+    activate(whole)
+
+    lives(whole, 1)
+
+    assert events(whole) == [{"file": "a"}]

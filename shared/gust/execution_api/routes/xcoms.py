@@ -4,7 +4,6 @@ Airflow lets a task write any. Here a token is for one try, so that a lost worke
 that replaced it.
 """
 
-import os
 from typing import Any, Final
 
 from gust.errors import Forbidden, NotFound, StaleTaskInstance
@@ -13,6 +12,7 @@ from gust.execution_api.routing import Call, Fence, Routes
 from gust.http.answer import Answer, wrong_value
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.xcom import XCom
+from gust.services.settings.options import current_options
 from gust.services.worker.find_task_instances import runs_of
 from gust.services.worker.push_xcom import push_xcom
 from gust.services.worker.report_task_instance import not_running, present_dispatch
@@ -21,7 +21,8 @@ routes = Routes("/xcoms")
 
 OF_TASK: Final = "/{dag_id}/{run_id}/{task_id}/{key:path}"
 
-MAX_MAP_LENGTH: Final = int(os.environ.get("AIRFLOW__CORE__MAX_MAP_LENGTH", "1024"))
+MAX_MAP_LENGTH: Final = 1024
+"""Airflow's `[core] max_map_length`, unless the stack's options say otherwise."""
 
 
 @routes.get(f"{OF_TASK}/item/{{offset}}")
@@ -72,11 +73,15 @@ def get_xcom(call: Call[None, GetXCom]) -> Answer:
     return Answer(body={"key": call.path["key"], "value": found.value})
 
 
+def _max_map_length(call: Call[Any, Any]) -> int:
+    return int(current_options(call.services).get("core.max_map_length", MAX_MAP_LENGTH))
+
+
 @routes.post(OF_TASK, query=SetXCom, body=Any, needs_body=False, fence=Fence.ITSELF)
 def set_xcom(call: Call[Any, SetXCom]) -> Answer:
     query = call.query
     _require_own(call, query.map_index)
-    if query.mapped_length is not None and query.mapped_length > MAX_MAP_LENGTH:
+    if query.mapped_length is not None and query.mapped_length > _max_map_length(call):
         message = "pushed value is too large to map as a downstream's dependency"
         return Answer(400, {"detail": {"reason": "unmappable_return_value_length", "message": message}})
     push_xcom(

@@ -1,7 +1,5 @@
-"""`/api/v2/config`: Airflow's configuration in the parser, if the operator exposes it.
-
-Gust has no `airflow.cfg`: options are Airflow's defaults and what the functions' environment sets (`AIRFLOW__…`). Most
-of them configure processes that Gust does not have.
+"""`/api/v2/config`: Airflow's configuration in the parser with the options of the active bundle, if the operator exposes it.
+Most of it configures processes that Gust does not have.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ def get_config(services: Services, request: Request) -> Json | Answer:
     wanted_type = request.accepted(alternative=TEXT)
     section = request.query(ConfigQuery).section
     _check_exposed()
-    sections = services.inventory.configuration()
+    sections = _configuration(services)
     if section:
         if section.lower() not in sections:
             raise not_found(f"Section {section} not found.")
@@ -45,10 +43,15 @@ def get_config_value(services: Services, request: Request) -> Json | Answer:
     wanted_type = request.accepted(alternative=TEXT)
     _check_exposed()
     section, option = request.path["section"], request.path["option"]
-    value = services.inventory.configuration().get(section.lower(), {}).get(option.lower())
+    value = _configuration(services).get(section.lower(), {}).get(option.lower())
     if value is None:
         raise not_found(f"Option [{section}/{option}] not found.")
     return _answer({section: {option: value}}, wanted_type)
+
+
+def _configuration(services: Services) -> dict[str, dict[str, str]]:
+    bundle = services.store.active_bundle()
+    return services.inventory.configuration(bundle.version if bundle else None)
 
 
 def _check_exposed() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, JsonValue
 
-MAX_BYTES: Final = int(os.environ.get("AIRFLOW__STATE_STORE__MAX_VALUE_STORAGE_BYTES", "65535"))
+MAX_BYTES: Final = "AIRFLOW__STATE_STORE__MAX_VALUE_STORAGE_BYTES"
 """Airflow's `[state_store] max_value_storage_bytes`, for API users; workers are only warned. 0: no limit."""
 
 
@@ -19,9 +19,10 @@ def _storable(value: Any) -> Any:
         size = len(json.dumps(value, allow_nan=False))
     except ValueError as problem:
         raise ValueError("value contains non-finite numbers; NaN and Inf are not JSON representable") from problem
-    if 0 < MAX_BYTES < size:
+    most = int(os.environ.get(MAX_BYTES, "65535"))
+    if 0 < most < size:
         raise ValueError(
-            f"value exceeds max_value_storage_bytes ({MAX_BYTES}); "
+            f"value exceeds max_value_storage_bytes ({most}); "
             "raise [state_store] max_value_storage_bytes or set it to 0 to disable the limit"
         )
     return value

@@ -22,7 +22,7 @@ from gust.rest_api.lists.shown_run import load_view
 from gust.rest_api.public.state_store import StoredValue
 from gust.services.context import Services
 
-RETENTION_DAYS: Final = int(os.environ.get("AIRFLOW__STATE_STORE__DEFAULT_RETENTION_DAYS", "30"))
+RETENTION_DAYS: Final = "AIRFLOW__STATE_STORE__DEFAULT_RETENTION_DAYS"
 """Airflow's `[state_store] default_retention_days`. 0: no expiry."""
 
 MapIndex = Annotated[int, Field(ge=-1)]
@@ -142,8 +142,7 @@ def _check_instance(services: Services, request: Request, map_index: int | None)
 def _expiry(given: datetime | Literal["default"] | None, now: datetime) -> datetime | None:
     if not isinstance(given, str):
         return given
-    if RETENTION_DAYS < 0:
-        raise bad_request(
-            f"[state_store] default_retention_days must be >= 0, got {RETENTION_DAYS}. Set to 0 to disable expiry."
-        )
-    return now + timedelta(days=RETENTION_DAYS) if RETENTION_DAYS else None
+    days = int(os.environ.get(RETENTION_DAYS, "30"))
+    if days < 0:
+        raise bad_request(f"[state_store] default_retention_days must be >= 0, got {days}. Set to 0 to disable expiry.")
+    return now + timedelta(days=days) if days else None

@@ -134,4 +134,6 @@ def _to_partitions(
 
 def asking(services: Services, dag: Dag) -> Callable[[dict[str, Any], dict[str, Any]], Any]:
     """A function that asks mappers of the plugins in the DAG's bundle."""
-    return lambda mapper, question: services.timetables.partition_mapper(mapper, dag.bundle_version, question)
+    return lambda mapper, question: services.timetables.partition_mapper(
+        mapper, dag.bundle_version, question, file=dag.relative_fileloc
+    )

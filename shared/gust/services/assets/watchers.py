@@ -138,11 +138,22 @@ def _send(
         life=after.life,
         token=services.tokens.in_message(caller_of(after), now=now),
         bundle_version=after.bundle_version,
+        file=file_of(services, after),
         wake_at=wake_at,
         sleeps_passed=sleeps_passed,
         is_poller=is_poller,
     )
     services.queues.send_triggers([workload], delay=max(0.0, (wake_at - now).total_seconds()))
+
+
+def file_of(services: Services, watcher: Watcher) -> str:
+    """The file of the first active DAG that wants it, by id. DAGs of several folders may want one watcher; any of their
+    folders has the packages that it needs."""
+    for dag_id in sorted({want.dag_id for want in watcher.wants}):
+        dag = services.store.get_dag(dag_id)
+        if dag is not None and not dag.is_paused and not dag.is_stale:
+            return dag.relative_fileloc
+    return ""
 
 
 def caller_of(watcher: Watcher) -> Dispatch:

@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, ServiceUnavailable, Stale, StaleDag
 from gust.model import bucket_keys
 from gust.model.access import access_control_of
+from gust.model.airflow_options import is_true
 from gust.model.asset import Asset, AssetAlias
 from gust.model.bounds import LARGEST_LIST, LONGEST_KEY, cut, size_in_key, size_of
 from gust.model.bundle import Bundle, DagWarning, ImportProblem, SourceFile
@@ -28,6 +29,7 @@ from gust.model.dag import Dag, DagVersion
 from gust.model.dag_spec import DagSpec
 from gust.model.deployment import FileOutcome, ParsedDag, Plan, Progress
 from gust.model.environment import Environments
+from gust.model.event_rule import is_events_file
 from gust.model.listener import Hook
 from gust.scheduling import timetable
 from gust.services.assets.asset_references import aliases_of, change_references
@@ -47,9 +49,11 @@ from gust.services.deployments.deployment_turn import SignsOfLife, keep_turn
 from gust.services.deployments.fail_deployment import THE_FOLDER
 from gust.services.deployments.import_error_id import import_error_id
 from gust.services.deployments.measure_import_errors import measure_import_errors
+from gust.services.events.follow_events import follow_events, mistakes_in, put_event_rules
 from gust.services.people.pause_dag import wake_runs
 from gust.services.runs.load_past import last_automated_run
 from gust.services.runs.next_run import with_next_run
+from gust.services.settings.options import stored_options
 from gust.services.settings.settings_read import note_read
 from gust.services.specs import load_spec
 from gust.services.wake import wake_for_assets, wake_timetable
@@ -90,6 +94,8 @@ def activate(services: Services, plan_key: str, deployment: str, *, paused_at_cr
     without a file are looked for only when no such file is left, because they may have moved into one.
     """
     plan = Plan.model_validate_json(services.objects.get(plan_key))
+    if (told := stored_options(services.store).get("core.dags_are_paused_at_creation")) is not None:
+        paused_at_creation = is_true(told)
     active = services.store.active_bundle()
     if (active.version if active else None) != plan.replacing:
         return Activation(stale=True)
@@ -107,6 +113,7 @@ def activate(services: Services, plan_key: str, deployment: str, *, paused_at_cr
         each(changes.forget, plan.removed)
     each(changes.refuse, plan.refused.items())
     each(changes.move_to_bundle, changes.untouched())
+    follow_events(services)
     try:
         services.store.activate_bundle(
             Bundle(
@@ -313,6 +320,8 @@ class Deployment:
         """After a file's DAGs: write its problems, and last its fingerprint."""
         path = outcome.relative_path
         errors = of_this_file(outcome.import_errors, path)
+        if is_events_file(path) and not errors and (mistakes := mistakes_in(self.services, path, outcome.event_rules)):
+            errors[path] = "".join(f"{line}\n" for line in mistakes)
         at_home = [dag.dag_id for dag in outcome.dags if self.home[dag.dag_id] == path]
         for dag_id in at_home:
             if failure := self.failures.get(dag_id):
@@ -329,6 +338,8 @@ class Deployment:
         }
         self.put_problems(path, errors, rivals)
         imports = bounded({*outcome.touched, *rivals.values()})
+        if is_events_file(path) and not errors:
+            put_event_rules(self.services, path, outcome.event_rules)
         settings = noted(outcome.settings)
         note_read(self.services.store, settings)
         self.services.store.put_source_file(
@@ -340,7 +351,7 @@ class Deployment:
                 settings=settings,
                 dag_ids=tuple(sorted({*fresh, *kept})),
                 made_in={dag.dag_id: made for dag in outcome.dags if dag.dag_id in fresh and (made := self.maker(dag))},
-                is_worth_another_try=outcome.is_worth_another_try,
+                is_worth_another_try=outcome.is_worth_another_try or (is_events_file(path) and path in errors),
                 parsed_at=outcome.parsed_at,
                 parse_duration=outcome.parse_duration,
             )
@@ -560,6 +571,8 @@ class Deployment:
     def forget(self, path: str) -> None:
         """Delete the stored facts of a file that is gone."""
         self.delete_problems(path)
+        if is_events_file(path):
+            put_event_rules(self.services, path, ())
         self.services.store.delete_source_file(path)
 
     def refuse(self, refusal: tuple[str, str]) -> None:

@@ -9,7 +9,11 @@ from typing import Final
 
 from gust.model.airflow_options import read_document
 from gust.model.deployment import Manifest
+from gust.model.pool import DEFAULT_POOL
 from gust.ports.configuration import ConfigurationDocument
+from gust.services.context import Services
+from gust.services.settings.options import keep_options
+from gust.services.settings.pools import change_pool
 
 DOCUMENT: Final = "(Airflow's configuration)"
 """The file name of its import error."""
@@ -27,3 +31,11 @@ def options_of(document: ConfigurationDocument, before: Manifest | None) -> tupl
     if checked.ignored:
         log.info("Options without effect: %s", ", ".join(checked.ignored))
     return checked.options, {}
+
+
+def make_current(services: Services, options: Mapping[str, str]) -> None:
+    """From now on the options hold for functions that have no bundle. A default pool without a size gets its first one."""
+    keep_options(services.store, options)
+    slots = int(options.get("core.default_pool_task_slot_count", "-1"))
+    if slots >= 0 and DEFAULT_POOL not in services.store.get_pools([DEFAULT_POOL]):
+        change_pool(services, DEFAULT_POOL, slots=slots)

@@ -38,17 +38,17 @@ from gust.model.environment import (
     Build,
     Environments,
 )
+from gust.model.event_rule import is_events_file
 from gust.model.object_entry import ObjectEntry
 from gust.ports.objects import Objects
 from gust.services.context import Services
 from gust.services.deployments.bucket_root import read_root
-from gust.services.deployments.configuration import options_of
+from gust.services.deployments.configuration import make_current, options_of
 from gust.services.deployments.deployment_turn import SignsOfLife, begin_builds, begin_round, give_up_turn, take_turn
 from gust.services.deployments.environments import PlannedEnvironments, plan_environments
 from gust.services.deployments.fail_deployment import THE_FOLDER
 from gust.services.deployments.paths import parents, shown, why_no_disk_takes
 from gust.services.deployments.requirements_file import LARGEST_TEXT, text_of
-from gust.services.settings.options import keep_options
 from gust.services.settings.settings_read import versions_now
 
 BATCH: Final = 50
@@ -289,7 +289,7 @@ def with_options(services: Services, folder: Folder, before: Manifest | None, pl
     """The folder with Airflow's options, and the errors of the document they are from. The options hold from now on for
     functions that have no bundle."""
     options, refused = options_of(services.configuration, before)
-    keep_options(services.store, options)
+    make_current(services, options)
     written = {OPTIONS_FILE: json.dumps(options, sort_keys=True)} if options else {}
     folder = with_files(folder, {}, {}, written, place)
     manifest = folder.manifest.model_copy(update={"options": options})
@@ -443,9 +443,13 @@ def opened(path: str, fetched: Path | None, old: zipfile.ZipFile | None) -> IO[b
 
 
 def parseable(files: Iterable[str]) -> Iterable[str]:
-    """Files that may hold DAGs. Airflow's own search (`.airflowignore`, safe mode) decides when they are parsed: a file
-    without DAGs has an empty outcome."""
-    return (path for path in files if path.endswith((".py", ".zip")) and not path.startswith(PLUGINS_PREFIX))
+    """Files that may hold DAGs, and those that say which events start them. Airflow's own search (`.airflowignore`, safe
+    mode) decides when they are parsed: a file without DAGs has an empty outcome."""
+    return (
+        path
+        for path in files
+        if (path.endswith((".py", ".zip")) or is_events_file(path)) and not path.startswith(PLUGINS_PREFIX)
+    )
 
 
 def files_to_parse(

@@ -76,8 +76,8 @@ class Requirements:
 
     @property
     def sources(self) -> str:
-        """Changes with any change of a file."""
-        return sha256(repr(sorted(self.texts.items())).encode()).hexdigest()
+        """Changes with any change of a file. The same texts elsewhere have the same."""
+        return sha256(repr(list(self.texts.values())).encode()).hexdigest()
 
 
 def read_requirements(path: str, read: Read) -> Requirements:

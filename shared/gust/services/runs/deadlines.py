@@ -68,7 +68,7 @@ def deadlines_of(services: Services, spec: DagSpec, run: DagRun) -> list[Callbac
     moves: list[CallbackMove] = []
     for number, alert in enumerate(spec.deadline or ()):
         try:
-            refers_to = reference_moment(services, alert["reference"], run, now=now)
+            refers_to = reference_moment(services, alert["reference"], run, file=spec.relative_fileloc, now=now)
             interval = alert_interval(services, alert["interval"])
         except BadRequest as problem:
             refers_to, interval = None, 0.0
@@ -104,13 +104,13 @@ def alert_uuid(dag_id: str, version_number: int, number: int) -> UUID:
 
 
 def reference_moment(
-    services: Services, reference: Mapping[str, Any], run: DagRun, *, now: datetime
+    services: Services, reference: Mapping[str, Any], run: DagRun, *, file: str, now: datetime
 ) -> datetime | None:
     """The moment of the reference; `None` if the run has no such moment, and thus no deadline. Raises BadRequest with the
     error of a plugin's reference."""
     if CUSTOM in reference:
         bundle = bundle_version(services, run)
-        return services.timetables.deadline(reference, bundle, dag_id=run.dag_id, run_id=run.run_id)
+        return services.timetables.deadline(reference, bundle, file=file, dag_id=run.dag_id, run_id=run.run_id)
     match reference["reference_type"]:
         case "DagRunLogicalDateDeadline":
             return run.logical_date

@@ -56,7 +56,9 @@ def next_run(services: Services, dag: Dag, spec: DagSpec, *, last: NextRun | Non
         return None
     allowed = timetable.restriction_of(spec)
     if not timetable.can_be_computed(spec.timetable):
-        return services.timetables.next_run(spec.timetable, dag.bundle_version, last=last, allowed=allowed)
+        return services.timetables.next_run(
+            spec.timetable, dag.bundle_version, file=spec.relative_fileloc, last=last, allowed=allowed
+        )
     try:
         return timetable.next_dagrun(
             spec.timetable,
@@ -76,7 +78,9 @@ def runs_between(
     """All runs that the timetable has in a stretch of time, whatever the DAG's own dates."""
     if timetable.can_be_computed(spec.timetable):
         return timetable.runs_between(spec.timetable, earliest, latest, now=now)
-    answer = services.timetables.runs_between(spec.timetable, dag.bundle_version, earliest=earliest, latest=latest)
+    answer = services.timetables.runs_between(
+        spec.timetable, dag.bundle_version, file=spec.relative_fileloc, earliest=earliest, latest=latest
+    )
     return iter(answer)
 
 
@@ -87,7 +91,9 @@ def manual_interval(services: Services, dag: Dag, spec: DagSpec, *, run_after: d
             return timetable.infer_manual_data_interval(spec.timetable, run_after=run_after)
         except (NoMoment, ArithmeticError) as problem:
             raise BadRequest(f"The timetable of '{spec.dag_id}' has no data interval at {run_after}") from problem
-    return services.timetables.manual_interval(spec.timetable, dag.bundle_version, run_after=run_after)
+    return services.timetables.manual_interval(
+        spec.timetable, dag.bundle_version, file=spec.relative_fileloc, run_after=run_after
+    )
 
 
 def run_id_of(services: Services, dag: Dag, spec: DagSpec, run_type: DagRunType, info: NextRun) -> str:
@@ -98,7 +104,9 @@ def run_id_of(services: Services, dag: Dag, spec: DagSpec, run_type: DagRunType,
         unique = random_part() if timetable.names_are_unique(spec.timetable) else None
         key = info.partition_key if unique else None
         return timetable.generate_run_id(run_type, run_after=info.run_after, partition_key=key, unique=unique)
-    return services.timetables.run_id(spec.timetable, dag.bundle_version, run_type=run_type, run=info)
+    return services.timetables.run_id(
+        spec.timetable, dag.bundle_version, file=spec.relative_fileloc, run_type=run_type, run=info
+    )
 
 
 def random_part() -> str:

@@ -18,6 +18,7 @@ from gust.model.workload import ConnectionTestWorkload
 from gust.scheduling import connection_test
 from gust.services.context import Services
 from gust.services.settings.connections import to_stored
+from gust.services.settings.environment_providers import folder_with
 
 ATTEMPTS: Final = 5
 
@@ -46,7 +47,7 @@ def enqueue_connection_test(services: Services, connection: Connection, *, commi
         commit_on_success=commit_on_success,
     )
     _store(services, test, now=now)
-    if not services.queues.send_connection_test(_workload(services, test, now=now)):
+    if not services.queues.send_connection_test(_workload(services, test, connection.conn_type, now=now)):
         refused = connection_test.end(test, ConnectionTestState.FAILED, "SQS did not take it", at=services.clock.now())
         with suppress(Stale):  # it arrived nevertheless
             services.store.move_connection_test(test, refused)
@@ -86,10 +87,11 @@ def _store(services: Services, test: ConnectionTest, *, now: datetime) -> None:
     raise Conflict(f"An active connection test already exists for connection_id `{test.connection_id}`.")
 
 
-def _workload(services: Services, test: ConnectionTest, *, now: datetime) -> ConnectionTestWorkload:
+def _workload(services: Services, test: ConnectionTest, conn_type: str, *, now: datetime) -> ConnectionTestWorkload:
     active = services.store.active_bundle()
     return ConnectionTestWorkload(
         bundle_version=active.version if active else None,
+        folder=folder_with(services, conn_type),
         test_id=test.test_id,
         connection_id=test.connection_id,
         timeout=connection_test.TIMEOUT,

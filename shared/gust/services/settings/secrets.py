@@ -11,9 +11,10 @@ from datetime import timedelta
 from typing import Final
 
 from gust.errors import Forbidden, ServiceUnavailable
+from gust.model.airflow_options import is_true
 from gust.model.secrets_backend import Kind, Secret, SecretsBackend, backend_of
 from gust.services.context import Services
-from gust.services.settings.options import current_options
+from gust.services.settings.options import stored_options
 
 LIFETIME: Final = timedelta(minutes=1)
 """Without `[secrets] use_cache`."""
@@ -21,15 +22,13 @@ LIFETIME: Final = timedelta(minutes=1)
 MOST: Final = 1_000
 """Answers that a process remembers."""
 
-_TRUE: Final = frozenset({"t", "true", "1"})
-
 
 ABSENT: Final = Secret()
 
 
 def read_secret(services: Services, kind: Kind, key: str) -> Secret:
     """What the stack's secrets backend has; absent where the stack has none."""
-    options = current_options(services)
+    options = stored_options(services.store)  # fresh: a file that is parsed now is not parsed again a minute later
     backend = backend_of(options)
     name = backend.name_of(kind, key) if backend is not None else None
     if backend is None or name is None:
@@ -46,7 +45,7 @@ def read_secret(services: Services, kind: Kind, key: str) -> Secret:
 
 def lifetime_of(options: Mapping[str, str]) -> timedelta:
     """How long an answer is remembered."""
-    if options.get("secrets.use_cache", "").strip().lower() in _TRUE:
+    if is_true(options.get("secrets.use_cache", "")):
         return timedelta(seconds=int(options.get("secrets.cache_ttl_seconds", "900")))
     return LIFETIME
 

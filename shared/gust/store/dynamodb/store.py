@@ -15,6 +15,7 @@ from gust.store.dynamodb.callbacks import DynamoDBCallbacks
 from gust.store.dynamodb.connection_tests import DynamoDBConnectionTests
 from gust.store.dynamodb.dags import DynamoDBDags
 from gust.store.dynamodb.documents import Documents
+from gust.store.dynamodb.event_rules import DynamoDBEventRules
 from gust.store.dynamodb.hitl import DynamoDBHITL
 from gust.store.dynamodb.limits import DynamoDBLimits
 from gust.store.dynamodb.logged_events import DynamoDBLoggedEvents
@@ -44,6 +45,7 @@ class DynamoDBStore(
     DynamoDBLoggedEvents,
     DynamoDBStateStores,
     DynamoDBWatchers,
+    DynamoDBEventRules,
     DynamoDBWorkerGroups,
 ):
     """Implements `ports.Store`.

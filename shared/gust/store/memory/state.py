@@ -20,6 +20,7 @@ from gust.model.callback import Callback
 from gust.model.connection_test import ConnectionTest
 from gust.model.dag import Dag, DagVersion
 from gust.model.dag_run import DagRun
+from gust.model.event_rule import EventFile
 from gust.model.hitl import HITLDetail
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.logged_event import LoggedEvent
@@ -92,6 +93,7 @@ class MemoryState:
         self._consumed: dict[DagRunKey, list[AssetEvent]] = {}
         self._consumers: dict[str, set[DagRunKey]] = defaultdict(set)
         self._watchers: dict[str, Watcher] = {}
+        self._event_files: dict[str, EventFile] = {}
         self._worker_groups: dict[str, WorkerGroup] = {}
 
         self._limits: dict[str, int] = {}

@@ -12,6 +12,7 @@ from gust.store.memory.asset_queues import MemoryAssetQueues
 from gust.store.memory.asset_references import MemoryAssetReferences
 from gust.store.memory.assets import MemoryAssets
 from gust.store.memory.connection_tests import MemoryConnectionTests
+from gust.store.memory.event_rules import MemoryEventRules
 from gust.store.memory.history import MemoryHistory
 from gust.store.memory.state_stores import MemoryStateStores
 from gust.store.memory.watchers import MemoryWatchers
@@ -28,6 +29,7 @@ class MemoryStore(
     MemoryAssetReferences,
     MemoryConnectionTests,
     MemoryStateStores,
+    MemoryEventRules,
     MemoryWorkerGroups,
 ):
     """Implements `ports.Store`."""

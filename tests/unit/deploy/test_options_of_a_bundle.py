@@ -8,8 +8,10 @@ import pytest
 
 from gust.model import bucket_keys
 from gust.model.environment import OPTIONS_FILE
+from gust.model.pool import DEFAULT_POOL
 from gust.services.deployments.configuration import DOCUMENT
 from gust.services.settings.options import current_options
+from gust.services.settings.pools import change_pool, get_pool
 
 
 def options(stack):
@@ -64,3 +66,24 @@ def test_without_a_document_there_are_no_options(deployed):
 
     assert deployed.deploy() == ["a.py"]
     assert options(deployed) == {}
+
+
+@pytest.mark.parametrize("paused", ["True", "false"])
+def test_the_options_say_whether_new_dags_are_paused(stack, paused):
+    stack.are_paused_at_creation = paused == "false"
+    stack.configuration.document = json.dumps({"core.dags_are_paused_at_creation": paused})
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+
+    assert stack.dag("a").is_paused is (paused == "True")
+
+
+def test_the_default_pool_gets_its_first_size_and_keeps_a_persons(stack):
+    stack.configuration.document = json.dumps({"core.default_pool_task_slot_count": 5})
+    stack.deploy()
+    assert get_pool(stack.services, DEFAULT_POOL).slots == 5
+
+    change_pool(stack.services, DEFAULT_POOL, slots=9)
+    stack.upload("a.py", "dag a")
+    stack.deploy()
+    assert get_pool(stack.services, DEFAULT_POOL).slots == 9

@@ -1,8 +1,8 @@
-"""A worker on a host of the operator's: `python -m gust.lane` takes tasks off one queue, one after the other.
+"""A worker on a host of the operator's: `python -m gust.host_worker` takes tasks off one queue, one after the other.
 
-`./gust worker` starts as many as tasks shall run at the same time (`gust.cli.worker_host`). A lane runs the code of the
+`./gust worker` starts as many as tasks shall run at the same time (`gust.cli.worker_host`). A worker runs the code of the
 Lambda worker without Lambda's time limit. It ends once its standard input has ended and its task, if it has one, too. So a
-host that is told to stop finishes its tasks, also where the process that started the lanes was killed. SIGTERM ends the
+host that is told to stop finishes its tasks, also where the process that started the workers was killed. SIGTERM ends the
 task at once; its try is reported as lost.
 """
 
@@ -36,14 +36,14 @@ from gust.errors import StaleTaskInstance, Unopenable  # noqa: E402
 from gust.model.workload import TaskWorkload  # noqa: E402
 
 POLL: Final = 20
-"""Seconds of one request for a message, SQS's most: an idle lane costs 130,000 requests a month, five cents."""
+"""Seconds of one request for a message, SQS's most: an idle worker costs 130,000 requests a month, five cents."""
 
 PATIENCE: Final = bootstrap.CONFIG.merge(Config(read_timeout=POLL + 10))
 
 TRIES_AGAIN_AFTER: Final = 5.0
 """Seconds after SQS has refused to answer."""
 
-log = logging.getLogger("gust.lane")
+log = logging.getLogger("gust.host_worker")
 
 
 class PackagesOfWorkers(SealedBundleFolder):

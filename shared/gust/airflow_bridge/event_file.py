@@ -1,0 +1,141 @@
+"""Read an `events.yaml`: entries with the lines that they are on, and every mistake with its line.
+
+Nothing of the file is run, but a small text can describe a huge document: it is read in a child, as DAG files are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+from gust.model.event_rule import EventRule
+from gust.services.events.event_template import expression_in, expressions, why_no_expression
+
+LARGEST: Final = 200_000
+"""Bytes of the file."""
+
+LONGEST_PATTERN: Final = 2048
+"""Characters; EventBridge takes no more by default."""
+
+_FIELDS: Final = frozenset(
+    {"source", "pattern", "dag_id", "asset", "conf", "extra", "logical_date", "partition_key", "dedup_key"}
+)
+_OF_DAG: Final = frozenset({"conf", "logical_date"})
+_OF_ASSET: Final = frozenset({"extra"})
+_TEXTS: Final = ("dag_id", "asset", "logical_date", "partition_key", "dedup_key")
+
+
+@dataclass
+class EventFileRead:
+    """The entries, and the mistakes, a line each."""
+
+    filename: str
+    rules: list[EventRule] = field(default_factory=list)
+    mistakes: list[str] = field(default_factory=list)
+
+    def complain(self, line: int, what: str) -> None:
+        self.mistakes.append(f"{self.filename}, line {line}: {what}")
+
+
+def read_event_file(text: str, filename: str) -> EventFileRead:
+    """Raises nothing for any text."""
+    read = EventFileRead(filename)
+    if len(text.encode()) > LARGEST:
+        read.complain(1, f"the file is larger than {LARGEST // 1000} KB")
+        return read
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return read
+        if not isinstance(root, yaml.SequenceNode):
+            read.complain(_line(root), "the file is a list: each entry begins with “- source: …”")
+            return read
+        for node in root.value:
+            _read_entry(read, loader, node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        read.complain(mark.line + 1 if mark else 1, f"this is no YAML: {error.problem or error.context}")
+    except yaml.YAMLError as error:
+        read.complain(1, f"this is no YAML: {error}")
+    return read
+
+
+def _read_entry(read: EventFileRead, loader: yaml.SafeLoader, node: yaml.Node) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        read.complain(_line(node), "an entry has names and values: “source: …”, “dag_id: …”")
+        return
+    lines: dict[str, int] = {}
+    entry: dict[str, Any] = {}
+    before = len(read.mistakes)
+    for name_node, value_node in node.value:
+        name = str(getattr(name_node, "value", ""))
+        if name in lines:
+            read.complain(_line(name_node), f"{name} is there twice")
+        elif name not in _FIELDS:
+            read.complain(_line(name_node), f"there is no {name}; there are {', '.join(sorted(_FIELDS))}")
+        else:
+            lines[name] = _line(name_node)
+            entry[name] = _value(read, loader, value_node)
+    for line, what in _mistakes(entry, lines, _line(node)):
+        read.complain(line, what)
+    if len(read.mistakes) == before:
+        fields = {
+            name: value for name, value in entry.items() if name not in {"source", "pattern"} and value is not None
+        }
+        read.rules.append(EventRule(line=_line(node), pattern=_pattern(entry), **fields))
+
+
+def _value(read: EventFileRead, loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+    value = loader.construct_document(node)
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        read.complain(_line(node), f"JSON has no such value ({error}); put it in quotes")
+        return None
+    return value
+
+
+def _pattern(entry: Mapping[str, Any]) -> dict[str, Any]:
+    source = entry["source"]
+    return {"source": source if isinstance(source, list) else [source], **(entry.get("pattern") or {})}
+
+
+def _mistakes(entry: Mapping[str, Any], lines: Mapping[str, int], start: int) -> Iterator[tuple[int, str]]:
+    source, pattern = entry.get("source"), entry.get("pattern")
+    if not source or not isinstance(source, str | list):
+        yield lines.get("source", start), "source is the event's source, or a list in EventBridge's pattern language"
+    if pattern is not None and not isinstance(pattern, Mapping):
+        yield lines["pattern"], "pattern is an event pattern of EventBridge, as YAML"
+    elif pattern and "source" in pattern:
+        yield lines["pattern"], "the source stands beside the pattern, not in it"
+    elif source and len(json.dumps(_pattern(entry))) > LONGEST_PATTERN:
+        yield lines.get("pattern", start), f"a pattern has at most {LONGEST_PATTERN} characters as JSON"
+    if ("dag_id" in entry) == ("asset" in entry):
+        yield start, "an entry has a dag_id or an asset, one of the two"
+    for name in sorted(entry.keys() & (_OF_ASSET if "dag_id" in entry else _OF_DAG)):
+        yield lines[name], f"{name} belongs to an entry with {'an asset' if 'dag_id' in entry else 'a dag_id'}"
+    for name in _TEXTS:
+        if entry.get(name) is not None and (not isinstance(entry[name], str) or not entry[name].strip()):
+            yield lines[name], f"{name} is a text; put it in quotes"
+    for name in ("conf", "extra"):
+        value = entry.get(name)
+        is_object = isinstance(value, Mapping) or (isinstance(value, str) and expression_in(value) is not None)
+        if value is not None and not is_object:
+            yield lines[name], f"{name} has names and values, or is one expression: “{{% detail %}}”"
+    for name in ("dag_id", "asset"):
+        if isinstance(entry.get(name), str) and re.search(r"\{%", entry[name]):
+            yield lines[name], f"{name} is fixed; it takes no expression"
+    for name in ("conf", "extra", "logical_date", "partition_key", "dedup_key"):
+        for expression in expressions(entry.get(name)):
+            if (reason := why_no_expression(expression)) is not None:
+                yield lines[name], f"{name}: {reason}"
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1

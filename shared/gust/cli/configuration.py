@@ -1,0 +1,84 @@
+"""Airflow's options from a file or the shell's environment: for the local stack, and for a stack on AWS."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from gust.cli import aws
+from gust.model.airflow_options import Checked, check, name_of, problem_of_name, read_document
+
+HELP: Final = "check a file of Airflow's options, and make it a stack's"
+
+
+def options_here(file: Path | None, environment: Mapping[str, str], say: Callable[[str], None]) -> Checked:
+    """The options of the file, then those of `AIRFLOW__SECTION__OPTION`, which win. A variable that cannot be set is left
+    out, and `say` gets a line: the shell may have it for another Airflow. Raises OSError for a file that cannot be read."""
+    of_file = read_document("" if file is None else file.read_text())
+    if of_file.problems:
+        return of_file
+    given: dict[str, str] = dict(of_file.options)
+    for variable, value in sorted(environment.items()):
+        name = name_of(variable)
+        if name is None:
+            continue
+        if (why := problem_of_name(name)) is not None:
+            say(f"{variable} is left out: {why}")
+        else:
+            given[name] = value
+    return check(given)
+
+
+def without(environment: Mapping[str, str], *names: str) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name not in names}
+
+
+def document_of(checked: Checked) -> str:
+    """As the deployer reads it; empty without options."""
+    return json.dumps(dict(checked.options)) if checked.options else ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="an airflow.cfg or JSON (docs/configuration.md)")
+    parser.add_argument(
+        "--stack", help="name of the CloudFormation stack; without it the file is only checked", metavar="NAME"
+    )
+    aws.add_arguments(parser, has_stack=False)
+
+
+def run(options: argparse.Namespace) -> int:
+    return configure(options.file, options.stack, aws.clients(options))
+
+
+def configure(file: Path, stack: str | None, clients: aws.Clients) -> int:
+    """Check a file and, with `stack`, make it that stack's document."""
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as problem:
+        print(f"gust: {file}: {problem}", file=sys.stderr)
+        return 1
+    checked = read_document(text)
+    if checked.problems:
+        print("".join(f"gust: {line}\n" for line in checked.problems), end="", file=sys.stderr)
+        return 1
+    if checked.ignored:
+        print(f"Without effect in Gust: {', '.join(checked.ignored)}.")
+    if stack is None:
+        print(f"The file is valid: {len(checked.options)} options.")
+        return 0
+    from botocore.exceptions import ClientError
+
+    from gust.aws.secrets import configuration_parameter, put_configuration
+
+    try:
+        put_configuration(clients("ssm"), stack, text.strip())
+    except ClientError as refused:
+        print(f"gust: {refused}", file=sys.stderr)
+        return 1
+    where = configuration_parameter(stack)
+    print(f"{len(checked.options)} options are in {where}. The stack parses all of its files with them now.")
+    return 0

@@ -1,0 +1,49 @@
+"""Keeps EventBridge's rules in step with the entries of all `events.yaml` files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gust.model.event_rule import MOST_PATTERNS, EventFile, EventRule
+from gust.ports.event_bus import OFF
+from gust.services.context import Services
+
+
+def mistakes_in(services: Services, filename: str, rules: Iterable[EventRule]) -> list[str]:
+    """EventBridge's objections to the file's patterns, with their lines, and ours where there are too many."""
+    rules = list(rules)
+    if rules and not services.event_bus.is_on:
+        return [f"{filename}, line {rules[0].line}: {OFF}"]
+    found = [
+        f"{filename}, line {rule.line}: {reason}"
+        for rule in rules
+        if (reason := services.event_bus.why_invalid(rule.pattern_text)) is not None
+    ]
+    others = {
+        rule.pattern_id
+        for file in services.store.list_event_files()
+        if file.filename != filename
+        for rule in file.rules
+    }
+    together = len(others | {rule.pattern_id for rule in rules})
+    if together > MOST_PATTERNS:
+        found.append(
+            f"{filename}, line {rules[-1].line}: all files together have {together} patterns; {MOST_PATTERNS} are possible"
+        )
+    return found
+
+
+def put_event_rules(services: Services, filename: str, rules: Iterable[EventRule]) -> None:
+    """Store the file's entries in the place of its earlier ones. The rules follow with `follow_events`."""
+    if file := tuple(rules):
+        services.store.put_event_file(EventFile.of(filename, file))
+    else:
+        services.store.delete_event_file(filename)
+
+
+def follow_events(services: Services) -> None:
+    """Have the bus deliver what the stored entries match. Repeating it changes nothing."""
+    if not services.event_bus.is_on:
+        return
+    files = services.store.list_event_files()
+    services.event_bus.follow({rule.pattern_id: rule.pattern_text for file in files for rule in file.rules})

@@ -1,0 +1,204 @@
+"""Makes of an event what the entries of `events.yaml` say: a run of a DAG, or an event of an asset.
+
+EventBridge delivers at least once. Ids follow from the event's deduplication key, so the second delivery finds the first
+one's run or asset event. What cannot be made (no such DAG, a conf that does not fit, an expression without a value) is an
+entry in the event log and a metric: the sender is far away and hears nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+from aws_lambda_powertools import Logger
+
+from gust.errors import AlreadyExists, Invalid, NotFound, Rejected
+from gust.model.asset import Asset, AssetEvent
+from gust.model.event_rule import EventRule
+from gust.model.keys import DagRunKey
+from gust.model.logged_event import LoggedEvent
+from gust.model.measurement import Measurement
+from gust.model.state import DagRunTriggeredByType
+from gust.services.assets.register_asset_event import register_single_events
+from gust.services.assets.tell_listeners import tell_of_events
+from gust.services.context import Services
+from gust.services.events.event_template import filled
+from gust.services.runs.create_dag_run import MAX_RUN_ID_LENGTH, RUN_ID_PATTERN, create_dag_run
+
+PREFIX: Final = "event__"
+REFUSED: Final = "event_refused"
+WAITS: Final = "event_waits"
+
+_NAMESPACE: Final = UUID("b3c1a7c2-8f0e-4a43-8f6c-2a51cf2b9d10")
+
+log = Logger(service="events", child=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An event, and an entry whose pattern it matches."""
+
+    filename: str
+    rule: EventRule
+    event: Mapping[str, Any]
+
+    @property
+    def place(self) -> str:
+        return f"{self.filename}:{self.rule.line}"
+
+    @property
+    def key(self) -> str:
+        """Of two events with the same one, the second changes nothing. Raises Invalid, as all of these."""
+        return _text("dedup_key", filled(self.rule.dedup_key, self.event)) or str(self.event["id"])
+
+    @property
+    def partition_key(self) -> str | None:
+        return _text("partition_key", filled(self.rule.partition_key, self.event))
+
+    @property
+    def conf(self) -> dict[str, Any]:
+        return _object("conf", filled(self.rule.conf, self.event))
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        about = {"event_id": self.event["id"], "event_time": self.event["time"]}
+        return _object("extra", filled(self.rule.extra, self.event)) | about
+
+    @property
+    def logical_date(self) -> datetime | None:
+        return _moment(_text("logical_date", filled(self.rule.logical_date, self.event)))
+
+
+def start_by_event(services: Services, pattern_id: str, event: Mapping[str, Any]) -> None:
+    """Do what each entry with that pattern says. Where one cannot be followed, the event log has the reason."""
+    for file in services.store.list_event_files():
+        for rule in file.rules:
+            if rule.pattern_id == pattern_id:
+                match = Match(file.filename, rule, event)
+                try:
+                    _start(services, match)
+                except Rejected as error:
+                    services.metrics.add([Measurement("EventsRefused", 1, dag_id=rule.dag_id)])
+                    _note(services, REFUSED, match, reason=str(error))
+
+
+def _start(services: Services, match: Match) -> None:
+    if match.rule.dag_id is not None:
+        _make_run(services, match, match.rule.dag_id)
+    else:
+        _emit(services, match)
+
+
+def _make_run(services: Services, match: Match, dag_id: str) -> None:
+    run_id = run_id_of(match.key)
+    try:
+        create_dag_run(
+            services,
+            dag_id,
+            run_id=run_id,
+            logical_date=match.logical_date,
+            conf=match.conf,
+            triggered_by=DagRunTriggeredByType.REST_API,
+            triggering_user_name=match.place,
+            partition_key=match.partition_key,
+        )
+    except AlreadyExists as taken:
+        if services.store.get_run(DagRunKey(dag_id, run_id)) is None:
+            raise Invalid("another run has the event's logical date") from taken
+        return
+    dag = services.store.get_dag(dag_id)
+    if dag is not None and dag.is_paused:
+        _note(services, WAITS, match, run_id=run_id, reason="the DAG is paused")
+    log.info("An event made a run", dag_id=dag_id, run_id=run_id, entry=match.place, event_id=match.event["id"])
+
+
+def _emit(services: Services, match: Match) -> None:
+    asset = _asset(services, str(match.rule.asset))
+    made = AssetEvent(
+        event_id=str(uuid5(_NAMESPACE, "\x1f".join((*asset.key, match.key)))),
+        name=asset.name,
+        uri=asset.uri,
+        group=asset.group,
+        timestamp=services.clock.now(),
+        extra=match.extra,
+        partition_key=match.partition_key,
+    )
+    # First, so that a crash before the write has it told again rather than never.
+    if (bundle := services.store.active_bundle()) is not None:
+        tell_of_events(services, [made], listeners=bundle.listeners, bundle_version=bundle.version)
+    register_single_events(services, [made])
+
+
+def _asset(services: Services, named: str) -> Asset:
+    asset = services.store.get_asset(name=named) or services.store.get_asset(uri=named)
+    if asset is None:
+        raise NotFound(f"Asset with name or URI {named!r} not found")
+    return asset
+
+
+def run_id_of(key: str) -> str:
+    """Legible where the key may stand in a run id, else its hash."""
+    run_id = f"{PREFIX}{key}"
+    if RUN_ID_PATTERN.match(run_id) and ".." not in run_id and len(run_id) <= MAX_RUN_ID_LENGTH:
+        return run_id
+    return f"{PREFIX}{sha256(key.encode()).hexdigest()[:32]}"
+
+
+def _text(name: str, value: Any) -> str | None:
+    match value:
+        case None:
+            return None
+        case str() if value.strip():
+            return value
+        case bool():
+            pass
+        case int() | float():
+            return str(value)
+        case _:
+            pass
+    raise Invalid(f"{name} is no text: {json.dumps(value)[:200]}")
+
+
+def _object(name: str, value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Invalid(f"{name} is no object: {json.dumps(value)[:200]}")
+    return value
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Invalid(f"logical_date is no moment: {text[:200]}") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _note(services: Services, what: str, match: Match, *, reason: str, run_id: str | None = None) -> None:
+    about = {
+        "reason": reason,
+        "entry": match.place,
+        "event_id": match.event.get("id"),
+        "source": match.event.get("source"),
+        "detail_type": match.event.get("detail-type"),
+    }
+    log.warning("An event was not followed" if what == REFUSED else "An event's run waits", extra=about)
+    services.store.log_event(
+        LoggedEvent(
+            when=services.clock.now(),
+            event=what,
+            owner="events.yaml",
+            owner_display_name="events.yaml",
+            extra=json.dumps(about | ({"asset": match.rule.asset} if match.rule.asset else {})),
+            dag_id=match.rule.dag_id,
+            run_id=run_id,
+        )
+    )

@@ -1,0 +1,85 @@
+"""Rules for the patterns of `events.yaml`, on EventBridge as MiniStack plays it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from gust.aws.event_bus import EventBridgeBus
+from tests.contract.stores import Aws
+
+ORDERS, BIG = '{"source":["shop"]}', '{"detail":{"n":[{"numeric":[">",5]}]},"source":["shop"]}'
+
+
+class Bus:
+    def __init__(self, aws: Aws) -> None:
+        self.name = f"bus-{uuid4().hex[:8]}"
+        self.aws = aws
+        aws.events.create_event_bus(Name=self.name)
+        self.queue = aws.sqs.create_queue(QueueName=self.name)["QueueUrl"]
+        attributes = aws.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])
+        self.arn = attributes["Attributes"]["QueueArn"]
+        self.bus = EventBridgeBus(aws.events, bus=self.name, queue_arn=self.arn, dead_letters_arn=self.arn)
+
+    def send(self, n: int) -> None:
+        entry = {"Source": "shop", "DetailType": "Order", "Detail": json.dumps({"n": n}), "EventBusName": self.name}
+        assert self.aws.events.put_events(Entries=[entry])["FailedEntryCount"] == 0
+
+    def arrived(self) -> list[tuple[str, int]]:
+        """(pattern's id, the event's number) of all messages."""
+        found: list[tuple[str, int]] = []
+        while messages := self.aws.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                self.aws.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+                body = json.loads(message["Body"])
+                assert {"id", "time", "detail-type"} <= body["event"].keys()
+                found.append((body["pattern"], body["event"]["detail"]["n"]))
+        return sorted(found)
+
+
+@pytest.fixture
+def bus(aws: Aws) -> Iterator[Bus]:
+    made = Bus(aws)
+    yield made
+    made.bus.follow({})
+
+
+def test_events_arrive_with_each_pattern_that_they_match(bus: Bus) -> None:
+    bus.bus.follow({"a": ORDERS, "b": BIG})
+    bus.bus.follow({"a": ORDERS, "b": BIG})
+    bus.send(3)
+    bus.send(9)
+    assert bus.arrived() == [("a", 3), ("a", 9), ("b", 9)]
+
+
+def test_a_pattern_that_is_gone_is_followed_no_longer(bus: Bus) -> None:
+    bus.bus.follow({"a": ORDERS, "b": BIG})
+    bus.bus.follow({"b": BIG})
+    bus.send(9)
+    assert bus.arrived() == [("b", 9)]
+
+
+def test_a_rule_whose_maker_died_gets_its_target_next_time(bus: Bus) -> None:
+    bus.aws.events.put_rule(Name="gust-a", EventBusName=bus.name, EventPattern=ORDERS, State="DISABLED")
+    bus.bus.follow({"a": ORDERS})
+    bus.send(1)
+    assert bus.arrived() == [("a", 1)]
+
+
+def test_more_rules_than_a_page_holds(bus: Bus) -> None:
+    many: dict[str, str] = {f"p{n:03}": json.dumps({"source": [f"s{n}"]}) for n in range(120)}
+    bus.bus.follow(many)
+    bus.bus.follow({})
+    rules: list[Any] = bus.aws.events.list_rules(EventBusName=bus.name)["Rules"]
+    assert rules == []
+
+
+def test_eventbridge_says_what_is_wrong_with_a_pattern(bus: Bus) -> None:
+    assert bus.bus.why_invalid(BIG) is None
+    reason = bus.bus.why_invalid('{"source": ["x"], "detail": {"n": [{"numerical": [1]}]}}')
+    assert reason is not None
+    assert "numerical" in reason

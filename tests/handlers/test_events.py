@@ -1,0 +1,101 @@
+"""The doors of events, on AWS as moto plays it: a message of a rule makes a run, and the stream's records make events."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from gust import bootstrap
+from gust.aws.memory import MemoryEventBus
+from gust.errors import ServiceUnavailable
+from gust.model.event_rule import EventFile, EventRule
+from gust.store.keyspace import TABLE_DEFINITION
+
+ROOT = Path(__file__).parents[2]
+PATTERN = {"source": ["shop"]}
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    environment = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "GUST_TABLE": "table",
+        "GUST_BUCKET": "bucket",
+        "GUST_STACK": "gust",
+        "GUST_METRICS": "Stack",
+        "GUST_TELL_EVENTS": "All",
+        "GUST_HAS_ALERTS": "false",
+        "AIRFLOW__API__BASE_URL": "https://gust.example.com",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    bootstrap.client.cache_clear()
+    bootstrap.metrics.cache_clear()
+    with mock_aws():
+        boto3.client("dynamodb").create_table(TableName="table", **TABLE_DEFINITION)
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        yield
+    bootstrap.client.cache_clear()
+    bootstrap.metrics.cache_clear()
+
+
+def door(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{name}_door", ROOT / f"functions/{name}/app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_bad_message_fails_alone_and_a_refused_event_is_measured(
+    aws: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rule = EventRule(line=1, pattern=PATTERN, dag_id="gone")
+    receiver = door("events")
+    receiver.services.store.put_event_file(EventFile.of("events.yaml", [rule]))
+    event = {"id": "e1", "time": "2026-03-01T08:00:00Z", "source": "shop", "detail-type": "Placed", "detail": {}}
+    bodies = {"good": json.dumps({"pattern": rule.pattern_id, "event": event}), "bad": "{"}
+    answer = receiver.lambda_handler({"Records": [{"messageId": n, "body": b} for n, b in bodies.items()]}, None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
+    assert '"EventsRefused":[1' in capsys.readouterr().out.replace(" ", "")
+    assert [entry.event for entry in receiver.services.store.logged_events()] == ["event_refused"]
+
+
+def a_record(state: str, sequence: int = 1) -> dict[str, Any]:
+    keys = {"pk": {"S": "RUN#etl#r"}, "sk": {"S": "#RUN"}}
+    change = {
+        "Keys": keys,
+        "ApproximateCreationDateTime": 1772352000.0,
+        "SequenceNumber": str(sequence),
+        "NewImage": keys | {"state": {"S": state}, "run_type": {"S": "manual"}},
+    }
+    return {"eventID": f"id{sequence}", "eventSource": "aws:dynamodb", "dynamodb": change}
+
+
+class Refusing(MemoryEventBus):
+    def tell(self, announcements: Any) -> None:
+        raise ServiceUnavailable("EventBridge refused 1 of 1 events")
+
+
+def test_the_announcer_tells_of_records_and_drops_what_it_cannot_read(aws: None) -> None:
+    announcing, bus = door("announcer"), MemoryEventBus()
+    services = bootstrap.from_environment()
+    announcing.announcer.services = replace(services, event_bus=bus)
+    unreadable = {"eventID": "x", "dynamodb": {"Keys": {}}}
+    announcing.lambda_handler({"Records": [a_record("queued"), unreadable, a_record("failed", 2)]}, None)
+    assert [each.detail["state"] for each in bus.told] == ["queued", "failed"]
+    announcing.announcer.services = replace(services, event_bus=Refusing())
+    with pytest.raises(ServiceUnavailable):
+        announcing.lambda_handler({"Records": [a_record("queued")]}, None)

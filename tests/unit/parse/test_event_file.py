@@ -1,0 +1,131 @@
+"""What an `events.yaml` may say, and that each mistake is named with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gust.airflow_bridge.bundle import BundleFolder
+from gust.airflow_bridge.event_file import read_event_file
+from gust.airflow_bridge.parse import parse_in_environment
+from gust.airflow_bridge.settings_reader import nothing_stored
+from gust.aws.memory import MemoryObjects
+from gust.model.event_rule import EventFile, EventRule
+
+WHOLE = """\
+# Orders start the DAG.
+- source: shop
+  pattern:
+    detail-type: [Order Placed]
+    detail: {total: [{numeric: [">", 100]}]}
+  dag_id: handle_order
+  conf:
+    order: "{% detail.order_id %}"
+    fixed: [1, "{% detail.items[0] %}"]
+  logical_date: "{% time %}"
+  dedup_key: "{% detail.order_id %}"
+
+- source: [{prefix: "aws."}]
+  asset: s3://lake/orders
+  extra: "{% detail %}"
+"""
+
+
+def mistakes(text: str) -> list[str]:
+    return [line.removeprefix("events.yaml, ") for line in read_event_file(text, "events.yaml").mistakes]
+
+
+def test_entries_are_read_with_their_lines() -> None:
+    read = read_event_file(WHOLE, "events.yaml")
+    assert read.mistakes == []
+    assert read.rules == [
+        EventRule(
+            line=2,
+            pattern={
+                "source": ["shop"],
+                "detail-type": ["Order Placed"],
+                "detail": {"total": [{"numeric": [">", 100]}]},
+            },
+            dag_id="handle_order",
+            conf={"order": "{% detail.order_id %}", "fixed": [1, "{% detail.items[0] %}"]},
+            logical_date="{% time %}",
+            dedup_key="{% detail.order_id %}",
+        ),
+        EventRule(line=13, pattern={"source": [{"prefix": "aws."}]}, asset="s3://lake/orders", extra="{% detail %}"),
+    ]
+    assert EventFile.of("events.yaml", read.rules).rules == read.rules
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "[]"])
+def test_a_file_may_be_empty(text: str) -> None:
+    assert read_event_file(text, "events.yaml").rules == []
+    assert mistakes(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("source: x\ndag_id: y\n", "line 1: the file is a list: each entry begins with “- source: …”"),
+        ("- x\n", "line 1: an entry has names and values: “source: …”, “dag_id: …”"),
+        ("- dag_id: y\n", "line 1: source is the event's source, or a list in EventBridge's pattern language"),
+        ("- source: x\n", "line 1: an entry has a dag_id or an asset, one of the two"),
+        ("- source: x\n  dag_id: y\n  asset: z\n", "line 1: an entry has a dag_id or an asset, one of the two"),
+        ("- source: x\n  dag_id: y\n  extra: {}\n", "line 3: extra belongs to an entry with an asset"),
+        ("- source: x\n  asset: y\n  conf: {}\n", "line 3: conf belongs to an entry with a dag_id"),
+        ("- source: x\n  dag_id: 7\n", "line 2: dag_id is a text; put it in quotes"),
+        ("- source: x\n  dag_id: y\n  dag_id: z\n", "line 3: dag_id is there twice"),
+        ("- source: x\n  dag_id: y\n  conf: 1\n", "line 3: conf has names and values, or is one expression: “{% detail %}”"),
+        ('- source: x\n  dag_id: "{% a %}"\n', "line 2: dag_id is fixed; it takes no expression"),
+        ("- source: x\n  dag_id: y\n  pattern: [1]\n", "line 3: pattern is an event pattern of EventBridge, as YAML"),
+        ("- source: x\n  dag_id: y\n  pattern: {source: [z]}\n", "line 3: the source stands beside the pattern, not in it"),
+        (f"- source: x\n  dag_id: y\n  pattern: {{a: [{'x,' * 999}]}}", "line 3: a pattern has at most 2048 characters as JSON"),  # noqa: E501
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_with_its_line(text: str, said: str) -> None:
+    assert mistakes(text) == [said]
+
+
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [
+        ("- source: x\n  dag_id: y\n  config: {}\n", "line 3: there is no config; there are asset, conf,"),
+        ("- source: x\n  dag_id: y\n  conf: {day: 2026-03-01}\n", "line 3: JSON has no such value"),
+        ('- source: x\n  dag_id: y\n  conf: {a: "{% detail.( %}"}\n', "line 3: conf: {% detail.( %} is no JSONata:"),
+        ("- source: x\n dag_id: y\n", "line 2: this is no YAML:"),
+        (
+            "- source: !!python/object/apply:os.system [ls]\n  dag_id: y\n",
+            "line 1: this is no YAML: could not determine",
+        ),
+        ("x" * 200_001, "line 1: the file is larger than 200 KB"),
+    ],
+)
+def test_a_mistake_with_a_reason_of_another_program(text: str, begins: str) -> None:
+    (said,) = mistakes(text)
+    assert said.startswith(begins)
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    assert len(mistakes("- source: x\n- dag_id: y\n- source: z\n  dag_id: 1\n")) == 3
+
+
+def parsed(folder: Path, text: str):
+    (folder / "team").mkdir()
+    (folder / "team/events.yaml").write_text(text)
+    return parse_in_environment(
+        BundleFolder(MemoryObjects()), folder, "team/events.yaml", "dags-folder", nothing_stored
+    )
+
+
+def test_the_parser_reads_it_without_running_anything(tmp_path: Path) -> None:
+    outcome = parsed(tmp_path, WHOLE)
+    assert outcome.import_errors == {}
+    assert [rule.line for rule in outcome.event_rules] == [2, 13]
+
+
+def test_a_text_that_grows_beyond_memory_is_an_import_error(tmp_path: Path) -> None:
+    layers = "\n".join(f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10))
+    bomb = f"- source: x\n  dag_id: y\n  conf:\n    a0: &a0 [lol]\n{layers.replace('  a', '    a')}\n"
+    outcome = parsed(tmp_path, bomb)
+    assert outcome.event_rules == ()
+    assert list(outcome.import_errors) == ["team/events.yaml"]
