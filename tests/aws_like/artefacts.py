@@ -51,7 +51,7 @@ class Artefacts:
             making = folder.with_suffix(f".{os.getpid()}")
             with _for_this_machine(), package.make() as (file, _):
                 _unpack(file, making)
-            making.rename(folder)
+            _put(making, folder)
         for parts in together:
             if not self.opt(parts).exists():
                 _lay_over(parts, self.opt(parts))
@@ -134,7 +134,14 @@ def _lay_over(parts: list[Path], folder: Path) -> None:
     making.mkdir(parents=True)
     for part in parts:
         subprocess.run(["cp", "-rlTf", str(part), str(making)], check=True, env=of_a_user())
-    making.rename(folder)
+    _put(making, folder)
+
+
+def _put(made: Path, folder: Path) -> None:
+    try:
+        made.rename(folder)
+    except OSError:  # another process was faster
+        shutil.rmtree(made)
 
 
 def _unpack(file: Path, folder: Path) -> None:

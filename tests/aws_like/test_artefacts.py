@@ -74,6 +74,35 @@ def standard():
     def together(values):
         return sum(values)
 
+    @task
+    def look_around():
+        # Of other processes of Lambda's user: what they were given and know. Of other tries: their files.
+        import os
+        from pathlib import Path
+
+        opened = []
+        others = [path for path in Path("/proc").iterdir() if path.name.isdigit() and int(path.name) != os.getpid()]
+        for file in [path / name for path in others for name in ("environ", "mem", "maps", "cwd", "fd")]:
+            try:
+                os.listdir(file) if file.name in ("cwd", "fd") else open(file, "rb").close()
+            except OSError:
+                continue
+            opened.append(str(file))
+        mine = os.environ["TMPDIR"]
+        return {
+            "others": len(others),
+            "opened": opened,
+            "tmp": sorted(str(path) for path in Path("/tmp").iterdir() if str(path) != mine),
+            "home": os.environ["HOME"] == mine,
+            "secrets": sorted(name for name in os.environ if "SECRET" in name or "SESSION_TOKEN" in name),
+        }
+
+    @task
+    def who_am_i():
+        import boto3
+
+        return boto3.client("sts").get_caller_identity()["Arn"]
+
     branch = BranchPythonOperator(task_id="branch", python_callable=lambda: "left")
     left, right = EmptyOperator(task_id="left"), EmptyOperator(task_id="right")
     bash = BashOperator(task_id="bash", bash_command="id -u; touch /tmp/x && ! touch /opt/x 2>/dev/null && echo done")
@@ -85,6 +114,8 @@ def standard():
         [left, right],
         EmptyOperator(task_id="joined", trigger_rule="none_failed"),
         bash,
+        look_around(),
+        who_am_i(),
         PythonOperator(task_id="python", python_callable=print, op_args=["printed"]),
         ShortCircuitOperator(task_id="short", python_callable=lambda: True),
         PythonSensor(task_id="sensor", python_callable=lambda: True),
@@ -141,6 +172,13 @@ def test_operators_of_the_standard_provider_run_to_success(gust: LocalGust) -> N
     }
     assert gust.xcom("standard", run_id, "show") == 300_000
     assert gust.xcom("standard", run_id, "together") == 12
+    seen = gust.xcom("standard", run_id, "look_around")
+    assert seen["others"] >= 2  # worker and nursery
+    assert (seen["opened"], seen["secrets"], seen["home"]) == ([], [], True)
+    assert not [path for path in seen["tmp"] if not path.startswith(("/tmp/airflow", "/tmp/gust-bundles"))]
+    assert f":assumed-role/{gust.stack.outputs['TaskRoleArn'].rsplit('/', 1)[-1]}/standard-" in gust.xcom(
+        "standard", run_id, "who_am_i"
+    )
     log = gust.logs("standard", run_id, "bash")
     assert "993" in log  # Lambda's user
     assert "done" in log

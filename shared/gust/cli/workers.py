@@ -231,14 +231,12 @@ def store_of(clients: Clients, table: str, bucket: str) -> Store:
     return DynamoDBStore(table, clients("dynamodb"), S3Objects(bucket, clients("s3")))
 
 
-def template(values: Mapping[str, str], *, root: Path = ROOT, is_local: bool = False) -> str:
-    """worker_group.yaml as JSON: CloudFormation reads no aliases of YAML. `is_local`: with its numbers in their places,
-    where the emulator would put text."""
+def template(values: Mapping[str, str], *, is_local: bool = False) -> str:
+    """worker_group.yaml as JSON: CloudFormation reads no aliases of YAML. `is_local`: for the emulator."""
     from samtranslator.yaml_helper import yaml_parse
 
-    parsed = yaml_parse((root / "worker_group.yaml").read_text())
     if is_local:
-        from gust.local.deployment import resolve_numbers
+        from gust.local.deployment import worker_group_template
 
-        resolve_numbers(parsed, values)
-    return json.dumps(parsed)
+        return worker_group_template(ROOT, values)
+    return json.dumps(yaml_parse((ROOT / "worker_group.yaml").read_text()))

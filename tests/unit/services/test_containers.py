@@ -106,7 +106,7 @@ def test_what_step_functions_refuses_stays_scheduled_and_is_started_by_the_next_
 
 def test_what_step_functions_refuses_for_good_loses_its_try_alone_with_the_reason(world, containers):
     run = world.trigger()
-    containers.forbidden = "Step Functions does not start the container: AccessDeniedException"
+    containers.forbidden = "AWS does not start the container: AccessDeniedException"
     world.advance(run)
     assert world.state(run, "far") is S.UP_FOR_RETRY
     assert instance(world, run).reason == containers.forbidden
