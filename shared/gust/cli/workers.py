@@ -23,7 +23,7 @@ LOOK_EVERY: Final = 2.0
 
 SETTINGS: Final = {
     "memory": ("Memory", "MB of one worker (1769: one vCPU)"),
-    "storage": ("Storage", "MB of /tmp (2048)"),
+    "storage": ("Storage", "MB of /tmp (as the stack's workers)"),
     "concurrency": ("Concurrency", "how many tasks run at the same time (50)"),
     "subnets": ("Subnets", "subnets of your VPC, separated by commas"),
     "security_groups": ("SecurityGroups", "security groups in that VPC, separated by commas"),
