@@ -28,7 +28,7 @@ _BATCH_OF: Final = {
 }
 """Calls that IAM knows by the name of another."""
 
-CONDITION_KEYS: Final = frozenset({"s3:if-none-match"})
+CONDITION_KEYS: Final = frozenset({"s3:if-none-match", "events:targetarn"})
 """Those to which `needs` gives a value, in small letters."""
 
 
@@ -95,12 +95,22 @@ def needs(request: Request) -> list[Need]:
             request.method, request.path, dict(request.headers), request.body, query
         )
         return [Need(action, resource, context), *(Need(each, arn) for each, arn in more)]
+    if request.service == "events" and "Rule" in request.json:
+        return [_of_targets(request, action)]
     if request.service == "logs":
         # Log streams are resources of their own, and a group's ARN ends so where a call names no stream.
         resource += f":log-stream:{request.json.get('logStreamName', '')}"
     if action == "sts:AssumeRole" and any(name.startswith("Tags.") for name in query):
         return [Need(action, resource), Need("sts:TagSession", resource)]
     return [Need(_BATCH_OF.get(action, action), resource)]
+
+
+def _of_targets(request: Request, action: str) -> Need:
+    """Of a rule's targets, which are named by their rule, and put with their addresses as context."""
+    asked = request.json
+    rule = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{asked['EventBusName']}/{asked['Rule']}"
+    targets = sorted({target["Arn"] for target in asked.get("Targets", ())})
+    return Need(action, rule, tuple(("events:TargetArn", arn) for arn in targets[:1]))
 
 
 def _of_dynamodb(request: Request, action: str) -> list[Need]:
