@@ -20,6 +20,10 @@ would follow every change of a service; so a function's right counts as used if 
 UNUSED: Final[dict[str, str]] = {
     "ApiRole: ssm:GetParameter on *": "every caller of the local stack is administrator: the API reads no document",
     "ExecutionApiRole: kms:Decrypt on *": "SecretsBackendKeyArns, which no stack of the tests has",
+    "ExecutionApiRole: sts:* on *TaskRoleArns*": "TaskRoleArns, which no stack of the tests has",
+    "FromDefaultBusRole: events:PutEvents on *": "EventSources, likewise",
+    "EventsRole: lambda:InvokeFunction on *": "a plugin's timetable or mapper, which other functions ask in the tests",
+    "EventsRole: sqs:SendMessage on *WakesQueue*": "calls of listeners and deadlines, likewise",
     "*Role: kms:* on *KmsKeyArn*": "KmsKeyArn, which no stack of the tests has",
     "*Role: ec2:* on *": "NetworkSubnets, likewise",
     "EnvironmentBuilderRole: secretsmanager:GetSecretValue on *": "PackageIndexSecret, likewise",
