@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gust.cli.__main__ import main
 from gust.workbench.check import Report, check, prepare, written
 from gust.workbench.stack import WorkbenchStack
 from tests.environment import of_a_user
@@ -103,3 +104,24 @@ def gust(*words: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=120,
     )
+
+
+def test_airflows_options_count(tmp_path: Path) -> None:
+    prepare()
+    folder = tmp_path / "dags"
+    folder.mkdir()
+    (folder / "d.py").write_text(
+        "from airflow.sdk import DAG\nfrom airflow.configuration import conf\ndag = DAG(conf.get('mine', 'id'))\n"
+    )
+    stack = WorkbenchStack(tmp_path / "place", configuration='{"mine.id": "named"}')
+
+    assert not check(folder, stack).import_errors
+    assert [dag.dag_id for dag in stack.store.list_dags()] == ["named"]
+
+
+def test_a_mistake_in_the_options_ends_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "airflow.cfg"
+    file.write_text("[core]\ndefault_task_retries = many\n")
+
+    assert main(["check", str(tmp_path), "--config", str(file)]) == 2
+    assert capsys.readouterr().err == "gust: core.default_task_retries: 'many' is not a whole number.\n"
