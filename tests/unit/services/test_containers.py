@@ -245,6 +245,15 @@ def test_a_try_that_lambda_ended_is_retried_in_a_container_and_its_log_says_so(w
     assert len(world.queues.tasks) == 1
 
 
+def test_a_container_that_is_stuck_is_stopped_also_in_a_paused_dag(world, containers):
+    run, stuck = started(world)
+    dag = world.dag()
+    world.store.put_dag(dag, replace(dag, is_paused=True))
+    world.pass_time(minutes=11)
+    world.advance(run)
+    assert containers.stopped == [container_name(stuck)]
+
+
 @pytest.mark.parametrize("has_begun", [True, False])
 def test_a_run_that_is_deleted_stops_its_containers(world, containers, has_begun):
     run, taken = begun(world, containers) if has_begun else started(world)
