@@ -75,7 +75,7 @@ def test_every_function_and_container_may_use_the_key_and_through_the_services_a
         "HasKey",
         "ContainersUseKey",
         "EventsUseKey",
-        "AnnouncerNeedsKey",
+        "AnnouncerHasKey",
     ]
 
 

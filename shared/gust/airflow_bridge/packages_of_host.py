@@ -1,4 +1,5 @@
-"""Packages of a `requirements.txt` on a host of the operator's, which may be another machine than they are built for."""
+"""Packages of a `requirements.txt` on a host of the operator's, or in a worker group on other processors, which may be
+another machine than they are built for."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ class PackagesOfWorkers(SealedBundleFolder):
         built_for, here = os.environ.get("GUST_PACKAGES_FOR", ""), this_machine()
         if built_for not in ("", here) and environment_of(bundle, file) is not None:
             raise Unopenable(
-                f"The packages of requirements.txt are built for Python {built_for}, and this host has {here}. Run the "
-                "worker on such a machine, or move the DAG file to a folder without requirements.txt."
+                f"The packages of requirements.txt are built for Python {built_for}, and this worker has {here}. Run the "
+                "task on such a worker, or move the DAG file to a folder without requirements.txt."
             )
         return super().fetch_environment(bundle, file)
 

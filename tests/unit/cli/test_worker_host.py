@@ -146,7 +146,7 @@ def test_packages_for_another_machine_are_refused_by_name(tmp_path: Path, monkey
     packages = PackagesOfWorkers(MemoryObjects(), tmp_path / "bundles")
     monkeypatch.setenv("GUST_PACKAGES_FOR", "3.12 sparc64")
     assert packages.fetch_environment(bundle, "other/etl.py") is None
-    with pytest.raises(Unopenable, match=r"built for Python 3\.12 sparc64, and this host has 3\."):
+    with pytest.raises(Unopenable, match=r"built for Python 3\.12 sparc64, and this worker has 3\."):
         packages.fetch_environment(bundle, "team/etl.py")
     monkeypatch.setenv("GUST_PACKAGES_FOR", this_machine())
     with pytest.raises(Unopenable, match="cannot be read"):  # it asks the bucket
