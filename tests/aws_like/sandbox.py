@@ -28,6 +28,7 @@ from typing import Any, Final
 import psutil
 
 from tests.aws_like import limits
+from tests.environment import of_a_user
 
 SCRIPT: Final = Path(__file__).with_name("sandbox.sh")
 INIT_LIMIT: Final = 10.0
@@ -86,6 +87,7 @@ def what_this_machine_refuses() -> str | None:
             "-ec",
             "mount -t tmpfs t /mnt && mount -t proc p /proc",
         ],
+        env=of_a_user(),
         capture_output=True,
         text=True,
         check=False,

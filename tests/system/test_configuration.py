@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gust.model.airflow_options import PARAMETER_STORE, SECRETS_MANAGER
+from gust.model.secrets_backend import PARAMETER_STORE, SECRETS_MANAGER
 from gust.services.deployments.configuration import DOCUMENT
 from tests.system.local_gust import LocalGust
 

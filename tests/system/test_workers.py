@@ -125,7 +125,8 @@ def test_a_host_runs_tasks_of_its_queue_and_finishes_them_when_it_is_told_to_sto
 
     stack._await(is_there, 60, lambda: "the host has shown no sign of life")
     run = stack.trigger("hosted")
-    stack.await_log("hosted", run, "there", "begins", within=120)
+    stack.await_state("hosted", run, "running", task="there", within=180)
+    stack.await_log("hosted", run, "there", "begins")
     assert stack.task_instance("hosted", run, "there")["hostname"].startswith("elsewhere/onprem/")
 
     host.send_signal(signal.SIGTERM)

@@ -27,7 +27,7 @@ RENEWED_BEFORE: Final = timedelta(minutes=20)
 """Credentials that expire sooner are replaced. SDKs ask again a quarter of an hour before the end."""
 
 REFUSED_FOR: Final = 20.0
-"""Seconds for which a refusal is repeated without asking again: SDKs ask several times in a row."""
+"""Seconds for which a refusal is repeated without asking again: SDKs ask several times in a row. Failures are not."""
 
 LARGEST_REQUEST: Final = 16_384
 PATIENCE: Final = 1.0
@@ -55,6 +55,8 @@ class CredentialsEndpoint:
         self._token = secrets.token_urlsafe(32)
         self._known: dict[str, Any] | None = None
         self._refusal: tuple[float, int, str] | None = None
+        self._told = ""
+        """The reason that the log says already."""
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=16)
         self._socket.setblocking(False)
 
@@ -122,16 +124,18 @@ class CredentialsEndpoint:
         return 200, self._known
 
     def _refused(self, status: int, reason: str) -> tuple[int, Mapping[str, Any]]:
-        if self._refusal is None or self._refusal[2] != reason:
+        if self._told != reason:
+            self._told = reason
             self._log.error("The task gets no AWS credentials", reason=reason)
-        self._refusal = self._monotonic(), status, reason
+        self._refusal = (self._monotonic(), status, reason) if status < HTTPStatus.INTERNAL_SERVER_ERROR else None
         if self._known is not None and _ends(self._known) > self._now():
             return 200, self._known  # good for some more minutes
         return status, {"message": reason}
 
 
 def ask_through(client: httpx.Client) -> Ask:
-    return lambda: client.get(CREDENTIALS)
+    """Asks once: SDKs ask again by themselves, and the supervisor has more to do than to wait for STS."""
+    return lambda: httpx.Client.request(client, "GET", CREDENTIALS)
 
 
 def _ends(credentials: Mapping[str, Any]) -> datetime:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from gust.cli import artifacts, changes
+from gust.cli import artifacts, changes, workers
 from gust.cli import aws as cli_aws
 from gust.cli.aws import AwsError, Clients
 
@@ -69,6 +69,9 @@ def delete(
         say(
             f"A backup of the table is made: about ${gigabytes * BACKUP_GB_MONTH:.2f} a month. Its secrets cannot be read."
         )
+    groups = workers.named(aws, stack)
+    if groups:
+        say(f"It also deletes the stacks of its worker groups: {', '.join(groups)}.")
     if not options.yes:
         if ask is None:
             raise AwsError("this asks before it deletes anything, and here is no terminal: give --yes.")
@@ -80,6 +83,11 @@ def delete(
             TableName=table, BackupName=f"{stack.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
         )
         say(f"Backup {made['BackupDetails']['BackupArn']}")
+    from gust.aws import worker_groups
+
+    for group in groups:
+        worker_groups.remove(aws, stack.name, group)
+        say(f"Deleted the workers of {group!r}.")
     cloudformation = aws("cloudformation")
     stack_id = cloudformation.describe_stacks(StackName=stack.name)["Stacks"][0]["StackId"]
     before = changes.newest_event(cloudformation, stack_id)

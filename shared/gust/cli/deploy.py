@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gust import __version__
-from gust.cli import ROOT, artifacts, changes, concurrency, layers
+from gust.cli import ROOT, artifacts, changes, concurrency, layers, workers
 from gust.cli import aws as cli_aws
 from gust.cli.aws import AwsError, Clients, Stack
 
@@ -131,7 +131,10 @@ def deploy(
         say("Nothing was changed.")
         return 0 if options.dry_run else 1
     changes.carry_out(aws, change, say, pause=pause)
-    for line in _afterwards(cli_aws.require_stack(aws, name), options):
+    deployed = cli_aws.require_stack(aws, name)
+    if not is_new and workers.named(aws, deployed):
+        workers.update(aws, name, say=say)
+    for line in _afterwards(deployed, options):
         say(line)
     return 0
 

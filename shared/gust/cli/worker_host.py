@@ -1,7 +1,7 @@
 """`./gust worker`: a host of the operator's runs the tasks of one queue (docs/workers.md).
 
-This process runs no task. It starts lanes (`gust.lane`), starts a dead one again, and shows the stack once a minute that it
-is there. The first SIGTERM or SIGINT lets the lanes finish their tasks; the second ends those, too.
+This process runs no task. It starts workers (`gust.host_worker`), starts a dead one again, and shows the stack once a minute
+that it is there. The first SIGTERM or SIGINT lets the workers finish their tasks; the second ends those, too.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ SHOWN_EVERY: Final = 60.0
 
 LOOK_EVERY: Final = 0.5
 STARTED_AGAIN_AFTER: Final = 5.0
-"""Seconds after a lane has died."""
+"""Seconds after a worker has died."""
 
 PACKAGES_FOR: Final = "3.12 aarch64"
-"""What environments are built for on AWS: the runtime of its workers (`gust.lane.this_machine`)."""
+"""What environments are built for on AWS: the runtime of its workers (`gust.host_worker.this_machine`)."""
 
 
 class UnknownQueueError(GustError):
@@ -42,7 +42,7 @@ class UnknownQueueError(GustError):
 
 
 def environment(outputs: Mapping[str, str], around: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a lane. `outputs`: of the stack of the queue's workers."""
+    """The variables of a worker. `outputs`: of the stack of the queue's workers."""
     return {
         "AWS_RETRY_MODE": "standard",
         "AWS_MAX_ATTEMPTS": "5",
@@ -59,21 +59,21 @@ def environment(outputs: Mapping[str, str], around: Mapping[str, str]) -> dict[s
 
 
 @dataclass(slots=True)
-class Lane:
+class HostWorker:
     """One worker process, in a folder of its own for what it unpacks."""
 
     process: subprocess.Popen[bytes]
     folder: Path
 
     @classmethod
-    def start(cls, queue: str, variables: Mapping[str, str]) -> Lane:
-        folder = Path(tempfile.mkdtemp(prefix="gust-lane-"))
+    def start(cls, queue: str, variables: Mapping[str, str]) -> HostWorker:
+        folder = Path(tempfile.mkdtemp(prefix="gust-worker-"))
         stream = f"{ELSEWHERE}{queue}/{socket.gethostname()}/{uuid.uuid4().hex}"
-        of_lane = {"TMPDIR": str(folder), "AIRFLOW_HOME": str(folder / "airflow"), "GUST_LOG_STREAM": stream}
+        of_worker = {"TMPDIR": str(folder), "AIRFLOW_HOME": str(folder / "airflow"), "GUST_LOG_STREAM": stream}
         process = subprocess.Popen(
-            [sys.executable, "-m", "gust.lane"],
-            stdin=subprocess.PIPE,  # its end tells the lane to finish
-            env={**variables, **of_lane},
+            [sys.executable, "-m", "gust.host_worker"],
+            stdin=subprocess.PIPE,  # its end tells the worker to finish
+            env={**variables, **of_worker},
             cwd=folder,
             start_new_session=True,  # Ctrl-C is for this process
         )
@@ -102,13 +102,13 @@ class Host:
 
     queue: str
     at_once: int
-    start_lane: Callable[[], Any]
-    """Returns a `Lane`."""
+    start_worker: Callable[[], Any]
+    """Returns a `HostWorker`."""
     show_life: Callable[[], None]
     say: Callable[[str], object]
     clock: Callable[[], float] = time.monotonic
     wait: Callable[[float], object] = time.sleep
-    _lanes: list[Any] = field(default_factory=list)
+    _workers: list[Any] = field(default_factory=list)
     _told: int = 0
     _started_again_at: float = 0.0
     _shown_at: float = -SHOWN_EVERY
@@ -118,45 +118,45 @@ class Host:
         self._told += 1
 
     def run(self) -> None:
-        """Returns when it was told to stop and all lanes have ended."""
+        """Returns when it was told to stop and all workers have ended."""
         obeyed = 0
         try:
-            while not self._told or self._lanes:
+            while not self._told or self._workers:
                 if self._told > obeyed:
                     obeyed = self._told
                     self._obey(obeyed)
                 self._look()
                 self.wait(LOOK_EVERY)
         finally:
-            for lane in self._lanes:
-                lane.stop()
-                lane.forget()
+            for worker in self._workers:
+                worker.stop()
+                worker.forget()
 
     def _obey(self, told: int) -> None:
         if told == 1:
             self.say("Told to stop: the tasks that run are finished; once more ends them.")
-        for lane in self._lanes:
-            lane.finish() if told == 1 else lane.stop()
+        for worker in self._workers:
+            worker.finish() if told == 1 else worker.stop()
 
     def _look(self) -> None:
         now = self.clock()
         if now >= self._shown_at + SHOWN_EVERY:
             self._shown_at = now
             self._show_life()
-        for lane in [lane for lane in self._lanes if lane.has_ended]:
-            self._lanes.remove(lane)
-            lane.forget()
+        for worker in [worker for worker in self._workers if worker.has_ended]:
+            self._workers.remove(worker)
+            worker.forget()
             if not self._told:
-                self.say(f"A worker has ended (exit code {lane.process.returncode}); another one is started.")
+                self.say(f"A worker has ended (exit code {worker.process.returncode}); another one is started.")
                 self._started_again_at = now + STARTED_AGAIN_AFTER
-        while not self._told and len(self._lanes) < self.at_once and now >= self._started_again_at:
-            self._lanes.append(self.start_lane())
+        while not self._told and len(self._workers) < self.at_once and now >= self._started_again_at:
+            self._workers.append(self.start_worker())
 
     def _show_life(self) -> None:
         try:
             self.show_life()
         except UnknownQueueError as gone:
-            if not self._lanes:
+            if not self._workers:
                 raise
             self.say(f"Stops, because {gone}")
             self._told = max(self._told, 1)
@@ -170,7 +170,7 @@ def run(
     host = Host(
         queue,
         at_once,
-        start_lane=lambda: Lane.start(queue, wired),
+        start_worker=lambda: HostWorker.start(queue, wired),
         show_life=SignOfLife(queue, outputs["ExecutionApi"], outputs["Bucket"], clients),
         say=lambda line: print(f"{time.strftime('%H:%M:%S')}  {line}", flush=True),
     )

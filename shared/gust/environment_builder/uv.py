@@ -21,6 +21,10 @@ ALSO: Final = frozenset({"PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", 
 address), and this process holds AWS credentials."""
 
 
+RETRIES: Final = "5"
+"""Of a request to an index, in some 25 seconds: a failed build is not repeated before the next upload, or minutes."""
+
+
 class Refused(GustError):
     """uv failed; the message is uv's own."""
 
@@ -85,6 +89,7 @@ def find() -> str:
 
 def environment(around: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in around.items() if name in ALSO or name.startswith(PASSED_ON)}
+    kept.setdefault("UV_HTTP_RETRIES", RETRIES)
     if "HOME" not in kept:
         kept.setdefault("UV_CACHE_DIR", f"{tempfile.gettempdir()}/gust-uv")
     return kept

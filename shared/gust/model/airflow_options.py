@@ -11,7 +11,7 @@ import configparser
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -130,6 +130,7 @@ REFUSED: Final[Mapping[str, str]] = {
     "logging.remote_log_conn_id": "logs of tasks are in CloudWatch Logs.",
     "logging.remote_base_log_folder": "logs of tasks are in CloudWatch Logs.",
     "logging.logging_config_class": "logs of tasks are in CloudWatch Logs.",
+    "logging.secret_mask_adapter": "a supervisor masks lines of tasks as well, and runs no code of authors.",
     "dag_processor.dag_bundle_config_list": _PLACES,
     "dag_processor.dag_bundle_storage_path": _PLACES,
     "state_store.backend": "state stores are in the stack's table.",
@@ -153,8 +154,8 @@ OF_REFUSED_SECTION: Final[Mapping[str, str]] = {
 WITHOUT_EFFECT: Final[Mapping[str, str]] = {
     "core": "limits and habits of processes that Gust does not have",
     "logging": "lines of tasks are JSON, in CloudWatch Logs",
-    "metrics": "Gust's functions publish no metrics of Airflow's",
-    "traces": "Gust's functions publish no traces of Airflow's",
+    "metrics": "Gust's functions publish no metrics; a task's process may publish its own few",
+    "traces": "Gust's functions publish no traces; a task's process may publish its own",
     "api": "the web UI and the REST API have Airflow's defaults",
     "workers": "Gust's own workers",
     "lineage": "Airflow's defaults hold",
@@ -190,9 +191,8 @@ class Checked:
     ignored: tuple[str, ...] = ()
     """Names of options without effect."""
 
-    def environment(self) -> dict[str, str]:
-        """The variables with which Airflow reads the options."""
-        return environment_of(self.options)
+    def except_for(self, name: str) -> Checked:
+        return replace(self, options={other: value for other, value in self.options.items() if other != name})
 
 
 def is_true(value: str) -> bool:

@@ -131,7 +131,13 @@ def test_credentials_of_the_builder_are_not_there_to_be_named():
         "UV_INDEX": "i",
     }
 
-    assert environment(around) == {"PATH": "/bin", "UV_INDEX": "i", "UV_CACHE_DIR": environment({})["UV_CACHE_DIR"]}
+    assert environment(around) == {
+        "PATH": "/bin",
+        "UV_INDEX": "i",
+        "UV_HTTP_RETRIES": "5",
+        "UV_CACHE_DIR": environment({})["UV_CACHE_DIR"],
+    }
+    assert environment({"UV_HTTP_RETRIES": "0"})["UV_HTTP_RETRIES"] == "0"
 
 
 def test_nothing_to_add_is_no_archive(site):

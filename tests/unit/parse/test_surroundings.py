@@ -45,13 +45,13 @@ def in_child(look: Callable[[], Any], bundle: Path, tmp_path: Path) -> Any:
     """What `look` answers in a child that has entered the bundle as those on Lambda do, from a door among its runtime."""
     task_root = write(tmp_path / "task", app=OURS, door_helper=OURS)
     runtime = write(
-        tmp_path / "runtime", bootstrap=OURS, awslambdaric____=OURS, awslambdaric__app=OURS, only_the_runtimes=OURS
+        tmp_path / "runtime", bootstrap=OURS, lambda_client____=OURS, lambda_client__app=OURS, only_the_runtimes=OURS
     )
 
     def work() -> bytes:
         os.environ |= {"LAMBDA_TASK_ROOT": str(task_root), "LAMBDA_RUNTIME_DIR": str(runtime), "GUST_BUCKET": "b"}
         sys.path[:] = [str(task_root), *sys.path, str(runtime)]
-        for name in ("app", "bootstrap", "awslambdaric.app"):
+        for name in ("app", "bootstrap", "lambda_client.app"):
             importlib.import_module(name)
         with surroundings.workspace("test") as workspace:
             surroundings.enter(bundle, workspace)
@@ -94,7 +94,7 @@ def test_a_door_is_no_module_for_users(bundle, tmp_path):
 
 def test_what_the_user_does_not_have_stays(bundle, tmp_path):
     write(bundle, json="raise SystemError", airflow="raise SystemError")
-    wanted = ("awslambdaric.app", "only_the_runtimes")
+    wanted = ("lambda_client.app", "only_the_runtimes")
     assert in_child(lambda: whose(*wanted), bundle, tmp_path) == dict.fromkeys(wanted, "ours")
     assert in_child(lambda: importlib.import_module("airflow").__version__, bundle, tmp_path)
     assert in_child(lambda: importlib.import_module("gust").__name__, bundle, tmp_path) == "gust"
@@ -247,7 +247,10 @@ def test_tasks_of_a_local_stack_see_the_real_aws_where_they_shall(bundle: Path, 
         import boto3
 
         found = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "GUST_", "_MINI"))}
-        return [found, boto3.client("sts").meta.endpoint_url, boto3.Session().get_credentials().access_key]
+        credentials = boto3.Session().get_credentials()
+        return [found, boto3.client("sts").meta.endpoint_url, credentials and credentials.access_key]
+
+    credentials = {"AWS_CONTAINER_AUTHORIZATION_TOKEN": "of its endpoint"}
 
     def wired(variables: dict[str, str]) -> Callable[[], bytes]:
         def work() -> bytes:
@@ -264,7 +267,7 @@ def test_tasks_of_a_local_stack_see_the_real_aws_where_they_shall(bundle: Path, 
                 **variables,
             }
             boto3.client("s3")
-            surroundings.enter(bundle, tmp_path)
+            surroundings.enter(bundle, tmp_path, credentials=credentials)
             return json.dumps(look()).encode()
 
         return work
@@ -283,7 +286,10 @@ def test_tasks_of_a_local_stack_see_the_real_aws_where_they_shall(bundle: Path, 
 
     emulated = run_in_child(wired({}), timeout=60, memory=512 * MEGABYTES)
     assert emulated.answer is not None
-    assert json.loads(emulated.answer)[1] == "http://127.0.0.1:1"
+    variables, endpoint, key = json.loads(emulated.answer)
+    assert (endpoint, key) == ("http://127.0.0.1:1", None)
+    assert "AWS_SECRET_ACCESS_KEY" not in variables
+    assert variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"] == "of its endpoint"
 
 
 def test_one_connection_may_call_the_real_aws(tmp_path: Path) -> None:

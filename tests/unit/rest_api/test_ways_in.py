@@ -378,6 +378,7 @@ def test_a_token_without_a_role_opens_nothing(world: World) -> None:
         (json.dumps({"iam": [{"principal": ADA}]}), "gives neither a role nor dag_roles"),
         (json.dumps({"iam": [{"principal": ADA, "dag_roles": ["Admin"]}]}), "Admin is one of Airflow's roles"),
         ('{"oidc": [{"group": "g", "role": "User", "team": "x"}]}', "oidc.0.team"),
+        ('{"tasks": [{"dag": "*", "role": "Admin"}]}', "tasks.0.role: is not the ARN of an IAM role"),
     ],
 )
 def test_what_is_wrong_with_a_document_is_said(text: str, told: str) -> None:
@@ -396,6 +397,11 @@ def test_a_pattern_matches_whole_arns_and_nothing_in_it_but_the_star_is_special(
     assert document.of_principal("arn:aws:iam::123456789012:user/axb") is None
     assert document.of_principal("arn:aws:iam::123456789012:user/a.bc") is None
     assert document.of_principal("x arn:aws:iam::123456789012:user/a.b") is None
+
+
+def test_a_document_with_roles_of_tasks_alone_admits_no_caller() -> None:
+    text = json.dumps({"tasks": [{"path": "team_a/*", "role": "arn:aws:iam::123456789012:role/team-a"}]})
+    assert Access(lambda: text).of_principal(ADA) is None
 
 
 def test_a_changed_document_counts_after_a_minute() -> None:

@@ -130,3 +130,17 @@ except urllib.error.HTTPError as error:
     answer: Any = site.control_plane.returned
     assert answer == 401
     assert site.control_plane.asked("credentials") == []
+
+
+def test_a_failure_of_the_control_plane_is_passed_on_and_asking_again_helps(
+    site: Site, run: Callable[..., int]
+) -> None:
+    site.control_plane.refusals = {"credentials": [500, 500]}
+    code = run(
+        dag("""
+import boto3
+return boto3.Session().get_credentials().access_key
+""")
+    )
+    assert code == 0, site.log.text
+    assert site.control_plane.returned == "ASIATASK3"

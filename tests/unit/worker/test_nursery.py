@@ -121,10 +121,21 @@ def test_a_worker_without_its_nursery_ends() -> None:
         worker(
             """
 import signal
-from pathlib import Path
-(nursery,) = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-os.kill(int(nursery), signal.SIGKILL)
+os.kill(children.pid, signal.SIGKILL)
 children.fork(sleep, [])
 """,
             "nursery",
         )
+
+
+def test_a_child_dies_with_its_nursery_and_the_worker_learns_of_it() -> None:
+    said = worker(
+        """
+import signal
+child = children.fork(sleep, [])
+os.kill(children.pid, signal.SIGKILL)
+print(int(child.wait(60)))
+""",
+        "nursery",
+    )
+    assert said == "-9"

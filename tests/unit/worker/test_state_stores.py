@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from aws_lambda_powertools.logging import Logger
 
+from gust.airflow_bridge.execute import run_try
+from gust.airflow_bridge.supervisor import STOP_BEFORE_LIMIT
+from gust.aws.memory import MemoryContainers
+from gust.execution_api.app import ExecutionApi
 from gust.model.asset import Asset, AssetKey
+from gust.model.place import Limit, Workers
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.scheduling.transition import Transition
 from gust.services.people.clear_task_instances import Clear, clear_task_instances
+from gust.services.scheduler.advance import advance
 from gust.services.worker.clear_task_state import OPTION
 from tests.unit.worker.test_hitl import asked
 from tests.unit.worker.whole import Whole
@@ -110,6 +119,51 @@ Job(task_id="job", retries=1, retry_delay=timedelta(0))
     )
     key = whole.trigger()
     assert whole.work(key).state is DagRunState.SUCCESS
+    assert whole.said("said ") == ["submitted", "polls job-1", "polls job-1"]
+
+
+def test_a_job_that_outlives_a_lambda_worker_is_resumed_in_a_container(whole: Whole) -> None:
+    """The limit ends the first try; the container that follows submits no second job."""
+    containers = MemoryContainers()
+    whole.services = replace(whole.services, workers=Workers(has_fargate=True), containers=containers)
+    whole.api = ExecutionApi(whole.services, log=Logger(service="promoted", stream=io.StringIO()))
+    uploaded(
+        whole,
+        """
+import time
+class Job(ResumableJobMixin, BaseOperator):
+    external_id_key = "job"
+    def submit_job(self, context):
+        print("said submitted")
+        return "job-1"
+    def get_job_status(self, external_id, context):
+        return "RUNNING"
+    def is_job_active(self, status):
+        return status == "RUNNING"
+    def is_job_succeeded(self, status):
+        return status == "DONE"
+    def poll_until_complete(self, external_id, context):
+        print("said polls", external_id)
+        if context["ti"].try_number == 1:
+            time.sleep(600)
+    def get_job_result(self, external_id, context):
+        return external_id
+    def execute(self, context):
+        return self.execute_resumable(context)
+Job(task_id="job", retries=1, retry_delay=timedelta(0))
+""",
+    )
+    key = whole.trigger()
+    advance(whole.services, key)
+    (message,) = whole.queues.tasks
+    run_try(message, whole.ports(remaining=STOP_BEFORE_LIMIT + 5))
+    assert whole.instance(key, "job").outgrew is Limit.TIME
+
+    advance(whole.services, key)
+    (start,) = containers.started.values()
+    assert start.workload.place.endswith("an earlier try took longer than Lambda can give.")
+    run_try(start.workload, whole.ports(remaining=None))
+    assert whole.state(key, "job") is S.SUCCESS
     assert whole.said("said ") == ["submitted", "polls job-1", "polls job-1"]
 
 

@@ -20,6 +20,7 @@ from gust.airflow_bridge import parse
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.callback import run_callback
 from gust.airflow_bridge.execute import run_try
+from gust.airflow_bridge.nursery import Children, Forks
 from gust.airflow_bridge.settings_reader import nothing_stored
 from gust.airflow_bridge.trigger import run_trigger
 from gust.airflow_bridge.watcher import run_watcher
@@ -72,6 +73,7 @@ class Whole:
     queues: MemoryQueues = field(default_factory=MemoryQueues)
     secrets: MemorySecrets = field(default_factory=MemorySecrets)
     log: Lines = field(default_factory=Lines)
+    children: Children = field(default_factory=Forks)
     services: Services = field(init=False)
     specs: dict[str, DagSpec] = field(default_factory=dict)
     serialized: dict[str, str] = field(default_factory=dict)
@@ -202,7 +204,12 @@ class Whole:
 
     def ports(self, remaining: float | None = 60) -> WorkerPorts:
         return WorkerPorts(
-            invoke=self.invoke, objects=self.objects, bundles=self.bundles, sink=self.log, remaining=remaining
+            invoke=self.invoke,
+            objects=self.objects,
+            bundles=self.bundles,
+            sink=self.log,
+            remaining=remaining,
+            children=self.children,
         )
 
     def invoke(self, event: dict[str, Any]) -> dict[str, Any]:

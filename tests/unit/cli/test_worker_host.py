@@ -1,4 +1,4 @@
-"""`./gust worker`: its lanes, how it stops, and what its lanes are told."""
+"""`./gust worker`: its workers, how it stops, and what its workers are told."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from gust.airflow_bridge.bundle import ENVIRONMENTS_FILE
+from gust.aws.queues import is_outdated
 from gust.cli.worker_host import SHOWN_EVERY, STARTED_AGAIN_AFTER, Host, UnknownQueueError, environment
 
 
 @dataclass
-class FakeLane:
+class FakeWorker:
     has_ended: bool = False
     told: list[str] = field(default_factory=list)
     process: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(returncode=1))
@@ -35,7 +35,7 @@ class Scene:
 
     script: dict[int, Callable[[Scene], None]]
     now: float = 0.0
-    lanes: list[FakeLane] = field(default_factory=list)
+    workers: list[FakeWorker] = field(default_factory=list)
     shown: list[float] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     is_gone: bool = False
@@ -44,7 +44,7 @@ class Scene:
         self.host = Host(
             "onprem",
             at_once,
-            start_lane=self.start,
+            start_worker=self.start,
             show_life=self.show,
             say=self.said.append,
             clock=lambda: self.now,
@@ -53,9 +53,9 @@ class Scene:
         self.host.run()
         return self
 
-    def start(self) -> FakeLane:
-        self.lanes.append(FakeLane())
-        return self.lanes[-1]
+    def start(self) -> FakeWorker:
+        self.workers.append(FakeWorker())
+        return self.workers[-1]
 
     def show(self) -> None:
         self.shown.append(self.now)
@@ -69,35 +69,35 @@ class Scene:
     def tell(self) -> None:
         self.host.tell_to_stop()
 
-    def end_lanes(self) -> None:
-        for lane in self.lanes:
-            lane.has_ended = True
+    def end_workers(self) -> None:
+        for worker in self.workers:
+            worker.has_ended = True
 
 
-def test_it_keeps_as_many_lanes_as_it_was_asked_for_and_shows_that_it_is_there() -> None:
-    scene = Scene({200: Scene.tell, 210: Scene.end_lanes}).play(at_once=3)
-    assert len(scene.lanes) == 3
+def test_it_keeps_as_many_workers_as_it_was_asked_for_and_shows_that_it_is_there() -> None:
+    scene = Scene({200: Scene.tell, 210: Scene.end_workers}).play(at_once=3)
+    assert len(scene.workers) == 3
     assert scene.shown == [0, SHOWN_EVERY, 2 * SHOWN_EVERY, 3 * SHOWN_EVERY]
 
 
-def test_the_first_signal_lets_lanes_finish_their_tasks_and_the_second_ends_those() -> None:
-    once = Scene({3: Scene.tell, 500: Scene.end_lanes}).play()
-    assert all(lane.told == ["finish", "forget"] for lane in once.lanes)
+def test_the_first_signal_lets_workers_finish_their_tasks_and_the_second_ends_those() -> None:
+    once = Scene({3: Scene.tell, 500: Scene.end_workers}).play()
+    assert all(worker.told == ["finish", "forget"] for worker in once.workers)
     assert once.now == 501
-    twice = Scene({3: Scene.tell, 9: Scene.tell, 12: Scene.end_lanes}).play()
-    assert all(lane.told == ["finish", "stop", "forget"] for lane in twice.lanes)
+    twice = Scene({3: Scene.tell, 9: Scene.tell, 12: Scene.end_workers}).play()
+    assert all(worker.told == ["finish", "stop", "forget"] for worker in twice.workers)
 
 
-def test_a_lane_that_dies_is_started_again_but_not_at_once() -> None:
+def test_a_worker_that_dies_is_started_again_but_not_at_once() -> None:
     started: list[int] = []
 
     def count(scene: Scene) -> None:
-        started.append(len(scene.lanes))
+        started.append(len(scene.workers))
 
-    scene = Scene({5: Scene.end_lanes, 7: count, 12: count, 20: Scene.tell, 21: Scene.end_lanes}).play(at_once=1)
+    scene = Scene({5: Scene.end_workers, 7: count, 12: count, 20: Scene.tell, 21: Scene.end_workers}).play(at_once=1)
     assert started == [1, 2]
     assert STARTED_AGAIN_AFTER > 2
-    assert scene.lanes[0].told == ["forget"]
+    assert scene.workers[0].told == ["forget"]
 
 
 def test_a_queue_that_is_not_registered_is_refused_and_one_that_goes_lets_its_tasks_finish() -> None:
@@ -107,11 +107,11 @@ def test_a_queue_that_is_not_registered_is_refused_and_one_that_goes_lets_its_ta
     def go(scene: Scene) -> None:
         scene.is_gone = True
 
-    scene = Scene({10: go, 80: Scene.end_lanes}).play()
-    assert all(lane.told == ["finish", "forget"] for lane in scene.lanes)
+    scene = Scene({10: go, 80: Scene.end_workers}).play()
+    assert all(worker.told == ["finish", "forget"] for worker in scene.workers)
 
 
-def test_lanes_get_the_hosts_variables_and_the_stacks() -> None:
+def test_workers_get_the_hosts_variables_and_the_stacks() -> None:
     outputs = {
         "Bucket": "b",
         "ExecutionApi": "gust-execution-api",
@@ -126,11 +126,18 @@ def test_lanes_get_the_hosts_variables_and_the_stacks() -> None:
     assert variables["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"] == "true"
 
 
+def test_a_message_whose_token_has_expired_is_outdated() -> None:
+    sent = {"Attributes": {"SentTimestamp": "1000000000"}}  # milliseconds
+    assert not is_outdated(sent, 1_000_000 + 3600)
+    assert is_outdated(sent, 1_000_000 + 3601)
+    assert not is_outdated({}, 5_000_000)
+
+
 def test_packages_for_another_machine_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gust.airflow_bridge.packages_of_host import PackagesOfWorkers, this_machine
     from gust.aws.memory import MemoryObjects
     from gust.errors import Unopenable
-    from gust.lane import PackagesOfWorkers, this_machine
-    from gust.model.environment import Environments
+    from gust.model.environment import ENVIRONMENTS_FILE, Environments
 
     bundle = tmp_path / "bundle"
     (bundle / ENVIRONMENTS_FILE).parent.mkdir(parents=True)
@@ -139,7 +146,7 @@ def test_packages_for_another_machine_are_refused_by_name(tmp_path: Path, monkey
     packages = PackagesOfWorkers(MemoryObjects(), tmp_path / "bundles")
     monkeypatch.setenv("GUST_PACKAGES_FOR", "3.12 sparc64")
     assert packages.fetch_environment(bundle, "other/etl.py") is None
-    with pytest.raises(Unopenable, match=r"built for Python 3\.12 sparc64, and this host has 3\."):
+    with pytest.raises(Unopenable, match=r"built for Python 3\.12 sparc64, and this worker has 3\."):
         packages.fetch_environment(bundle, "team/etl.py")
     monkeypatch.setenv("GUST_PACKAGES_FOR", this_machine())
     with pytest.raises(Unopenable, match="cannot be read"):  # it asks the bucket
