@@ -11,6 +11,7 @@ from gust.aws.memory import MemoryObjects
 from gust.model import bucket_keys
 from gust.model.asset import AssetEvent
 from gust.model.dag_run import DagRun
+from gust.model.dag_spec import DagSpec
 from gust.model.object_entry import ObjectEntry
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.model.workload import WakeRun, WakeWatcher
@@ -535,6 +536,24 @@ def test_a_spec_of_another_dag_is_refused(stack):
     stack.deploy()
     assert stack.fresh() == {"a": "a.py"}
     assert "is not the spec of b" in stack.errors()["b.py"]
+
+
+@pytest.mark.parametrize("claimed", ["team_a/x.py", "team_a/../team_b/x.py", "team_b/x.py/../../team_a/x.py", ""])
+def test_a_dag_that_claims_another_file_is_refused(stack, claimed):
+    """A DAG file may write another name into `__file__`, and roles of tasks are given to files."""
+    stack.upload("team_b/x.py", "dag b")
+    real = stack.dag_in
+
+    def forging(path, text, rest):
+        parsed = real(path, text, rest)
+        spec = DagSpec.model_validate_json(stack.objects.get(parsed.spec_key))
+        forged = spec.model_copy(update={"relative_fileloc": claimed}).model_dump_json()
+        return parsed.model_copy(update={"spec_key": stack.keep("specs", forged, "json")})
+
+    stack.dag_in = forging
+    stack.deploy()
+    assert stack.fresh() == {}
+    assert "and its file is team_b/x.py" in stack.errors()["team_b/x.py"]
 
 
 def test_a_spec_that_is_not_what_its_name_says_is_refused(stack):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import accumulate
+from posixpath import normpath
 from typing import Any, Final, TypeVar
 
 from gust.errors import AlreadyExists, Invalid, NotFound, Rejected, ServiceUnavailable, Stale, StaleDag
@@ -259,7 +260,7 @@ class Deployment:
                 if self.home[parsed.dag_id] != path:
                     continue
                 with suppress(*CAUSED_BY_A_FILE):  # reported with the file
-                    spec = self.checked_spec(parsed)
+                    spec = self.checked_spec(parsed, path)
                     aliases |= {alias.name: alias for alias in aliases_of(spec) if alias.name not in known_aliases}
                     found = [
                         Asset(name=r.name or "", uri=r.uri or "", group=r.group, extra=r.extra) for r in parsed.assets
@@ -307,7 +308,7 @@ class Deployment:
         """Activate one DAG of a file. Notes an error caused by its data for `conclude`."""
         outcome, parsed = one
         try:
-            spec = self.checked_spec(parsed)
+            spec = self.checked_spec(parsed, outcome.relative_path)
             self.put_assets(parsed)
             self.put_warnings(parsed, outcome)
             self.put_dag(parsed, spec, outcome)
@@ -399,12 +400,16 @@ class Deployment:
             return
         raise ServiceUnavailable(f"{parsed.dag_id} moved {ATTEMPTS} times while it was being activated")
 
-    def checked_spec(self, parsed: ParsedDag) -> DagSpec:
-        """The parsed DAG's spec. The parser runs DAG authors' code, so the spec counts only if it matches its key."""
+    def checked_spec(self, parsed: ParsedDag, path: str) -> DagSpec:
+        """The spec of a DAG of the file. The parser runs DAG authors' code, so the spec counts only if it matches its key
+        and names this file: roles of tasks are given to files."""
         body = self.services.objects.get(parsed.spec_key)
         spec = DagSpec.model_validate_json(body)
         if parsed.spec_key != bucket_keys.parsed("specs", body) or spec.dag_id != parsed.dag_id:
             raise Invalid(f"{parsed.spec_key} is not the spec of {parsed.dag_id}")
+        claimed = spec.relative_fileloc
+        if not holds(path, claimed) or normpath(claimed) != claimed:
+            raise Invalid(f"it says that its file is {cut(claimed, LONGEST_KEY)}, and its file is {path}")
         # The API shows these objects to users with the right to read the DAG: they must be no other object of the bucket.
         kinds: tuple[tuple[bucket_keys.Parsed, str], ...] = (
             ("serialized", parsed.serialized_key),
