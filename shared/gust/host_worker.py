@@ -14,25 +14,24 @@ bundles_root = warm.set_environment()
 
 import logging  # noqa: E402
 import os  # noqa: E402
-import platform  # noqa: E402
 import select  # noqa: E402
 import sys  # noqa: E402
+import time  # noqa: E402
 from dataclasses import replace  # noqa: E402
-from pathlib import Path  # noqa: E402
 from typing import Any, Final  # noqa: E402
 
 from botocore.config import Config  # noqa: E402
 from botocore.exceptions import BotoCoreError, ClientError  # noqa: E402
 
 from gust import bootstrap  # noqa: E402
-from gust.airflow_bridge.bundle import SealedBundleFolder, environment_of  # noqa: E402
 from gust.airflow_bridge.execute import run_try  # noqa: E402
 from gust.airflow_bridge.nursery import Nursery  # noqa: E402
+from gust.airflow_bridge.packages_of_host import PackagesOfWorkers  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.airflow_bridge.worker_ports import WorkerPorts  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
-from gust.aws.queues import HIDDEN_FOR, Receipt  # noqa: E402
-from gust.errors import StaleTaskInstance, Unopenable  # noqa: E402
+from gust.aws.queues import HIDDEN_FOR, Receipt, is_outdated  # noqa: E402
+from gust.errors import StaleTaskInstance  # noqa: E402
 from gust.model.workload import TaskWorkload  # noqa: E402
 
 POLL: Final = 20
@@ -44,24 +43,6 @@ TRIES_AGAIN_AFTER: Final = 5.0
 """Seconds after SQS has refused to answer."""
 
 log = logging.getLogger("gust.host_worker")
-
-
-class PackagesOfWorkers(SealedBundleFolder):
-    """Refuses packages that were built for another kind of machine, by name instead of by an import error."""
-
-    def fetch_environment(self, bundle: Path, file: str) -> Path | None:
-        built_for, here = os.environ.get("GUST_PACKAGES_FOR", ""), this_machine()
-        if built_for not in ("", here) and environment_of(bundle, file) is not None:
-            raise Unopenable(
-                f"The packages of requirements.txt are built for Python {built_for}, and this host has {here}. Run the "
-                "worker on such a machine, or move the DAG file to a folder without requirements.txt."
-            )
-        return super().fetch_environment(bundle, file)
-
-
-def this_machine() -> str:
-    """Python's version and the machine, as in `GUST_PACKAGES_FOR`: `3.12 aarch64`."""
-    return f"{sys.version_info.major}.{sys.version_info.minor} {platform.machine()}"
 
 
 def main() -> int:
@@ -83,7 +64,7 @@ def main() -> int:
             receipt = Receipt(bootstrap.receipts(), queue_url, message["ReceiptHandle"], received(message))
             if is_told_to_end():
                 receipt.hide(0)  # for another worker, at once
-            elif work(message["Body"], replace(ports, hide=receipt.hide)):
+            elif is_outdated(message, time.time()) or work(message["Body"], replace(ports, hide=receipt.hide)):
                 sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
             else:
                 receipt.give_back()
@@ -104,7 +85,7 @@ def receive(sqs: Any, queue_url: str) -> list[dict[str, Any]]:
             MaxNumberOfMessages=1,
             WaitTimeSeconds=POLL,
             VisibilityTimeout=HIDDEN_FOR,
-            AttributeNames=["ApproximateReceiveCount"],
+            AttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
         )
     except (ClientError, BotoCoreError) as error:
         log.warning("SQS gives no message: %s", error)

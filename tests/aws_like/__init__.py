@@ -1,1 +1,1 @@
-"""Gust as AWS would run it: under the rights of its roles, within AWS's limits, from what `sam build` makes."""
+"""Gust as AWS would run it: under the rights of its roles, within AWS's limits, from what `./gust deploy` uploads."""

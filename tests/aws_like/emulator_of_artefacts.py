@@ -1,4 +1,4 @@
-"""The local stack's emulator with the border in front, and functions that start in sandboxes from what `sam build` made."""
+"""The local stack's emulator with the border in front, and functions in sandboxes, from what `./gust deploy` uploads."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def from_artefacts(application: Application) -> Application:
     from ministack.core import lambda_runtime
 
     artefacts = Artefacts()
+    artefacts.functions()  # before there are threads that ask
     runtime = artefacts.runtime()
     data = data_folder()
 

@@ -9,7 +9,7 @@ request is; `needs` adds what it leaves out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ _BATCH_OF: Final = {
 }
 """Calls that IAM knows by the name of another."""
 
-CONDITION_KEYS: Final = frozenset({"s3:if-none-match"})
+CONDITION_KEYS: Final = frozenset({"events:targetarn", "lambda:sourcefunctionarn", "s3:if-none-match"})
 """Those to which `needs` gives a value, in small letters."""
 
 
@@ -38,7 +38,8 @@ class Need:
 
     action: str
     resource: str
-    context: tuple[tuple[str, str], ...] = ()
+    context: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
+    """Condition keys → what they are for this call."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,13 @@ class Role:
 
 def needs(request: Request) -> list[Need]:
     """Empty where IAM has no say."""
+    of_caller = ()
+    if request.caller and request.caller != CONTAINER:
+        of_caller = (("lambda:sourcefunctionarn", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{request.caller}"),)
+    return [replace(need, context=(*need.context, *of_caller)) for need in _needs(request)]
+
+
+def _needs(request: Request) -> list[Need]:
     from ministack.core import iam_actions
 
     given = (request.service, request.method, request.path, dict(request.headers), request.body)
@@ -84,22 +92,26 @@ def needs(request: Request) -> list[Need]:
     action = iam_actions.extract_iam_action(*given, query)
     if action is None:
         return []
-    if request.service == "dynamodb":
-        return _of_dynamodb(request, action)
     resource = iam_actions.extract_resource_arn(*given, query, REGION, ACCOUNT)
-    if request.service == "s3":
-        context = (
-            (("s3:if-none-match", request.headers["if-none-match"]),) if "if-none-match" in request.headers else ()
-        )
-        more = iam_actions.s3_additional_checks(
-            request.method, request.path, dict(request.headers), request.body, query
-        )
-        return [Need(action, resource, context), *(Need(each, arn) for each, arn in more)]
-    if request.service == "logs":
-        # Log streams are resources of their own, and a group's ARN ends so where a call names no stream.
-        resource += f":log-stream:{request.json.get('logStreamName', '')}"
-    if action == "sts:AssumeRole" and any(name.startswith("Tags.") for name in query):
-        return [Need(action, resource), Need("sts:TagSession", resource)]
+    match request.service:
+        case "dynamodb":
+            return _of_dynamodb(request, action)
+        case "s3":
+            context = [("s3:if-none-match", value) for value in [request.headers.get("if-none-match")] if value]
+            more = iam_actions.s3_additional_checks(
+                request.method, request.path, dict(request.headers), request.body, query
+            )
+            return [Need(action, resource, tuple(context)), *(Need(each, arn) for each, arn in more)]
+        case "logs":
+            # Log streams are resources of their own, and a group's ARN ends so where a call names no stream.
+            return [Need(action, f"{resource}:log-stream:{request.json.get('logStreamName', '')}")]
+        case "events" if rule := request.json.get("Rule") or request.json.get("Name"):
+            bus = request.json.get("EventBusName", "default").rpartition("/")[2]
+            targets = tuple(target["Arn"] for target in request.json.get("Targets", ()))
+            on = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{bus}/{rule}"
+            return [Need(action, on, (("events:targetarn", targets),) if targets else ())]
+        case "sts" if any(name.startswith("Tags.") for name in query):
+            return [Need(action, resource), Need("sts:TagSession", resource)]
     return [Need(_BATCH_OF.get(action, action), resource)]
 
 
@@ -118,7 +130,7 @@ def role_of(caller: str) -> Role | None:
     from ministack.services import iam, lambda_svc
 
     if caller == CONTAINER:
-        roles = [name for name in _names(iam._roles) if name.split("-")[1:2] == ["ContainerRole"]]
+        roles = [name for name in _names(iam._roles) if name.split("-")[-2:-1] == ["ContainerRole"]]
         name = roles[0] if roles else None
     else:
         function = next((record for key, record in lambda_svc._functions._data.items() if key[-1] == caller), None)
@@ -171,7 +183,7 @@ def _matches(grant: Grant, need: Need) -> bool:
         action=need.action,
         resource_arn=need.resource,
         region=REGION,
-        service_context=dict(need.context),
+        service_context={key: list(value) if isinstance(value, tuple) else value for key, value in need.context},
     )
     as_allowed = ParsedStatement("", "Allow", [grant.action], [], [grant.resource], [], dict(grant.conditions))
     return bool(evaluate(context, [[as_allowed]]).decision == "Allow")

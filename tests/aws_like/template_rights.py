@@ -39,6 +39,7 @@ def rights(template: Resources) -> dict[tuple[str, str], Right]:
         (role, f"{name} {place} {action} {number}"): Right(role, action, as_text(resource))
         for role, name, statements in policies(template)
         for place, statement in enumerate(map(with_parameters, statements))
+        if statement["Effect"] == "Allow"
         for action in _listed(statement["Action"])
         for number, resource in enumerate(_listed(statement["Resource"]))
     }

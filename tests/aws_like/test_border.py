@@ -46,6 +46,19 @@ ROLE: Final = Role(
                         {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"},
                         {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "*"},
                         {"Effect": "Deny", "Action": "lambda:InvokeFunction", "Resource": "*:function:other"},
+                        {
+                            "Effect": "Allow",
+                            "Action": "events:PutTargets",
+                            "Resource": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/bus/gust-*",
+                            "Condition": {"ForAllValues:ArnEquals": {"events:TargetArn": QUEUE}},
+                        },
+                        {"Effect": "Allow", "Action": "ssm:GetParameter", "Resource": "*"},
+                        {
+                            "Effect": "Deny",
+                            "Action": "ssm:GetParameter",
+                            "Resource": "*",
+                            "Condition": {"ArnEquals": {"lambda:SourceFunctionArn": "arn:aws:lambda:*:gust-worker"}},
+                        },
                     ]
                 }
             ),
@@ -158,6 +171,9 @@ def test_an_allowed_call_passes_and_is_recorded_with_its_grant(aws: Asked) -> No
         ("sqs", "receive_message", {"QueueUrl": f"http://q/{ACCOUNT}/tasks"}),
         ("lambda", "invoke", {"FunctionName": "other", "Payload": b"{}"}),
         ("secretsmanager", "get_secret_value", {"SecretId": "gust-EncryptionSecret-1"}),
+        ("ssm", "get_parameter", {"Name": "/any"}),
+        ("events", "put_targets", {"EventBusName": "bus", "Rule": "other", "Targets": [{"Id": "1", "Arn": QUEUE}]}),
+        ("events", "put_targets", {"EventBusName": "bus", "Rule": "gust-1", "Targets": [{"Id": "1", "Arn": TABLE}]}),
         ("states", "start_execution", {"stateMachineArn": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:any"}),
     ],
 )
@@ -191,6 +207,7 @@ def test_what_the_role_does_not_allow_is_refused_and_recorded(
             {"SecretId": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:gust-SigningSecret-1-abcdef"},
         ),
         ("lambda", "invoke", {"FunctionName": "any", "Payload": b"{}"}),
+        ("events", "put_targets", {"EventBusName": "bus", "Rule": "gust-1", "Targets": [{"Id": "1", "Arn": QUEUE}]}),
         (
             "logs",
             "put_log_events",

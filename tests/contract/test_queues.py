@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from gust.aws.memory import MemoryQueues
 from gust.aws.queues import COMES_BACK_AFTER, HIDDEN_FOR, Receipt, SqsQueues
 from gust.errors import ServiceUnavailable
+from gust.model.worker_group import WorkerGroup
 from gust.model.workload import ConnectionTestWorkload, TaskWorkload, TriggerWorkload, WakeDag, WakeRun
 from tests.contract.given import NOW
 from tests.contract.stores import Aws
@@ -179,6 +180,37 @@ def test_a_queue_that_does_not_exist_is_our_bug() -> None:
         sqs(Wire([missing])).send_tasks([a_task(1)])
     with pytest.raises(ClientError):
         sqs(Wire([missing])).wake(WakeDag(dag_id="etl", at=NOW))
+
+
+def test_the_queue_of_a_worker_group_gets_its_own_tasks(aws: Aws, queue_url: str) -> None:
+    group = WorkerGroup(name="large", queue_url=queue_url, memory=4096)
+    assert sqs(aws.sqs).send_to_group(group, [a_task(1)]) == []
+    (message,) = aws.sqs.receive_message(QueueUrl=queue_url)["Messages"]
+    assert TaskWorkload.model_validate_json(message["Body"]) == a_task(1)
+
+
+def test_the_queue_of_a_group_that_was_removed_is_gone_for_good(aws: Aws, queue_url: str) -> None:
+    group = WorkerGroup(name="large", queue_url=f"{queue_url}-removed", memory=4096)
+    queues = sqs(aws.sqs, tasks=queue_url)
+    (unsent,) = queues.send_to_group(group, [a_task(1)])
+    assert unsent.why == "The workers 'large' have been removed: their queue is gone."
+    assert not queues.has_backlog([group])
+
+
+def test_a_group_refuses_a_task_for_now_or_for_good() -> None:
+    group = WorkerGroup(name="large", queue_url="large", memory=4096)
+    (for_now,) = sqs(Wire([refusal("RequestThrottled", 403)])).send_to_group(group, [a_task(1)])
+    assert for_now.why == ""
+    (for_good,) = sqs(Wire([refusal("AccessDenied", 403)])).send_to_group(group, [a_task(1)])
+    assert for_good.why.startswith("The queue of the workers 'large' takes no task: An error occurred (AccessDenied)")
+
+
+def test_messages_that_wait_for_the_workers_of_a_group_are_a_backlog_of_its_tasks() -> None:
+    group = WorkerGroup(name="large", queue_url="large", memory=4096)
+    counts = [{"Attributes": {"ApproximateNumberOfMessages": number}} for number in ("0", "3")]
+    wire = Wire(counts)
+    assert sqs(wire).has_backlog([group])
+    assert [sent["QueueUrl"] for sent in wire.sent] == ["tasks", "large"]
 
 
 @pytest.mark.parametrize(("waiting", "is_busy"), [("0", False), ("3", True)])

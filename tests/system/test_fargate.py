@@ -76,9 +76,17 @@ FAR = """
             print("ends")
         ends()
 
+    @dag(schedule=None)
+    def deleted():
+        @task(queue="fargate")
+        def never_begins():
+            time.sleep(600)
+        never_begins()
+
     far_away()
     lasting()
     ending()
+    deleted()
 """
 
 
@@ -88,6 +96,7 @@ def stack(gust: LocalGust) -> LocalGust:
     gust.await_dag("far_away")
     gust.await_dag("lasting")
     gust.await_dag("ending")
+    gust.await_dag("deleted")
     return gust
 
 
@@ -166,13 +175,9 @@ def test_marking_stops_a_container_that_starts(stack: LocalGust) -> None:
 
 
 def test_deleting_a_dag_stops_a_container_that_starts(stack: LocalGust) -> None:
-    stack.upload(
-        "deleted.py", FAR.replace("def lasting():", "def deleted():").replace("    lasting()\n", "    deleted()\n")
-    )
-    stack.await_dag("deleted")
     earlier = executions_of(stack, "").keys()
     run = stack.trigger("deleted")
-    stack.await_state("deleted", run, "queued", task="lasts")
+    stack.await_state("deleted", run, "queued", task="never_begins")
     stack.api.call("DELETE", "/api/v2/dags/deleted")
 
     (name,) = executions_of(stack, "").keys() - earlier

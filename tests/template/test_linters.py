@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from gust.local import deployment
+from tests.environment import of_a_user
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -64,4 +65,4 @@ def test_a_state_machine_is_one_and_its_states_lead_somewhere(definition: Path, 
 
 def run(tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name(tool)
-    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False)  # noqa: S603
+    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, env=of_a_user())  # noqa: S603

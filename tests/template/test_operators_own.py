@@ -59,7 +59,9 @@ def test_a_key_of_ones_own_encrypts_everything_that_is_stored(resources: Resourc
 
 
 def test_every_function_and_container_may_use_the_key_and_through_the_services_alone(resources: Resources) -> None:
-    policies = [resources[name] for name in ("UsesKey", "ContainerUsesKey", "EventsFunctionUsesKey")]
+    policies = [
+        resources[name] for name in ("UsesKey", "ContainerUsesKey", "EventsFunctionUsesKey", "AnnouncerUsesKey")
+    ]
     users = {role["Ref"] for policy in policies for role in policy["Properties"]["Roles"]}
     functions = {each["Properties"]["Role"]["Fn::GetAtt"][0] for _, each in of_type(resources, "AWS::Lambda::Function")}
     assert users == functions | {"ContainerRole"}
@@ -69,7 +71,12 @@ def test_every_function_and_container_may_use_the_key_and_through_the_services_a
         assert set(statement["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey"}
         through = {each["Fn::Sub"].split(".")[0] for each in statement["Condition"]["StringEquals"]["kms:ViaService"]}
         assert through == {"dynamodb", "s3", "secretsmanager", "sqs"}
-    assert [policy["Condition"] for policy in policies] == ["HasKey", "ContainersUseKey", "EventsUseKey"]
+    assert [policy["Condition"] for policy in policies] == [
+        "HasKey",
+        "ContainersUseKey",
+        "EventsUseKey",
+        "AnnouncerHasKey",
+    ]
 
 
 def test_authors_code_runs_in_the_operators_network_and_cannot_change_it(

@@ -16,8 +16,17 @@ from tests.template.test_template import as_list, logical_id
 
 Resources = dict[str, dict[str, Any]]
 
-SAME: Final = ("Handler", "RecursiveLoop", "Timeout", "Architectures", "Runtime")
+SAME: Final = ("Handler", "RecursiveLoop", "Timeout", "Runtime")
 """Properties of the stack's worker that each group's worker has, too."""
+
+FILLED_IN_WHERE_NEEDED: Final = {
+    "Layers",
+    "LayersBucket",
+    "RuntimeLayerKey",
+    "AirflowLayerKey",
+    "DefaultDeferrable",
+    "LogRetentionDays",
+}
 
 OF_LAMBDA: Final = {"WorkerRole", "WorkerEntersNetwork", "WorkerLogs", "WorkerFunction", "WorkerTakesTasks"}
 
@@ -30,7 +39,21 @@ def group() -> dict[str, Any]:
 def test_the_groups_worker_is_the_stacks_worker(group: dict[str, Any], resources: Resources) -> None:
     ours, theirs = group["Resources"]["WorkerFunction"]["Properties"], resources["WorkerFunction"]["Properties"]
     assert {name: ours[name] for name in SAME} == {name: theirs[name] for name in SAME}
-    assert ours["Environment"]["Variables"].keys() == theirs["Environment"]["Variables"].keys()
+    assert ours["Environment"]["Variables"].keys() - {"GUST_PACKAGES_FOR"} == theirs["Environment"]["Variables"].keys()
+    assert ours["Architectures"] == [{"Ref": "Architecture"}]
+    assert [group["Parameters"]["Architecture"]["Default"]] == theirs["Architectures"]
+
+
+def test_a_group_on_other_processors_has_layers_of_its_own_and_no_packages_of_the_stack(group: dict[str, Any]) -> None:
+    function = group["Resources"]["WorkerFunction"]["Properties"]
+    assert function["Environment"]["Variables"]["GUST_PACKAGES_FOR"] == {"Fn::If": ["IsOtherwise", "3.12 aarch64", ""]}
+    for layer in ("RuntimeLayer", "AirflowLayer"):
+        made = group["Resources"][layer]
+        assert made["Condition"] == "HasOwnLayers"
+        assert made["Properties"]["Content"] == {"S3Bucket": {"Ref": "LayersBucket"}, "S3Key": {"Ref": f"{layer}Key"}}
+        assert made["Properties"]["CompatibleArchitectures"] == [{"Ref": "Architecture"}]
+    own = {"Fn::Join": [",", [{"Ref": "RuntimeLayer"}, {"Ref": "AirflowLayer"}]]}
+    assert json.dumps(own) in json.dumps(function["Layers"])
 
 
 def test_the_groups_queue_is_the_stacks_queue_and_keeps_its_messages_for_longer(
@@ -104,7 +127,7 @@ def test_a_group_elsewhere_has_a_queue_and_a_policy_alone(group: dict[str, Any])
 def test_what_the_command_fills_in_is_what_the_template_asks_for(group: dict[str, Any]) -> None:
     _, of_stack = group["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     for name in of_stack["Parameters"]:
-        assert "Default" not in group["Parameters"][name] or name in {"Layers", "DefaultDeferrable", "LogRetentionDays"}
+        assert "Default" not in group["Parameters"][name] or name in FILLED_IN_WHERE_NEEDED
 
 
 def test_cloudformation_takes_the_template_in_a_request() -> None:

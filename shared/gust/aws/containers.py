@@ -12,7 +12,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
 
-from gust.errors import Forbidden, ServiceUnavailable
+from gust.errors import ServiceUnavailable
 from gust.model import bucket_keys
 from gust.model.container_start import ContainerStart
 from gust.model.place import OnFargate
@@ -58,17 +58,13 @@ class StepFunctionsContainers:
             self.objects.put(key, start.workload.model_dump_json().encode(), content_type="application/json")
             arguments = json.dumps(execution_input(start, key))
             self.client.start_execution(stateMachineArn=self.state_machine_arn, name=start.name, input=arguments)
-        except Forbidden as error:
-            return Unsent(start.workload, f"AWS does not let the scheduler store the container's workload: {error}")
         except (ClientError, HTTPClientError, ConnectionFailed, ServiceUnavailable) as error:
             code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
             if code == _STARTED_BEFORE:
                 return None
-            log.warning("Step Functions does not start %s: %s", start.name, error)
+            log.warning("AWS does not start %s: %s", start.name, error)
             is_for_good = bool(code) and code not in _THROTTLED and not _is_theirs(error)
-            return Unsent(
-                start.workload, f"Step Functions does not start the container: {error}" if is_for_good else ""
-            )
+            return Unsent(start.workload, f"AWS does not start the container: {error}" if is_for_good else "")
         return None
 
     def stop(self, names: Sequence[str]) -> set[str]:

@@ -12,7 +12,9 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectionFailed
 from pydantic import BaseModel
 
+from gust.aws.tokens import MESSAGE_LIFETIME
 from gust.errors import ServiceUnavailable
+from gust.model.dispatch import Scope
 from gust.model.unsent import Unsent
 from gust.model.worker_group import WorkerGroup
 from gust.model.workload import (
@@ -169,6 +171,13 @@ class SqsQueues:
                 continue
             refused += [batch[int(failure["Id"])][0] for failure in answer.get("Failed", ())]
         return refused
+
+
+def is_outdated(message: dict[str, Any], now: float) -> bool:
+    """Whether the token in the message has expired. Hosts may be away for days, and the scheduler sends a task anew every
+    ten minutes: the messages before the last hour's are many, and start nothing. `now`: seconds since 1970."""
+    sent = int(message.get("Attributes", {}).get("SentTimestamp", now * 1000)) / 1000
+    return now - sent > MESSAGE_LIFETIME[Scope.EXECUTION].total_seconds()
 
 
 def _batches(messages: Iterable[tuple[Message, str, float]]) -> Iterator[list[tuple[Message, str, float]]]:

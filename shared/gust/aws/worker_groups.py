@@ -46,6 +46,8 @@ class Deployment:
     bucket: str
     parameters: Mapping[str, str]
     """The second group of the parameters of worker_group.yaml."""
+    storage: str
+    """MB of /tmp of the stack's worker."""
     code_url: str
     code_hash: str
 
@@ -93,6 +95,7 @@ def find_deployment(clients: Clients, stack: str) -> Deployment:
             "KmsKeyArn": given.get("KmsKeyArn", ""),
             "PermissionsBoundaryArn": given.get("PermissionsBoundaryArn", ""),
         },
+        storage=str(configuration.get("EphemeralStorage", {}).get("Size", "")),
         code_url=worker["Code"]["Location"],
         code_hash=code_hash,
     )
@@ -110,6 +113,8 @@ def deploy(clients: Clients, of: Deployment, queue: str, template: Template, giv
         )
     _put_code(clients("s3"), of)
     values = {**of.parameters, "Queue": queue, **given}
+    if before is None and of.storage:
+        values.setdefault("Storage", of.storage)
     parameters: list[dict[str, Any]] = [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]
     kept = (before or {}).keys() - values.keys()
     parameters += [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept)]

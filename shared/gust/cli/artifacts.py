@@ -94,15 +94,21 @@ def made_of(root: Path, bucket: str, source: Mapping[str, Any]) -> Artifacts:
     return Artifacts(template, tuple(packages))
 
 
-def _layer(resource: str, root: Path, name: str) -> Package:
-    digest = layers.digest_of(root, name)
+def layers_of_a_worker(root: Path, platform: str) -> tuple[Package, ...]:
+    """The layers of template.yaml's worker, for another kind of processor."""
+    return tuple(_layer(name, root, LAYERS[name], platform) for name in ("RuntimeLayer", "AirflowLayer"))
+
+
+def _layer(resource: str, root: Path, name: str, platform: str | None = None) -> Package:
+    """`platform`: uv's name of it; without one that of LAYER_PLATFORM, or Lambda's arm64."""
+    digest = layers.digest_of(root, name, platform=platform)
 
     @contextlib.contextmanager
     def make() -> Iterator[Made]:
         with tempfile.TemporaryDirectory(prefix=f"gust-layer-{name}-") as place:
             folder = Path(place) / "layer"
             folder.mkdir()
-            _build(root, name, folder)
+            _build(root, name, folder, {"LAYER_PLATFORM": platform} if platform else {})
             size = layers.size_of(folder)
             archive = Path(place) / "layer.zip"
             with archive.open("wb") as file:
@@ -113,13 +119,13 @@ def _layer(resource: str, root: Path, name: str) -> Package:
     return Package(resource, f"layers/{name}-{digest}.zip", make)
 
 
-def _build(root: Path, name: str, folder: Path) -> None:
+def _build(root: Path, name: str, folder: Path, variables: Mapping[str, str]) -> None:
     """Runs the layer's script with the tools of this environment first on the PATH: uv, and Lambda's Python."""
     tools = [str(Path(sys.executable).parent), *([python] if (python := _python_of_lambda()) else [])]
     path = os.pathsep.join([*tools, os.environ.get("PATH", os.defpath)])
     done = subprocess.run(
         ["sh", str(root / "layers/build.sh"), name, str(folder)],  # noqa: S607
-        env=os.environ | {"PATH": path},
+        env=os.environ | {"PATH": path, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

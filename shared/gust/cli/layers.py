@@ -50,19 +50,19 @@ _NOT_SHIPPED: Final = frozenset({"__pycache__", DIGEST})
 def note_inputs(root: Path) -> None:
     """Writes each layer's digest into the folder that SAM's cache hashes, if it has changed."""
     for layer, parts in MADE_OF.items():
-        digest = _digest(root, parts)
+        digest = _digest(root, parts, os.environ.get("LAYER_PLATFORM", ""))
         file = root / "layers" / layer / DIGEST
         if not file.exists() or file.read_text() != digest:
             file.write_text(digest)
 
 
-def digest_of(root: Path, layer: str) -> str:
-    """Of everything that the layer is made of."""
-    return _digest(root, MADE_OF[layer])
+def digest_of(root: Path, layer: str, *, platform: str | None = None) -> str:
+    """Of everything that the layer is made of. `platform`: as `layers/build.sh` takes it in LAYER_PLATFORM."""
+    return _digest(root, MADE_OF[layer], os.environ.get("LAYER_PLATFORM", "") if platform is None else platform)
 
 
-def _digest(root: Path, parts: tuple[str, ...]) -> str:
-    found = hashlib.sha256(os.environ.get("LAYER_PLATFORM", "").encode())
+def _digest(root: Path, parts: tuple[str, ...], platform: str) -> str:
+    found = hashlib.sha256(platform.encode())
     for part in parts:
         for file in _files(root / part):
             found.update(f"{file.relative_to(root)}\0{file.stat().st_mode:o}\0".encode())

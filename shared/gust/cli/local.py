@@ -114,7 +114,9 @@ def run(options: argparse.Namespace) -> int:
         print("".join(f"gust: {problem}\n" for problem in configuration.problems), end="", file=sys.stderr)
         return 2
     paused = options.paused
-    if paused is None:
+    if paused is not None:
+        configuration = configuration.except_for("core.dags_are_paused_at_creation")
+    else:
         paused = are_paused(environment, are_examples=_are_examples(options.dags))
     started = time.monotonic()
     stop = threading.Event()

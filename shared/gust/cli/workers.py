@@ -23,13 +23,17 @@ LOOK_EVERY: Final = 2.0
 
 SETTINGS: Final = {
     "memory": ("Memory", "MB of one worker (1769: one vCPU)"),
-    "storage": ("Storage", "MB of /tmp (2048)"),
+    "storage": ("Storage", "MB of /tmp (as the stack's workers)"),
     "concurrency": ("Concurrency", "how many tasks run at the same time (50)"),
     "subnets": ("Subnets", "subnets of your VPC, separated by commas"),
     "security_groups": ("SecurityGroups", "security groups in that VPC, separated by commas"),
-    "layers": ("ExtraLayers", "ARNs of further Lambda layers (arm64), separated by commas"),
+    "layers": ("ExtraLayers", "ARNs of further Lambda layers, separated by commas"),
+    "architecture": ("Architecture", "arm64, as the stack's own workers (default), or x86_64"),
 }
 """Option → parameter of worker_group.yaml, and the help."""
+
+PLATFORMS: Final = {"arm64": None, "x86_64": "x86_64-manylinux_2_28"}
+"""Architecture of Lambda → uv's name of the platform for which a group needs layers of its own."""
 
 NUMBERS: Final = frozenset({"memory", "storage", "concurrency"})
 
@@ -45,10 +49,9 @@ class Workers:
         )
         add.add_argument("queue", help="what a DAG file names: queue=…")
         for option, (_, text) in SETTINGS.items():
-            add.add_argument(f"--{option.replace('_', '-')}", type=int if option in NUMBERS else str, help=text)
-        add.add_argument(
-            "--architecture", default="arm64", help="arm64 alone, as the stack's workers and its environments"
-        )
+            choices = list(PLATFORMS) if option == "architecture" else None
+            kind = int if option in NUMBERS else str
+            add.add_argument(f"--{option.replace('_', '-')}", type=kind, choices=choices, help=text)
         add.add_argument("--elsewhere", action="store_true", help="the workers are hosts of yours, with ./gust worker")
         update = verbs.add_parser("update", help="bring all groups to the code of the deployed stack")
         listed = verbs.add_parser("list", help="the groups, and how many tasks each has")
@@ -122,20 +125,11 @@ def clients_of(options: argparse.Namespace) -> Clients:
 def add(clients: Clients, options: argparse.Namespace) -> int:
     from gust.aws import worker_groups
 
-    if options.architecture != "arm64":
-        print(
-            f"gust: workers on {options.architecture} would need layers and environments built for it; Gust builds both for "
-            "arm64. Run such tasks elsewhere: --elsewhere, on a host of that architecture.",
-            file=sys.stderr,
-        )
-        return 2
     given = {
         name: str(value) for option, (name, _) in SETTINGS.items() if (value := getattr(options, option)) is not None
     }
     if options.elsewhere and given:
-        print(
-            "gust: workers elsewhere have the size and rights of their host: leave these options out.", file=sys.stderr
-        )
+        print("gust: workers elsewhere have the size of their host: leave these options out.", file=sys.stderr)
         return 2
     of = worker_groups.find_deployment(clients, options.stack)
     before = worker_groups.find_group(clients, options.stack, options.queue)
@@ -143,6 +137,11 @@ def add(clients: Clients, options: argparse.Namespace) -> int:
     if before is not None and before["Place"] != place:
         print(f"gust: the workers of {options.queue!r} run {before['Place']}: remove them first.", file=sys.stderr)
         return 2
+    if options.local:
+        given.pop("Architecture", None)  # of this machine
+    else:
+        architecture = given.get("Architecture") or (before or {}).get("Architecture", "arm64")
+        given |= layers_for(clients, options.stack, architecture, print)
     group = worker_groups.deploy(
         clients, of, options.queue, partial(template, is_local=options.local), {**given, "Place": place}
     )
@@ -155,6 +154,41 @@ def add(clients: Clients, options: argparse.Namespace) -> int:
     return 0
 
 
+def layers_for(
+    clients: Clients, stack: str, architecture: str, say: Callable[[str], None], *, root: Path = ROOT
+) -> dict[str, str]:
+    """Parameters of worker_group.yaml: the layers of workers on another architecture than the stack's, built from this
+    checkout and uploaded where they are not there yet. Raises AwsError if the stack runs another version."""
+    platform = PLATFORMS[architecture]
+    if platform is None:
+        return {"LayersBucket": "", "RuntimeLayerKey": "", "AirflowLayerKey": ""}
+    from gust.cli import artifacts
+
+    deployed = _layer_keys(clients, stack)
+    here = {layer.resource: layer.key for layer in artifacts.layers_of_a_worker(root, "")}
+    if deployed and deployed != here:
+        raise cli_aws.AwsError(
+            f"stack {stack} runs another version of Gust than this checkout, from which layers for {architecture} would be "
+            "built: run ./gust deploy first, or the checkout of that version."
+        )
+    account = clients("sts").get_caller_identity()["Account"]
+    bucket = artifacts.bucket_name(account, cli_aws.region_of(clients("sts")))
+    artifacts.require_bucket(clients, bucket, account)
+    packages = artifacts.layers_of_a_worker(root, platform)
+    artifacts.upload(clients, bucket, account, packages, say)
+    return {"LayersBucket": bucket, **{f"{package.resource}Key": package.key for package in packages}}
+
+
+def _layer_keys(clients: Clients, stack: str) -> dict[str, str]:
+    """Logical id → key of the worker's layers in the deployed template; empty if `sam` has deployed the stack."""
+    body = clients("cloudformation").get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
+    try:
+        resources = (json.loads(body) if isinstance(body, str) else body)["Resources"]
+        return {name: resources[name]["Properties"]["ContentUri"]["Key"] for name in ("RuntimeLayer", "AirflowLayer")}
+    except (ValueError, LookupError, TypeError):
+        return {}
+
+
 def named(clients: Clients, stack: cli_aws.Stack) -> list[str]:
     """The queues of the stack's worker groups."""
     from gust.cli.resources import store_of as store_of_stack
@@ -162,15 +196,19 @@ def named(clients: Clients, stack: cli_aws.Stack) -> list[str]:
     return [group.name for group in store_of_stack(clients, stack).list_worker_groups()]
 
 
-def update(clients: Clients, stack: str, *, is_local: bool = False, say: Callable[[str], object] = print) -> int:
+def update(clients: Clients, stack: str, *, is_local: bool = False, say: Callable[[str], None] = print) -> int:
     """Bring all groups of the stack to its deployed worker's code, layers and settings."""
     from gust.aws import worker_groups
 
     of = worker_groups.find_deployment(clients, stack)
     store = store_of(clients, of.table, of.bucket)
     for group in store.list_worker_groups():
+        given: dict[str, str] = {}
+        if not is_local:
+            before = worker_groups.find_group(clients, stack, group.name) or {}
+            given = layers_for(clients, stack, before.get("Architecture", "arm64"), say)
         store.register_worker_group(
-            worker_groups.deploy(clients, of, group.name, partial(template, is_local=is_local), {})
+            worker_groups.deploy(clients, of, group.name, partial(template, is_local=is_local), given)
         )
         say(f"The workers of {group.name!r} are up to date.")
     return 0
@@ -231,14 +269,12 @@ def store_of(clients: Clients, table: str, bucket: str) -> Store:
     return DynamoDBStore(table, clients("dynamodb"), S3Objects(bucket, clients("s3")))
 
 
-def template(values: Mapping[str, str], *, root: Path = ROOT, is_local: bool = False) -> str:
-    """worker_group.yaml as JSON: CloudFormation reads no aliases of YAML. `is_local`: with its numbers in their places,
-    where the emulator would put text."""
+def template(values: Mapping[str, str], *, is_local: bool = False) -> str:
+    """worker_group.yaml as JSON: CloudFormation reads no aliases of YAML. `is_local`: for the emulator."""
     from samtranslator.yaml_helper import yaml_parse
 
-    parsed = yaml_parse((root / "worker_group.yaml").read_text())
     if is_local:
-        from gust.local.deployment import resolve_numbers
+        from gust.local.deployment import worker_group_template
 
-        resolve_numbers(parsed, values)
-    return json.dumps(parsed)
+        return worker_group_template(ROOT, values)
+    return json.dumps(yaml_parse((ROOT / "worker_group.yaml").read_text()))

@@ -49,7 +49,7 @@ class Deployment:
 def deploy(root: Path, clients: Clients, parameters: Mapping[str, str]) -> Deployment:
     """Bring the stack to what `root`/template.yaml and the function folders say now. Does nothing if it is there."""
     template, packages = _package(root)
-    resolve_numbers(template, parameters)
+    _resolve_numbers(template, parameters)
     fingerprint = _fingerprint(template, packages, parameters)
     cloudformation = clients("cloudformation")
     stack = _describe(cloudformation)
@@ -72,8 +72,15 @@ def deploy(root: Path, clients: Clients, parameters: Mapping[str, str]) -> Deplo
 def transform(root: Path, parameters: Mapping[str, str]) -> dict[str, Any]:
     """What CloudFormation gets to see: the template after SAM's transform, packages named by their hash."""
     template, _ = _package(root)
-    resolve_numbers(template, parameters)
+    _resolve_numbers(template, parameters)
     return _transform(template, parameters)
+
+
+def worker_group_template(root: Path, values: Mapping[str, str]) -> str:
+    """`root`/worker_group.yaml as JSON, with its numbers in their places. `values`: of its parameters."""
+    template: dict[str, Any] = yaml_parse((root / "worker_group.yaml").read_text())
+    _resolve_numbers(template, values)
+    return json.dumps(template)
 
 
 def _package(root: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -114,7 +121,7 @@ def _zip(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-def resolve_numbers(template: dict[str, Any], parameters: Mapping[str, str]) -> None:
+def _resolve_numbers(template: dict[str, Any], parameters: Mapping[str, str]) -> None:
     """Put the parameters of type Number in their places in the template."""
     numbers = {
         name: int(parameters.get(name, declared.get("Default")))

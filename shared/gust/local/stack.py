@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ import psutil
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from gust.aws import worker_groups
 from gust.aws.deployments import StepFunctionsDeployments
 from gust.aws.objects import S3Objects
 from gust.aws.secrets import put_configuration
@@ -191,6 +193,8 @@ class LocalStack:
         self.configure(self._configuration)
         objects = S3Objects(self.outputs["BucketName"], self.client("s3"))
         store = DynamoDBStore(self.outputs["TableName"], self.client("dynamodb"), objects)
+        if deployed.changed:
+            self._update_worker_groups(store)
         self._parsing = ParseProgress(store, objects, self._on_progress)
         self._building = BuildProgress(objects, self._on_progress)
         self._go_on_parsing(store)
@@ -433,6 +437,13 @@ class LocalStack:
         self._require_emulator()
         health = self._get(self.url, "/api/v2/monitor/health") or {}
         return all(health.get(part, {}).get("status") == "healthy" for part in ("metadatabase", "scheduler"))
+
+    def _update_worker_groups(self, store: DynamoDBStore) -> None:
+        """Groups that `./gust workers add --local` made run the code that was just deployed."""
+        for group in store.list_worker_groups():
+            of = worker_groups.find_deployment(self.client, deployment.STACK_NAME)
+            template = partial(deployment.worker_group_template, self._root)
+            store.register_worker_group(worker_groups.deploy(self.client, of, group.name, template, {}))
 
     def _go_on_parsing(self, store: DynamoDBStore) -> None:
         """A deployment that the end of the stack cut off goes on under its own name, at once: what it had activated

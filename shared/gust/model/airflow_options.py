@@ -11,7 +11,7 @@ import configparser
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -191,9 +191,8 @@ class Checked:
     ignored: tuple[str, ...] = ()
     """Names of options without effect."""
 
-    def environment(self) -> dict[str, str]:
-        """The variables with which Airflow reads the options."""
-        return environment_of(self.options)
+    def except_for(self, name: str) -> Checked:
+        return replace(self, options={other: value for other, value in self.options.items() if other != name})
 
 
 def is_true(value: str) -> bool:

@@ -119,11 +119,18 @@ def expire_only(
     *,
     now: datetime,
     config: Config = DEFAULTS,
+    workers: Workers = LAMBDA_ALONE,
 ) -> Decision:
     """The decision on a running run whose DAG no longer has a file: only timers act, so that a lost worker or a trigger
     that timed out gives back the slots that other runs wait for. `due_at`: when the next such timer is due."""
     draft = Draft(
-        spec=spec, run=run, instances=instances, view=RunView(spec, run, instances, now), now=now, config=config
+        spec=spec,
+        run=run,
+        instances=instances,
+        view=RunView(spec, run, instances, now),
+        now=now,
+        config=config,
+        workers=workers,
     )
     expire_instances(draft)
     moves = tuple(callback.with_kill(moved, draft.spec, draft.workers) for moved in draft.view.moves.values())

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gust.airflow_bridge.bundle import ENVIRONMENTS_FILE
+from gust.aws.queues import is_outdated
 from gust.cli.worker_host import SHOWN_EVERY, STARTED_AGAIN_AFTER, Host, UnknownQueueError, environment
 
 
@@ -126,11 +126,18 @@ def test_workers_get_the_hosts_variables_and_the_stacks() -> None:
     assert variables["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"] == "true"
 
 
+def test_a_message_whose_token_has_expired_is_outdated() -> None:
+    sent = {"Attributes": {"SentTimestamp": "1000000000"}}  # milliseconds
+    assert not is_outdated(sent, 1_000_000 + 3600)
+    assert is_outdated(sent, 1_000_000 + 3601)
+    assert not is_outdated({}, 5_000_000)
+
+
 def test_packages_for_another_machine_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gust.airflow_bridge.packages_of_host import PackagesOfWorkers, this_machine
     from gust.aws.memory import MemoryObjects
     from gust.errors import Unopenable
-    from gust.host_worker import PackagesOfWorkers, this_machine
-    from gust.model.environment import Environments
+    from gust.model.environment import ENVIRONMENTS_FILE, Environments
 
     bundle = tmp_path / "bundle"
     (bundle / ENVIRONMENTS_FILE).parent.mkdir(parents=True)
@@ -139,7 +146,7 @@ def test_packages_for_another_machine_are_refused_by_name(tmp_path: Path, monkey
     packages = PackagesOfWorkers(MemoryObjects(), tmp_path / "bundles")
     monkeypatch.setenv("GUST_PACKAGES_FOR", "3.12 sparc64")
     assert packages.fetch_environment(bundle, "other/etl.py") is None
-    with pytest.raises(Unopenable, match=r"built for Python 3\.12 sparc64, and this host has 3\."):
+    with pytest.raises(Unopenable, match=r"built for Python 3\.12 sparc64, and this worker has 3\."):
         packages.fetch_environment(bundle, "team/etl.py")
     monkeypatch.setenv("GUST_PACKAGES_FOR", this_machine())
     with pytest.raises(Unopenable, match="cannot be read"):  # it asks the bucket

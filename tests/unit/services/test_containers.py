@@ -106,7 +106,7 @@ def test_what_step_functions_refuses_stays_scheduled_and_is_started_by_the_next_
 
 def test_what_step_functions_refuses_for_good_loses_its_try_alone_with_the_reason(world, containers):
     run = world.trigger()
-    containers.forbidden = "Step Functions does not start the container: AccessDeniedException"
+    containers.forbidden = "AWS does not start the container: AccessDeniedException"
     world.advance(run)
     assert world.state(run, "far") is S.UP_FOR_RETRY
     assert instance(world, run).reason == containers.forbidden
@@ -243,6 +243,15 @@ def test_a_try_that_lambda_ended_is_retried_in_a_container_and_its_log_says_so(w
         world.advance(run)
     assert [start.place.memory for start in containers.started.values()] == [memory, memory]
     assert len(world.queues.tasks) == 1
+
+
+def test_a_container_that_is_stuck_is_stopped_also_in_a_paused_dag(world, containers):
+    run, stuck = started(world)
+    dag = world.dag()
+    world.store.put_dag(dag, replace(dag, is_paused=True))
+    world.pass_time(minutes=11)
+    world.advance(run)
+    assert containers.stopped == [container_name(stuck)]
 
 
 @pytest.mark.parametrize("has_begun", [True, False])

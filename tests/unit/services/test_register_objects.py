@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 
 from gust.model.asset import Asset, AssetKey, AssetReference
+from gust.model.dag_spec import TimetableSpec
 from gust.model.history_query import AssetEventSource
 from gust.model.object_created import ObjectCreated, counts_for
+from gust.model.state import DagRunState
+from gust.services.assets.asset_references import change_references
 from gust.services.events.register_objects import register_objects
-from tests.world import World
+from gust.services.runs.create_dag_run import create_due_runs
+from tests.world import World, chain
 
 ORDERS = AssetKey("orders", "s3://raw/orders")
 
@@ -136,3 +140,29 @@ def test_without_a_sequencer_the_version_or_the_events_id_tells_writes_apart() -
 def test_an_event_of_another_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="no event of a created object"):
         ObjectCreated.from_event({"source": "aws.s3", "detail-type": "Object Deleted", "detail": {}})
+
+
+def test_ten_thousand_objects_are_ten_thousand_events_and_a_run_for_each_batch_that_waits() -> None:
+    world = World()
+    expression = {"asset": {"name": ORDERS.name, "uri": ORDERS.uri, "group": "asset"}}
+    timetable = TimetableSpec(
+        type="airflow.timetables.simple.AssetTriggeredTimetable", asset_expression=expression, periodic=False
+    )
+    spec = chain("load", timetable=timetable, max_active_runs=1)
+    world.given_dag(spec, is_asset_triggered=True)
+    change_references(world.services, None, spec, at=world.clock.now())
+    world.store.put_asset(Asset(name=ORDERS.name, uri=ORDERS.uri))
+    written = [an_object(f"orders/{number:05}.csv") for number in range(10_000)]
+    for number in range(0, len(written), 100):
+        world.pass_time(seconds=1)
+        register_objects(world.services, written[number : number + 100])
+        create_due_runs(world.services, "etl")
+        if number % 1000 == 900:
+            (going_on,) = [run for run in world.store.list_runs("etl") if run.state is not DagRunState.SUCCESS]
+            world.advance(going_on.key)
+            world.succeed(going_on.key, "load")
+            world.advance(going_on.key)  # which lets the next run be made
+    made = world.store.list_runs("etl")
+    consumed = [event.extra["key"] for run in made for event in world.store.consumed_events(run.key)]
+    assert sorted(consumed) == sorted(one.key for one in written)
+    assert len(made) == 11

@@ -140,10 +140,19 @@ def wait_for_dag(
         return stand_still(services, run, now=now, until=until)
     spec = load_spec(services.objects, run.spec_key)
     if dag is None or not dag.is_paused:
-        decision = expire_only(spec, run, state.instances, now=now)
+        decision = expire_only(spec, run, state.instances, now=now, workers=services.workers)
     else:
         past = load_past(services, run, spec)
-        decision = decide(spec, run, state.instances, now=now, past=past, callbacks=state.callbacks, is_paused=True)
+        decision = decide(
+            spec,
+            run,
+            state.instances,
+            now=now,
+            past=past,
+            callbacks=state.callbacks,
+            is_paused=True,
+            workers=services.workers,
+        )
     if not carry_out(services, spec, run, decision, now=now):
         raise StaleDagRun(f"instances of {run.key} moved on", run)
     if decision.run is not None:
