@@ -55,6 +55,9 @@ OUR_CREDENTIALS: Final = (
 )
 """Variables that lead to the credentials of our own function or container."""
 
+NO_FILES_OF_HOST: Final = {"AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_CONFIG_FILE": os.devnull}
+"""The credentials in `~/.aws` of a host are its worker's, and AWS's SDKs would take them before the task's role."""
+
 NO_CREDENTIALS: Final[Mapping[str, str]] = MappingProxyType({})
 
 DAGS_OF_MWAA: Final = "/usr/local/airflow/dags/"
@@ -171,7 +174,7 @@ def _use_aws_of_tasks(credentials: Mapping[str, str]) -> None:
     if given is None:
         for name in OUR_CREDENTIALS:
             os.environ.pop(name, None)
-        os.environ |= {"AWS_EC2_METADATA_DISABLED": "true", **credentials}
+        os.environ |= {"AWS_EC2_METADATA_DISABLED": "true", **NO_FILES_OF_HOST, **credentials}
         _forget_session()
         return
     for name in [name for name in os.environ if name.startswith(("AWS_", "_MINISTACK_", "LOCALSTACK_"))]:
