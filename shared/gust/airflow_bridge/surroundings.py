@@ -23,6 +23,7 @@ from gust.airflow_bridge.commands import LAYER_BIN
 from gust.model.airflow_options import environment_of
 from gust.model.deployment import PLUGINS_PREFIX
 from gust.model.environment import OPTIONS_FILE, VARIABLES_FILE
+from gust.model.place import TASK_VARIABLES
 from gust.model.secrets_backend import backend_of
 
 OURS: Final = ("GUST_", "POWERTOOLS_")
@@ -88,6 +89,7 @@ def enter(
     """Prepare this process for a DAG author's code: in `workspace`, with the plugins and modules of `bundle`, the packages
     of `environment`, and the variables by which AWS's SDKs find `credentials`. For a child made for one bundle. Modules of
     ours that are not imported yet may be unreachable afterwards."""
+    of_task = json.loads(os.environ.get(TASK_VARIABLES, "{}"))
     _set_environment(environment, credentials)
     os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
     if not os.access(os.path.expanduser("~"), os.W_OK):  # Lambda's user has no home
@@ -95,6 +97,7 @@ def enter(
     os.chdir(workspace)
     if bundle is not None:
         _export_variables_of(bundle)
+        os.environ |= of_task
         _use_options_of(bundle)
         compat.use_dags_folder(bundle)
         compat.use_plugins_of(bundle)
