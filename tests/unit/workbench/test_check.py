@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gust.cli.__main__ import main
-from gust.workbench.check import Report, check, prepare, written
-from gust.workbench.stack import WorkbenchStack
+from gust.workbench.check import Finding, Report, written
 from tests.environment import of_a_user
 
 ROOT = Path(__file__).parents[3]
@@ -45,9 +43,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
-    prepare()
-    return check(folder, WorkbenchStack(tmp_path_factory.mktemp("place")))
+def report(folder: Path) -> Report:
+    """As the command gives it to programs, in a process of its own: files are parsed in forks."""
+    ended = gust("check", str(folder), "--format", "json")
+    assert ended.returncode == 1, ended.stderr
+    told = json.loads(ended.stdout)
+    findings = {kind: [Finding(**each) for each in told.pop(kind)] for kind in ("import_errors", "warnings")}
+    return Report(**told, **findings)
 
 
 def test_each_error_is_at_the_line_of_the_folder_that_caused_it(report: Report, folder: Path) -> None:
@@ -107,21 +109,17 @@ def gust(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_airflows_options_count(tmp_path: Path) -> None:
-    prepare()
-    folder = tmp_path / "dags"
+    folder, file = tmp_path / "dags", tmp_path / "airflow.cfg"
     folder.mkdir()
     (folder / "d.py").write_text(
         "from airflow.sdk import DAG\nfrom airflow.configuration import conf\ndag = DAG(conf.get('mine', 'id'))\n"
     )
-    stack = WorkbenchStack(tmp_path / "place", configuration='{"mine.id": "named"}')
+    file.write_text("[mine]\nid = named\n")
+    checked = gust("check", str(folder), "--format", "json", "--config", str(file))
+    assert checked.returncode == 0, checked.stderr
+    assert list(json.loads(checked.stdout)["dags"]) == ["named"]
 
-    assert not check(folder, stack).import_errors
-    assert [dag.dag_id for dag in stack.store.list_dags()] == ["named"]
-
-
-def test_a_mistake_in_the_options_ends_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "airflow.cfg"
     file.write_text("[core]\ndefault_task_retries = many\n")
-
-    assert main(["check", str(tmp_path), "--config", str(file)]) == 2
-    assert capsys.readouterr().err == "gust: core.default_task_retries: 'many' is not a whole number.\n"
+    refused = gust("check", str(folder), "--config", str(file))
+    assert refused.returncode == 2
+    assert refused.stderr == "gust: core.default_task_retries: 'many' is not a whole number.\n"
