@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import structlog
 
-from gust.airflow_bridge import compat, surroundings
+from gust.airflow_bridge import compat, orphans, surroundings
 from gust.airflow_bridge.child import run_in_child
 from gust.airflow_bridge.credentials import CredentialsEndpoint, ask_through
 from gust.airflow_bridge.parse import memory_for_child
@@ -92,7 +92,9 @@ def _tested(
 
 def _in_child(client: ExecutionApiClient, work: Callable[..., object], *, timeout: float) -> tuple[bool, str]:
     """Call `work` in a child, with the variables by which AWS's SDKs find the role's credentials and the descriptor that it
-    answers to."""
+    answers to. What it leaves running is killed."""
+    orphans.adopt()
+    others = orphans.children()
     reading, writing = os.pipe()
     with open(reading, "rb", buffering=0) as answers, CredentialsEndpoint(ask_through(client), log=log) as credentials:
         try:
@@ -111,7 +113,10 @@ def _in_child(client: ExecutionApiClient, work: Callable[..., object], *, timeou
                     break
         else:
             child.send_signal(signal.SIGKILL)
-        exit_code = child.wait(GRACE)
+        try:
+            exit_code = child.wait(GRACE)
+        finally:
+            orphans.kill_all(except_=others)
     if not said:
         return False, f"Connection test failed unexpectedly: its process ended with exit code {int(exit_code)}."
     is_good, message = json.loads(said)

@@ -314,7 +314,8 @@ class SupervisedChild(supervisor.ActivitySubprocess):  # type: ignore[misc]  # u
         continue during another try."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        if count := orphans.kill_all(except_=self._not_of_child):
+        # It has ended: a process of its own may have its id by now.
+        if count := orphans.kill_all(except_=self._not_of_child - {self.pid}):
             self.process_log.warning("The task left processes running; they were killed", count=count)
 
 

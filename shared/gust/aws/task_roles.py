@@ -18,7 +18,10 @@ ASK_AGAIN_AFTER: Final = 60.0
 """Seconds until a changed access document takes effect."""
 
 _LATER: Final = frozenset(
-    {"Throttling", "ThrottlingException", "RequestLimitExceeded", "ServiceUnavailable", "InternalFailure"}
+    {
+        *("Throttling", "ThrottlingException", "RequestLimitExceeded"),
+        *("ServiceUnavailable", "InternalFailure", "InternalServerError"),
+    }
 )
 
 
@@ -47,7 +50,10 @@ class StsTaskRoles:
             try:
                 self._known = now, self._text()
             except (ClientError, BotoCoreError) as error:
-                raise Forbidden(f"The access document cannot be read, so no task gets a role: {error}") from error
+                message = f"The access document cannot be read, so no task gets a role: {error}"
+                if isinstance(error, BotoCoreError) or error.response["Error"]["Code"] in _LATER:
+                    raise ServiceUnavailable(message) from error
+                raise Forbidden(message) from error
         return self._known[1]
 
     def assume(self, role: str, session: RoleSession) -> AwsCredentials:

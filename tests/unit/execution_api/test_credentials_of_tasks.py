@@ -10,10 +10,11 @@ from uuid import UUID
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from gust.aws.task_roles import StsTaskRoles
-from gust.errors import Forbidden, Invalid
+from gust.errors import Forbidden, Invalid, ServiceUnavailable
 from gust.model.connection_test import ConnectionTest, ConnectionTestState
 from gust.model.dag_spec import TaskSpec
 from gust.model.dispatch import Dispatch, Scope
@@ -211,3 +212,22 @@ def test_a_refusal_keeps_the_reason_of_aws() -> None:
     with pytest.raises(Forbidden, match="is not authorized to perform: sts:AssumeRole") as refused:
         sts(RoleSession("etl-1", {}), service_error_code="AccessDenied", service_message=reason)
     assert TEAM_A in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "raised"),
+    [
+        ("ThrottlingException", ServiceUnavailable),
+        ("InternalServerError", ServiceUnavailable),
+        ("AccessDenied", Forbidden),
+    ],
+)
+def test_a_document_that_cannot_be_read_now_is_asked_for_again(code: str, raised: type[Exception]) -> None:
+    """The supervisor repeats a request that was answered with 503, and keeps a refusal."""
+
+    def text() -> str:
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, "GetParameter")
+
+    roles = StsTaskRoles(None, default=DEFAULT, external_id="x", text=text)
+    with pytest.raises(raised, match="no task gets a role"):
+        roles.document()

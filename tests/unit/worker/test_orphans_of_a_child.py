@@ -1,0 +1,53 @@
+"""What a child leaves running is killed, whatever it did to stay."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import structlog
+
+from gust.airflow_bridge import connection_test, orphans
+from gust.airflow_bridge.nursery import Forks
+from gust.airflow_bridge.supervisor import SupervisedTry
+
+
+def test_a_process_with_the_id_of_the_ended_child_is_killed_too() -> None:
+    """A task can fork until the kernel gives out its own id again: what runs under it would see the next try."""
+    left = subprocess.Popen(["/bin/sleep", "60"])
+    ended = SupervisedTry.__new__(SupervisedTry)
+    ended.pid = left.pid
+    ended._not_of_child = orphans.children()
+    ended.process_log = structlog.get_logger()
+    try:
+        ended._kill_orphans()
+        assert left.wait(5) in (-9, 0), "the sweep has reaped it"
+    finally:
+        left.kill()
+
+
+def test_what_a_connection_test_leaves_running_is_killed() -> None:
+    """A hook may come from a package of a DAG author's; the next try on this worker may be of another team."""
+    reading, writing = os.pipe()
+
+    def leave_one(_: Mapping[str, str], answer: int) -> None:
+        if os.fork() == 0:
+            os.setsid()
+            os.close(answer)
+            os.write(writing, b"%d" % os.getpid())
+            time.sleep(60)
+        os.write(answer, b'[true, "good"]')
+
+    client: Any = SimpleNamespace(ports=SimpleNamespace(children=Forks()))
+    assert connection_test._in_child(client, leave_one, timeout=30) == (True, "good")
+    left = int(os.read(reading, 20))
+    os.close(reading)
+    os.close(writing)
+    assert left not in orphans.children()
+    with pytest.raises(ProcessLookupError):
+        os.kill(left, 0)
