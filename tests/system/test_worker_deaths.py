@@ -19,7 +19,7 @@ from gust.model.workload import TaskWorkload
 from gust.services.make_workload import task_workload
 from gust.services.specs import load_spec
 from tests.system.conftest import ALERTS
-from tests.system.local_gust import LocalGust
+from tests.system.local_gust import PATIENCE, LocalGust
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -122,7 +122,7 @@ def test_every_death_fails_its_try_once_and_the_next_one_succeeds(gust: LocalGus
         assert (last["state"], last["try_number"]) == ("failed", 1), death
 
 
-def test_deaths_and_failed_runs_reach_cloudwatch_and_set_off_its_alarm(gust: LocalGust) -> None:
+def test_deaths_and_failed_runs_reach_cloudwatch(gust: LocalGust) -> None:
     """After the test above, whose deaths are counted."""
     page = urlopen(f"{gust.stack.url}/metrics").read().decode()  # noqa: S310
     counted = {line.split("{")[0]: float(line.split()[1]) for line in page.splitlines() if not line.startswith("#")}
@@ -131,13 +131,18 @@ def test_deaths_and_failed_runs_reach_cloudwatch_and_set_off_its_alarm(gust: Loc
     assert counted["gust_task_instance_successes_sum"] >= len(WHY)
     assert counted["gust_dag_duration_failed_seconds_count"] >= 1
 
-    cloudwatch = gust.stack.client("cloudwatch")
-    (alarm,) = [
-        each for each in cloudwatch.describe_alarms()["MetricAlarms"] if each["MetricName"] == "DAGDurationFailed"
-    ]
-    assert alarm["AlarmActions"] == [ALERTS]
-    told = cloudwatch.describe_alarm_history(AlarmName=alarm["AlarmName"], HistoryItemType="StateUpdate")
-    assert any("to ALARM" in item["HistorySummary"] for item in told["AlarmHistoryItems"])
+
+def test_an_import_error_sets_off_its_alarm(gust: LocalGust) -> None:
+    def state() -> str:
+        alarms = gust.stack.client("cloudwatch").describe_alarms()["MetricAlarms"]
+        (alarm,) = [each for each in alarms if each["MetricName"] == "ImportErrors"]
+        assert alarm["AlarmActions"] == [ALERTS]
+        return str(alarm["StateValue"])
+
+    gust.upload("broken_for_the_alarm.py", "from airflow.sdk import dag\nimport nothing_of_this_name\n")
+    gust.await_import_error("broken_for_the_alarm.py")
+    gust._await(lambda: state() == "ALARM" or None, PATIENCE, lambda: f"the alarm is {state()}")
+    gust.delete("broken_for_the_alarm.py")
 
 
 HELD = """
