@@ -193,8 +193,9 @@ def test_task_policies_are_those_of_the_task_role_and_of_no_role_of_gusts(source
     assert [name for name, role in roles if "TaskPolicyArns" in json.dumps(role)] == ["TaskRole"]
     task_role = source["Resources"]["TaskRole"]["Properties"]
     assert "Policies" not in task_role, "it has no right on this stack"
-    (trust,) = task_role["AssumeRolePolicyDocument"]["Statement"]
-    assert trust["Principal"] == {"AWS": {"Fn::GetAtt": ["ExecutionApiRole", "Arn"]}}
+    trust, tags = task_role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == tags["Principal"] == {"AWS": {"Fn::GetAtt": ["ExecutionApiRole", "Arn"]}}
+    assert (trust["Action"], tags["Action"]) == ("sts:AssumeRole", "sts:TagSession")
     assert trust["Condition"] == {"StringEquals": {"sts:ExternalId": source["Outputs"]["TaskExternalId"]["Value"]}}
 
 

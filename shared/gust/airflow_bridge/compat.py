@@ -11,10 +11,11 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from gust.model.airflow_options import is_true
 from gust.model.deployment import PLUGINS_PREFIX
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.listener import Hook
@@ -421,24 +422,78 @@ def ask_through(comms: Any) -> None:
     task_runner.SUPERVISOR_COMMS = comms
 
 
-def read_options_again() -> None:
-    """Have this process's options count that Airflow has read while it was imported: the parent imported it without the
-    options of a bundle."""
+def read_options_again(options: Collection[str]) -> None:
+    """Have those of the options count in this process that Airflow has read while it was imported: the parent imported it
+    without the options of a bundle."""
+    for names, read_again in (
+        (_OF_TIME_ZONE, _read_time_zone_again),
+        (_OF_MASKS, _read_masks_again),
+        (_OF_XCOM_VALUES, _forget_classes_of_xcoms),
+        (_OF_OPERATORS, _read_defaults_of_operators_again),
+        (_OF_XCOM, _read_xcom_backend_again),
+    ):
+        if not names.isdisjoint(options):
+            read_again()
+
+
+_OF_TIME_ZONE: Final = frozenset({"core.default_timezone"})
+_OF_MASKS: Final = frozenset(
+    {"core.hide_sensitive_var_conn_fields", "core.sensitive_var_conn_names", "logging.min_length_masked_secret"}
+)
+_OF_XCOM_VALUES: Final = frozenset(
+    {"core.allowed_deserialization_classes", "core.allowed_deserialization_classes_regexp"}
+)
+_OF_OPERATORS: Final = frozenset(
+    {
+        *("operators.default_owner", "operators.default_queue"),
+        *("core.default_task_retries", "core.default_task_retry_delay", "core.default_task_weight_rule"),
+        "core.default_task_execution_timeout",
+        *("email.default_email_on_failure", "email.default_email_on_retry"),
+    }
+)
+_OF_XCOM: Final = frozenset({"core.xcom_backend"})
+
+
+def _read_time_zone_again() -> None:
     from airflow import settings
     from airflow._shared.timezones import timezone as of_core
     from airflow.configuration import conf
-    from airflow.sdk import serde
     from airflow.sdk._shared.timezones import timezone as of_sdk
 
     zone = conf.get_mandatory_value("core", "default_timezone")
     for timezones in (of_core, of_sdk):
         timezones.initialize(zone)
     settings.TIMEZONE = of_core.local_timezone() if zone == "system" else of_core.parse_timezone(zone)
+
+
+def _read_masks_again() -> None:
+    from airflow import settings
+
     settings._configure_secrets_masker()
+
+
+def mask_as_told(options: Mapping[str, str]) -> None:
+    """Have this process, a child's parent, mask the values of names that a bundle's options call secret: it masks the lines
+    that the child prints. Names of an earlier bundle no longer count."""
+    from airflow._shared.secrets_masker import DEFAULT_SENSITIVE_FIELDS, _secrets_masker
+    from airflow.configuration import conf
+    from airflow.sdk._shared.secrets_masker import _secrets_masker as of_sdk
+
+    more = options.get("core.sensitive_var_conn_names", conf.get("core", "sensitive_var_conn_names", fallback=""))
+    names = [*DEFAULT_SENSITIVE_FIELDS, *(name.strip() for name in more.split(",") if name.strip())]
+    told = options.get("core.hide_sensitive_var_conn_fields")
+    for masker in (_secrets_masker(), of_sdk()):
+        masker.sensitive_variables_fields = names
+        masker.hide_sensitive_var_conn_fields = (
+            conf.getboolean("core", "hide_sensitive_var_conn_fields") if told is None else is_true(told)
+        )
+
+
+def _forget_classes_of_xcoms() -> None:
+    from airflow.sdk import serde
+
     for cached in (serde._match_glob, serde._match_regexp, serde._get_patterns, serde._get_regexp_patterns):
         cached.cache_clear()
-    _read_defaults_of_operators_again()
-    _read_xcom_backend_again()
 
 
 def _read_defaults_of_operators_again() -> None:

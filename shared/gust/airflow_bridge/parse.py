@@ -186,6 +186,7 @@ def parse_file(
     `find` answers its questions for variables and connections; `environment`: packages beside Airflow's own."""
     ready()
     started = time.monotonic()
+    compat.mask_as_told(surroundings.options_of(bundle))
     told = told_import_timeout(bundle)
     limit = compat.import_timeout(bundle / path) if told is None else told
     timeout = limit + GRACE if limit > 0 else NO_TIMEOUT

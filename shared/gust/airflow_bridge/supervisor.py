@@ -359,6 +359,7 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
     ) -> BaseCoordinator.ExecutionResult:
         orphans.adopt()
         bundle, environment = client.bundle, client.environment
+        compat.mask_as_told(surroundings.options_of(bundle))
         logger = logger or try_logger(client.sink, str(what.id))
         if client.workload.place:
             logger.info(client.workload.place)
@@ -593,6 +594,7 @@ def run_supervised(
     decoder of the supervisor's replies, if the child may get other ones than a task. `answer`: returns the reply to a
     request that only this kind of child makes, None for every request of tasks. `line_at_limit`: logged when the time is
     up."""
+    compat.mask_as_told({} if bundle is None else surroundings.options_of(bundle))
     orphans.adopt()
     reading, writing = os.pipe()
     try:

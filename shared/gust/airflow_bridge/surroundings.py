@@ -104,8 +104,8 @@ def enter(
     _make_way_for(bundle, environment)
     if environment is not None:
         compat.use_environment(environment)
-    if bundle is not None and options_of(bundle):
-        compat.read_options_again()
+    if bundle is not None:
+        compat.read_options_again(options_of(bundle))
 
 
 @contextmanager

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 
 from gust.cli import ROOT, env_file
+from gust.cli.configuration import add_config, document_of, told_here, without
+from gust.cli.local import TEST_CONNECTION
 
 
 class Check:
@@ -34,6 +36,7 @@ class Check:
             help="how to write the report (%(default)s); github: errors beside the lines of a pull request",
         )
         env_file.add_argument(parser)
+        add_config(parser)
 
     @staticmethod
     def run(options: argparse.Namespace) -> int:
@@ -58,6 +61,7 @@ class Run:
         parser.add_argument("--logical-date", metavar="DATE", help="e.g. 2026-03-01, or 2026-03-01T06:00+01:00")
         parser.add_argument("--no-retries", action="store_true", help="the first failure of a task is its last")
         env_file.add_argument(parser)
+        add_config(parser)
 
     @staticmethod
     def run(options: argparse.Namespace) -> int:
@@ -70,7 +74,13 @@ class Run:
 
 
 def _in_workbench(module: str, arguments: list[str], options: argparse.Namespace) -> int:
-    environment = env_file.for_dag_authors(env_file.with_files(os.environ, options.env_file))
+    around = env_file.with_files(os.environ, options.env_file)
+    configuration = told_here(options.config, without(around, env_file.DEFAULT_DEFERRABLE, TEST_CONNECTION))
+    if configuration is None:
+        return 2
+    if configuration.options:
+        arguments = [*arguments, "--options", document_of(configuration)]
+    environment = env_file.for_dag_authors(around)
     environment["PYTHONPATH"] = str(ROOT / "shared")
     command = [sys.executable, "-m", f"gust.workbench.{module}", *arguments]
     try:

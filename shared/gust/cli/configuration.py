@@ -15,6 +15,26 @@ from gust.model.airflow_options import Checked, check, name_of, problem_of_name,
 HELP: Final = "check a file of Airflow's options, and make it a stack's"
 
 
+def add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="Airflow's options, as an airflow.cfg or JSON (docs/configuration.md)",
+    )
+
+
+def told_here(file: Path | None, environment: Mapping[str, str]) -> Checked | None:
+    """`options_here`, with its lines and mistakes on the terminal; None where there is a mistake."""
+    try:
+        checked = options_here(file, environment, lambda line: print(f"gust: {line}", file=sys.stderr))
+    except (OSError, UnicodeDecodeError) as problem:
+        print(f"gust: {file}: {problem}", file=sys.stderr)
+        return None
+    print("".join(f"gust: {line}\n" for line in checked.problems), end="", file=sys.stderr)
+    return None if checked.problems else checked
+
+
 def options_here(file: Path | None, environment: Mapping[str, str], say: Callable[[str], None]) -> Checked:
     """The options of the file, then those of `AIRFLOW__SECTION__OPTION`, which win. A variable that cannot be set is left
     out, and `say` gets a line: the shell may have it for another Airflow. Raises OSError for a file that cannot be read."""

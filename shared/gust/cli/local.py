@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any, Final
 
 from gust.cli import ROOT, env_file
+from gust.cli.configuration import add_config, document_of, told_here, without
 from gust.cli.env_file import DEFAULT_DEFERRABLE
 
 HELP: Final = "run everything on this machine; no AWS account, no Docker"
@@ -57,12 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="new DAGs start paused, as in Airflow (the default, but for the examples)",
     )
     paused.add_argument("--unpaused", dest="paused", action="store_false", help="new DAGs run as soon as they are due")
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="Airflow's options, as an airflow.cfg or JSON (docs/configuration.md)",
-    )
+    add_config(parser)
     env_file.add_argument(parser)
 
 
@@ -83,7 +79,6 @@ def _at_least_one(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    from gust.cli.configuration import document_of, options_here, without
     from gust.local.deployment import DeploymentError
     from gust.local.processes import InUseError
     from gust.local.stack import LocalStack, LocalStackError
@@ -104,14 +99,9 @@ def run(options: argparse.Namespace) -> int:
     if deferrable not in ("true", "false"):
         print(f"gust: {DEFAULT_DEFERRABLE} is True or False, not {deferrable}.", file=sys.stderr)
         return 2
-    try:
-        around = without(environment, TEST_CONNECTION, DEFAULT_DEFERRABLE, PAUSED_AT_CREATION)
-        configuration = options_here(options.config, around, lambda line: print(f"gust: {line}", file=sys.stderr))
-    except (OSError, UnicodeDecodeError) as problem:
-        print(f"gust: {options.config}: {problem}", file=sys.stderr)
-        return 2
-    if configuration.problems:
-        print("".join(f"gust: {problem}\n" for problem in configuration.problems), end="", file=sys.stderr)
+    around = without(environment, TEST_CONNECTION, DEFAULT_DEFERRABLE, PAUSED_AT_CREATION)
+    configuration = told_here(options.config, around)
+    if configuration is None:
         return 2
     paused = options.paused
     if paused is not None:

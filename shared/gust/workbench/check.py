@@ -136,13 +136,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="gust check", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--format", choices=FORMATS, default="text")
+    parser.add_argument("--options", default="", help="the document with Airflow's options")
     options = parser.parse_args(arguments)
     if not options.folder.is_dir():
         print(f"gust: {options.folder} is not a folder.", file=sys.stderr)
         return 2
     prepare()
     with tempfile.TemporaryDirectory(prefix="gust-check-", ignore_cleanup_errors=True) as place:
-        stack = WorkbenchStack(Path(place).resolve(), say=lambda line: print(line, file=sys.stderr, flush=True))
+        stack = WorkbenchStack(
+            Path(place).resolve(),
+            say=lambda line: print(line, file=sys.stderr, flush=True),
+            configuration=options.options,
+        )
         report = check(options.folder, stack)
     print(written(report, options.format))
     return 1 if report.import_errors else 0

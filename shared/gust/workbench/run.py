@@ -79,11 +79,13 @@ class Workbench:
     say: Callable[[str], None]
     after_try: Callable[[], None] = lambda: None
     """Called in this process after each child."""
+    configuration: str = ""
+    """The document with Airflow's options."""
     waiting: list[tuple[float, ForTriggerer]] = field(default_factory=list)
     """Triggers that sleep: until when, on the monotonic clock."""
 
     def __post_init__(self) -> None:
-        self.stack = WorkbenchStack(self.place, self.say)
+        self.stack = WorkbenchStack(self.place, self.say, self.configuration)
         self.services = self.stack.services
 
     def run(self, wanted: Wanted) -> DagRun:
@@ -317,6 +319,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sink=TerminalLog(sys.stdout),
             say=_say,
             after_try=debugger.give_back if debugger else lambda: None,
+            configuration=options.options,
         )
         try:
             run = bench.run(_wanted(options))
@@ -347,6 +350,7 @@ def parser() -> argparse.ArgumentParser:
         "--logical-date", type=_moment, metavar="DATE", help="e.g. 2026-03-01 or 2026-03-01T06:00+01:00"
     )
     parser.add_argument("--no-retries", action="store_true", help="the first failure of a task is its last")
+    parser.add_argument("--options", default="", help="the document with Airflow's options")
     return parser
 
 

@@ -106,3 +106,20 @@ def gust(*words: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=120,
     )
+
+
+def test_airflows_options_count(tmp_path: Path) -> None:
+    folder, file = tmp_path / "dags", tmp_path / "airflow.cfg"
+    folder.mkdir()
+    (folder / "d.py").write_text(
+        "from airflow.sdk import DAG\nfrom airflow.configuration import conf\ndag = DAG(conf.get('mine', 'id'))\n"
+    )
+    file.write_text("[mine]\nid = named\n")
+    checked = gust("check", str(folder), "--format", "json", "--config", str(file))
+    assert checked.returncode == 0, checked.stderr
+    assert list(json.loads(checked.stdout)["dags"]) == ["named"]
+
+    file.write_text("[core]\ndefault_task_retries = many\n")
+    refused = gust("check", str(folder), "--config", str(file))
+    assert refused.returncode == 2
+    assert refused.stderr == "gust: core.default_task_retries: 'many' is not a whole number.\n"

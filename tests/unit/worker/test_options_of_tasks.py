@@ -13,6 +13,8 @@ import pytest
 from gust.model.airflow_options import environment_of
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
+from gust.model.variable import Variable
+from gust.services.settings.variables import set_variable
 from tests.unit.worker.whole import Whole
 
 ROOT = Path(__file__).parents[3]
@@ -240,3 +242,15 @@ with DAG("d"):
 
     assert whole.work(whole.trigger()).state is DagRunState.SUCCESS
     assert whole.said("said ") == ["# it failed"]
+
+
+def test_names_of_secrets_are_masked_in_a_tasks_log(whole: Whole) -> None:
+    whole.options = {"core.sensitive_var_conn_names": "pin_code"}
+    set_variable(whole.services, Variable(key="pin_code", value="twelve-thirty"))
+    whole.upload(
+        d="from airflow.sdk import DAG, Variable, task\n"
+        "with DAG('d'):\n    @task\n    def t():\n        print('said', Variable.get('pin_code'))\n    t()\n"
+    )
+
+    assert whole.work(whole.trigger()).state is DagRunState.SUCCESS
+    assert whole.said("said ") == ["***"]

@@ -7,7 +7,7 @@ from gust.aws.memory import MemoryObjects
 from gust.model import bucket_keys
 from gust.model.deployment import Manifest
 from gust.model.environment import Environments
-from gust.rest_api.ui.connections import forms_of_environments
+from gust.services.settings.environment_providers import environment_forms, folder_with
 
 
 def given(active: str | None, objects: MemoryObjects) -> SimpleNamespace:
@@ -24,11 +24,24 @@ def test_forms_of_all_environments_that_the_active_bundle_names():
     for archive, kind in (("a", "moon"), ("b", "sun"), ("of-another-bundle", "mars")):
         objects.put(bucket_keys.connection_forms(archive), json.dumps([{"connection_type": kind}]).encode())
 
-    found = forms_of_environments(given("v", objects))
+    found = environment_forms(given("v", objects))
 
     assert [form["connection_type"] for form in found] == ["moon", "sun"]
 
 
 def test_without_a_bundle_there_are_none():
-    assert forms_of_environments(given(None, MemoryObjects())) == []
-    assert forms_of_environments(given("gone", MemoryObjects())) == []
+    assert environment_forms(given(None, MemoryObjects())) == []
+    assert environment_forms(given("gone", MemoryObjects())) == []
+
+
+def test_a_connection_is_tested_where_its_type_comes_from_and_first_in_the_dag_folder_itself():
+    objects = MemoryObjects()
+    environments = Environments(of={"": "a", "team": "b", "other": "c"})
+    objects.put(
+        bucket_keys.manifest("v"), Manifest(version="v", files={}, environments=environments).model_dump_json().encode()
+    )
+    for archive, kinds in (("a", ["moon"]), ("b", ["sun", "moon"]), ("c", ["sun"])):
+        forms = [{"connection_type": kind} for kind in kinds]
+        objects.put(bucket_keys.connection_forms(archive), json.dumps(forms).encode())
+
+    assert [folder_with(given("v", objects), kind) for kind in ("moon", "sun", "mars")] == ["", "other", ""]
