@@ -59,14 +59,19 @@ class Process:
     ProcessNotFound = ProcessLookupError
     TimeoutExpired = TimeoutError
 
-    def __init__(self, pid: int, end: socket.socket | None) -> None:
-        """`end`: where the nursery tells how the child has ended; `None` for a child of this process."""
+    def __init__(self, pid: int, pidfd: int, end: socket.socket | None) -> None:
+        """`pidfd`: opened by the child's parent, before it could have reaped it. `end`: where the nursery tells how it
+        has ended; `None` for a child of this process."""
         self.pid = pid
         self.largest_memory = 0
         """kB, once it has ended; with the processes that it waited for."""
         self._end = end
         self._exit_code: int | None = None
-        self._pidfd = os.pidfd_open(pid)
+        self._pidfd = pidfd
+
+    def watched(self) -> int:
+        """A new descriptor that is readable once the child has ended. To be asked for before `wait`."""
+        return os.dup(self._pidfd)
 
     def send_signal(self, number: signal.Signals) -> None:
         if self._exit_code is None:
@@ -131,7 +136,7 @@ class Forks:
             _be_the_child(target, descriptors, parent)
         with suppress(OSError):
             os.setpgid(pid, pid)  # here and there: whichever comes first
-        return Process(pid, None)
+        return Process(pid, os.pidfd_open(pid), None)
 
     def call(self, work: Callable[[], object]) -> None:
         work()
@@ -159,7 +164,8 @@ class Nursery:
             pickle.dump(target, told)
             told.seek(0)
             self._send(b"F", b"", [*descriptors, told.fileno(), theirs.fileno()])
-        return Process(_PID.unpack(self._hear(_PID.size))[0], end)
+        pid, pidfd = self._born()
+        return Process(pid, pidfd, end)
 
     def call(self, work: Callable[[], object]) -> None:
         """`work` holds no secret: later children inherit the message, too."""
@@ -172,13 +178,14 @@ class Nursery:
         except OSError:
             _end_without_nursery()
 
-    def _hear(self, size: int) -> bytes:
-        said = b""
+    def _born(self) -> tuple[int, int]:
+        """The child's id, and a descriptor of it."""
+        said, descriptors = b"", list[int]()
         with suppress(OSError):
-            said = self._control.recv(size, socket.MSG_WAITALL)
-        if len(said) < size:
+            said, descriptors, _, _ = socket.recv_fds(self._control, _PID.size, 1, socket.MSG_WAITALL)
+        if len(said) < _PID.size:
             _end_without_nursery()
-        return said
+        return _PID.unpack(said)[0], descriptors[0]
 
 
 def _end_without_nursery() -> NoReturn:
@@ -248,8 +255,10 @@ class _Nursery:
         end = socket.socket(fileno=descriptors.pop())
         for descriptor in descriptors:
             os.close(descriptor)
-        self._children[os.pidfd_open(pid)] = pid, end
-        self._control.sendall(_PID.pack(pid))
+        pidfd = os.pidfd_open(pid)
+        self._children[pidfd] = pid, end
+        # The worker cannot open it: the child may have ended by then, and its id may be another's.
+        socket.send_fds(self._control, [_PID.pack(pid)], [pidfd])
         return True
 
     def _leave(self, end: int) -> None:

@@ -257,7 +257,7 @@ class SupervisedChild(supervisor.ActivitySubprocess):  # type: ignore[misc]  # u
 
     def _register_pipe_readers(self, *args: Any, **kwargs: Any) -> None:
         super()._register_pipe_readers(*args, **kwargs)
-        exit_of_child = _PidFile(os.pidfd_open(self.pid))
+        exit_of_child = _PidFile(self._process.watched())
         self.selector.register(
             exit_of_child, supervisor.selectors.EVENT_READ, (lambda _: False, self.selector.unregister)
         )

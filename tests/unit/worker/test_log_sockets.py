@@ -1,5 +1,6 @@
 """The supervisor's order when a request and a log line arrive at the same moment."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -8,12 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-import psutil
 import pytest
 from airflow.sdk.execution_time.comms import SucceedTask, _RequestFrame
-from airflow.sdk.execution_time.supervisor import PsutilTracker
 
 from gust.airflow_bridge.credentials import CredentialsEndpoint, ask_through
+from gust.airflow_bridge.nursery import Process
 from gust.airflow_bridge.supervisor import SupervisedTry, TryClient
 from gust.airflow_bridge.task_log import try_logger
 from tests.environment import of_a_user
@@ -57,7 +57,7 @@ def supervised(site: Site) -> Iterator[tuple[SupervisedTry, dict[str, socket.soc
         id=work.id,
         pid=child.pid,
         stdin=theirs["requests"],
-        process=PsutilTracker(psutil.Process(child.pid)),
+        process=Process(child.pid, os.pidfd_open(child.pid), None),
         process_log=try_logger(site.log, str(work.id)),
         client=client,
         credentials=credentials,

@@ -124,6 +124,13 @@ with open(sys.argv[2], "wb") as file:
     assert (tmp_path / "told").read_text() == "it"
 
 
+def test_a_child_that_ends_at_once_is_no_error() -> None:
+    """The nursery may have reaped it before the worker looks for it."""
+    assert (
+        worker("print({int(children.fork(partial(end, 'exit'), []).wait(60)) for _ in range(100)})", "nursery") == "{3}"
+    )
+
+
 def test_children_run_side_by_side_and_die_with_their_worker() -> None:
     pids = worker("print(*[children.fork(sleep, []).pid for _ in range(3)])", "nursery").split()
     assert len(set(pids)) == 3
