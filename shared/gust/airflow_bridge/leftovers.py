@@ -67,8 +67,8 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     if os.path.lexists(path):
         # Both descend into a folder after they have opened it.
-        subprocess.run(["/bin/chmod", "-R", "u+rwX", path], check=False, stderr=subprocess.DEVNULL)  # noqa: S603
-        subprocess.run(["/bin/rm", "-rf", path], check=False, stderr=subprocess.DEVNULL)  # noqa: S603
+        subprocess.run(["/bin/chmod", "-R", "u+rwX", path], check=False, stderr=subprocess.DEVNULL, env={})  # noqa: S603
+        subprocess.run(["/bin/rm", "-rf", path], check=False, stderr=subprocess.DEVNULL, env={})  # noqa: S603
 
 
 def _state(path: Path) -> _State:
