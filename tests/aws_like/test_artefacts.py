@@ -30,6 +30,7 @@ pytestmark = [
 MB: Final = 1024 * 1024
 
 CEILING: Final = {
+    "gust-announcer": 1.4,
     "gust-api": 1.6,
     "gust-dag-processor": 1.2,
     "gust-environment-builder": 1.2,
@@ -138,7 +139,12 @@ def artefacts() -> Artefacts:
 @pytest.fixture(scope="module")
 def gust(artefacts: Artefacts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
     home = tmp_path_factory.mktemp("artefacts")
-    stack = LocalGust(home / "data", home / "dags", emulator="tests.aws_like.emulator_of_artefacts")
+    stack = LocalGust(
+        home / "data",
+        home / "dags",
+        emulator="tests.aws_like.emulator_of_artefacts",
+        parameters={"TellEvents": "All"},  # the announcer, too
+    )
     stack.start()
     yield stack
     stack.stop()

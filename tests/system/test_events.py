@@ -179,6 +179,17 @@ def test_an_event_that_cannot_be_followed_is_in_the_event_log(watched: LocalGust
     assert "not found" in json.loads(entry["extra"])["reason"]
 
 
+def test_an_entry_that_is_gone_has_no_rule_of_the_bus(watched: LocalGust) -> None:
+    def rules() -> list[str]:
+        found = watched.stack.client("events").list_rules(EventBusName="gust", NamePrefix="gust-")["Rules"]
+        return [rule["EventPattern"] for rule in found]
+
+    assert len(rules()) == 2
+    watched.upload("team/events.yaml", EVENTS[: EVENTS.index("    - source: shop\n      pattern: {detail-type")])
+    watched._await(lambda: len(rules()) == 1 or None, BUSY, lambda: f"{rules()}")
+    assert "numeric" in rules()[0]
+
+
 def test_a_dropped_file_starts_its_dag_within_two_seconds(watched: LocalGust) -> None:
     """The quickest of three: other programs of this machine may delay any one."""
     put(watched, "other/first.csv")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from typing import Any
 
 import pytest
@@ -82,3 +82,34 @@ def test_a_stack_without_the_parameter_must_be_deployed_first() -> None:
     del account.parameters["WatchedBuckets"]
     with pytest.raises(watch_bucket.WatchBucketError, match="deploy first"):
         watch_bucket.plan(account, "raw", "gust")
+
+
+def ask_to_watch(account: Account, answer: str, *arguments: str) -> int:
+    parser = ArgumentParser()
+    watch_bucket.add_arguments(parser)
+    options = parser.parse_args(["raw", "--stack", "gust", *arguments])
+    return watch_bucket.run(options, lambda _: answer, account)
+
+
+def test_it_says_what_it_will_change_and_asks(capsys: pytest.CaptureFixture[str]) -> None:
+    account = Account()
+    assert ask_to_watch(account, "n") == 1
+    assert account.parameters["WatchedBuckets"] == ""
+    assert capsys.readouterr().out.splitlines() == [
+        "This will change:",
+        "  Bucket raw: send all events to EventBridge ($1 per million; keeps 0 other notifications)",
+        "  Stack gust: Events = Enabled",
+        "  Stack gust: WatchedBuckets = raw",
+        "Nothing was changed.",
+    ]
+    assert ask_to_watch(account, "y") == 0
+    assert account.parameters["WatchedBuckets"] == "raw"
+    capsys.readouterr()
+    assert ask_to_watch(account, "must not be asked") == 0
+    assert capsys.readouterr().out == "Bucket raw is watched already.\n"
+
+
+def test_with_yes_it_does_not_ask() -> None:
+    account = Account()
+    assert ask_to_watch(account, "n", "--yes") == 0
+    assert account.notifications == {"EventBridgeConfiguration": {}}

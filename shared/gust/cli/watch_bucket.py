@@ -33,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="change it without asking")
 
 
-def run(options: argparse.Namespace, ask: Callable[[str], str] = input) -> int:
+def run(options: argparse.Namespace, ask: Callable[[str], str] = input, clients: Clients | None = None) -> int:
     """Say what will change, ask, and change it. Returns the exit code. Raises WatchBucketError."""
-    clients = _clients(options)
+    clients = clients or _clients(options)
     change = plan(clients, options.bucket, options.stack, follows_parameters=not options.local)
     if not change.lines:
         print(f"Bucket {options.bucket} is watched already.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from gust.aws.memory import MemoryEventBus
@@ -90,3 +92,14 @@ def test_a_deployment_that_died_anywhere_is_completed_by_the_next(stack: Stack, 
             stack.deploy()
     stack.deploy()
     assert sources(bus) == {"orders"}
+
+
+def test_a_folder_without_events_does_not_depend_on_eventbridge(stack: Stack) -> None:
+    class Failing(MemoryEventBus):
+        def follow(self, patterns: Mapping[str, str]) -> None:
+            raise AssertionError("EventBridge was called")
+
+    stack.event_bus = Failing()
+    stack.upload("etl.py", "dag etl")
+    stack.deploy()
+    assert stack.fresh() == {"etl": "etl.py"}

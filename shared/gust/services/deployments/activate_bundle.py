@@ -114,7 +114,7 @@ def activate(services: Services, plan_key: str, deployment: str, *, paused_at_cr
         each(changes.forget, plan.removed)
     each(changes.refuse, plan.refused.items())
     each(changes.move_to_bundle, changes.untouched())
-    follow_events(services)
+    follow_events(services, [*outcomes, *plan.removed])
     try:
         services.store.activate_bundle(
             Bundle(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gust.model.event_rule import MOST_PATTERNS, EventFile, EventRule
+from gust.model.event_rule import MOST_PATTERNS, EventFile, EventRule, is_events_file
 from gust.ports.event_bus import OFF
 from gust.services.context import Services
 
@@ -41,9 +41,12 @@ def put_event_rules(services: Services, filename: str, rules: Iterable[EventRule
         services.store.delete_event_file(filename)
 
 
-def follow_events(services: Services) -> None:
-    """Have the bus deliver what the stored entries match. Repeating it changes nothing."""
+def follow_events(services: Services, changed: Iterable[str]) -> None:
+    """Have the bus deliver what the stored entries match. Repeating it changes nothing. `changed`: files of the deployment;
+    one without an `events.yaml`, where none is stored, does not depend on EventBridge."""
     if not services.event_bus.is_on:
         return
     files = services.store.list_event_files()
+    if not files and not any(map(is_events_file, changed)):
+        return
     services.event_bus.follow({rule.pattern_id: rule.pattern_text for file in files for rule in file.rules})
