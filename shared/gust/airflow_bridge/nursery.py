@@ -6,8 +6,9 @@ memory. So the worker forks a nursery once, when the imports are done and before
 (`own_credentials` keeps the environment's aside until then), and the nursery forks the children. A child costs one fork as
 before, plus a message of some hundred bytes.
 
-The nursery is told what to run as a pickle: a function of a module and plain arguments. It dies with its worker, and its
-children with it. A process without one (a test, a bench) forks its children itself.
+What a child runs is a pickle: a function of a module and plain arguments, among them connections and tokens. It lies in
+memory without a name (memfd) that the child alone reads: what the nursery read, all later children would inherit. The
+nursery dies with its worker, and its children with it. A process without one (a test, a bench) forks its children itself.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _PR_SET_PDEATHSIG: Final = 1
 """From <linux/prctl.h>."""
 
 _HEAD: Final = struct.Struct("!cI")
-"""A request: `F` (fork) or `C` (call), and the length of the pickle that follows."""
+"""A request: `F` (fork), or `C` (call) and the length of the pickle that follows."""
 _PID: Final = struct.Struct("!i")
 _END: Final = struct.Struct("!iq")
 """A child's exit code, and its largest memory in kB."""
@@ -154,15 +155,17 @@ class Nursery:
         not_for_child: Sequence[socket.socket] = (),  # noqa: ARG002 - the nursery has none of them
     ) -> Process:
         end, theirs = socket.socketpair()
-        with theirs:
-            self._send(b"F", target, [*descriptors, theirs.fileno()])
+        with theirs, open(os.memfd_create("gust-child"), "w+b") as told:
+            pickle.dump(target, told)
+            told.seek(0)
+            self._send(b"F", b"", [*descriptors, told.fileno(), theirs.fileno()])
         return Process(_PID.unpack(self._hear(_PID.size))[0], end)
 
     def call(self, work: Callable[[], object]) -> None:
-        self._send(b"C", work, [])
+        """`work` holds no secret: later children inherit the message, too."""
+        self._send(b"C", pickle.dumps(work), [])
 
-    def _send(self, kind: bytes, work: Callable[..., object], descriptors: Sequence[int]) -> None:
-        message = pickle.dumps(work)
+    def _send(self, kind: bytes, message: bytes, descriptors: Sequence[int]) -> None:
         try:
             socket.send_fds(self._control, [_HEAD.pack(kind, len(message))], list(descriptors))
             self._control.sendall(message)
@@ -229,8 +232,8 @@ class _Nursery:
         if not head:
             return False
         kind, length = _HEAD.unpack(head)
-        message = self._control.recv(length, socket.MSG_WAITALL)
         if kind == b"C":
+            message = self._control.recv(length, socket.MSG_WAITALL)
             try:
                 pickle.loads(message)()  # noqa: S301 - from our worker
             except Exception:
@@ -239,7 +242,7 @@ class _Nursery:
         parent, pid = os.getpid(), os.fork()
         if pid == 0:
             self._leave(descriptors.pop())
-            _be_the_child(partial(_unpickled, message), descriptors, parent)
+            _be_the_child(partial(_told, descriptors.pop()), descriptors, parent)
         with suppress(OSError):
             os.setpgid(pid, pid)
         end = socket.socket(fileno=descriptors.pop())
@@ -265,8 +268,10 @@ class _Nursery:
             end.sendall(_END.pack(os.waitstatus_to_exitcode(status), usage.ru_maxrss))
 
 
-def _unpickled(message: bytes, *descriptors: int) -> object:
-    return pickle.loads(message)(*descriptors)  # noqa: S301 - from our worker
+def _told(what: int, *descriptors: int) -> object:
+    with open(what, "rb") as message:
+        target: Target = pickle.load(message)  # noqa: S301 - from our worker
+    return target(*descriptors)
 
 
 # --- in a child -------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from gust.airflow_bridge.commands import LAYER_BIN
 from gust.model.airflow_options import environment_of
 from gust.model.deployment import PLUGINS_PREFIX
 from gust.model.environment import OPTIONS_FILE, VARIABLES_FILE
+from gust.model.place import TASK_VARIABLES
 from gust.model.secrets_backend import backend_of
 
 OURS: Final = ("GUST_", "POWERTOOLS_")
@@ -55,6 +56,9 @@ OUR_CREDENTIALS: Final = (
 )
 """Variables that lead to the credentials of our own function or container."""
 
+NO_FILES_OF_HOST: Final = {"AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_CONFIG_FILE": os.devnull}
+"""The credentials in `~/.aws` of a host are its worker's, and AWS's SDKs would take them before the task's role."""
+
 NO_CREDENTIALS: Final[Mapping[str, str]] = MappingProxyType({})
 
 DAGS_OF_MWAA: Final = "/usr/local/airflow/dags/"
@@ -85,6 +89,7 @@ def enter(
     """Prepare this process for a DAG author's code: in `workspace`, with the plugins and modules of `bundle`, the packages
     of `environment`, and the variables by which AWS's SDKs find `credentials`. For a child made for one bundle. Modules of
     ours that are not imported yet may be unreachable afterwards."""
+    of_task = json.loads(os.environ.get(TASK_VARIABLES, "{}"))
     _set_environment(environment, credentials)
     os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
     if not os.access(os.path.expanduser("~"), os.W_OK):  # Lambda's user has no home
@@ -92,6 +97,7 @@ def enter(
     os.chdir(workspace)
     if bundle is not None:
         _export_variables_of(bundle)
+        os.environ |= of_task
         _use_options_of(bundle)
         compat.use_dags_folder(bundle)
         compat.use_plugins_of(bundle)
@@ -171,7 +177,7 @@ def _use_aws_of_tasks(credentials: Mapping[str, str]) -> None:
     if given is None:
         for name in OUR_CREDENTIALS:
             os.environ.pop(name, None)
-        os.environ |= {"AWS_EC2_METADATA_DISABLED": "true", **credentials}
+        os.environ |= {"AWS_EC2_METADATA_DISABLED": "true", **NO_FILES_OF_HOST, **credentials}
         _forget_session()
         return
     for name in [name for name in os.environ if name.startswith(("AWS_", "_MINISTACK_", "LOCALSTACK_"))]:

@@ -15,7 +15,7 @@ from botocore.exceptions import ConnectionError as ConnectionFailed
 from gust.errors import ServiceUnavailable
 from gust.model import bucket_keys
 from gust.model.container_start import ContainerStart
-from gust.model.place import OnFargate
+from gust.model.place import TASK_VARIABLES, OnFargate
 from gust.model.unsent import Unsent
 from gust.ports.objects import Objects
 
@@ -114,12 +114,14 @@ def execution_input(start: ContainerStart, workload_key: str) -> dict[str, Any]:
 
 def overrides(place: OnFargate, workload_key: str) -> dict[str, Any]:
     """The overrides of RunTask, with the key names of state machines."""
-    environment = (*place.environment, ("GUST_WORKLOAD", workload_key))
+    environment = {"GUST_WORKLOAD": workload_key}
+    if place.environment:
+        environment[TASK_VARIABLES] = json.dumps(dict(place.environment))
     arguments: dict[str, Any] = {
         "Cpu": str(place.cpu),
         "Memory": str(place.memory),
         "ContainerOverrides": [
-            {"Name": CONTAINER, "Environment": [{"Name": name, "Value": value} for name, value in environment]}
+            {"Name": CONTAINER, "Environment": [{"Name": name, "Value": value} for name, value in environment.items()]}
         ],
     }
     if place.ephemeral_storage is not None:

@@ -100,6 +100,8 @@ class Worker:
             variables |= emulator_variables(sign_in.running(options.data.resolve())[0])
         else:
             variables |= {"GUST_PACKAGES_FOR": worker_host.PACKAGES_FOR}
+            # Tasks do not see ~/.aws, where it may stand.
+            variables.setdefault("AWS_DEFAULT_REGION", clients("lambda").meta.region_name)
         return worker_host.run(clients, options.queue, options.at_once, outputs, variables)
 
 

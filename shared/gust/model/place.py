@@ -34,6 +34,10 @@ class Limit(StrEnum):
     """The try used up the function's memory."""
 
 
+TASK_VARIABLES: Final = "GUST_TASK_VARIABLES"
+"""Environment variable of a container, a JSON object: the variables that the DAG file gives to its task. The
+supervisor, which they would steer, has them in no other form."""
+
 NOT_ITS_TASK: Final = 75
 """Exit code of a container whose dispatch is stale, or runs in another container. It says nothing about the try."""
 

@@ -45,6 +45,8 @@ LARGEST_DISK: Final = 200
 LARGEST_ENVIRONMENT: Final = 7500
 """Characters of JSON. RunTask takes 8,192 of all overrides, of which Gust's own are the rest."""
 
+_VARIABLE: Final = re.compile(r"[^=\0]+")
+
 GB: Final = 1024
 
 MEMORY_OF: Final[Mapping[int, tuple[int, ...]]] = {
@@ -339,7 +341,11 @@ def _wish_of_ecs(config: Mapping[str, Any]) -> _Wish:
             environment[str(pair.get("name"))] = str(pair.get("value"))
     if reserved := sorted(name for name in environment if name.startswith("GUST_")):
         raise _RefusedError(f"The container's variables {', '.join(reserved)} are Gust's own. Give them another name.")
-    size = len(json.dumps([{"Name": name, "Value": value} for name, value in environment.items()]))
+    if impossible := sorted(repr(name) for name in environment if not _VARIABLE.fullmatch(name)):
+        raise _RefusedError(f"The container's variables {', '.join(impossible)} are no names of variables.")
+    if any("\0" in value for value in environment.values()):
+        raise _RefusedError("The container's variables hold the character U+0000.")
+    size = len(json.dumps(json.dumps(environment)))
     if size > LARGEST_ENVIRONMENT:
         raise _RefusedError(
             f"The container's variables take {size:,} characters; ECS takes {LARGEST_ENVIRONMENT:,} of them. Put large "

@@ -16,6 +16,7 @@ import pytest
 
 from gust.airflow_bridge import parse, surroundings
 from gust.airflow_bridge.child import run_in_child
+from gust.model.place import TASK_VARIABLES
 from tests.environment import of_a_user
 
 MEGABYTES = 1024 * 1024
@@ -290,6 +291,17 @@ def test_tasks_of_a_local_stack_see_the_real_aws_where_they_shall(bundle: Path, 
     assert (endpoint, key) == ("http://127.0.0.1:1", None)
     assert "AWS_SECRET_ACCESS_KEY" not in variables
     assert variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"] == "of its endpoint"
+
+
+def test_a_child_has_the_variables_that_its_dag_file_gives_to_a_container(bundle: Path, tmp_path: Path) -> None:
+    def look() -> bytes:
+        os.environ[TASK_VARIABLES] = json.dumps({"COLOUR": "blue"})
+        surroundings.enter(bundle, tmp_path)
+        return json.dumps([os.environ["COLOUR"], TASK_VARIABLES in os.environ]).encode()
+
+    ended = run_in_child(look, timeout=60, memory=512 * MEGABYTES)
+    assert ended.answer is not None, ended
+    assert json.loads(ended.answer) == ["blue", False]
 
 
 def test_one_connection_may_call_the_real_aws(tmp_path: Path) -> None:

@@ -115,6 +115,8 @@ REFUSED = [
     (of_ecs(containerOverrides=[{"command": ["x"]}]), "has 'command', which Gust does not know"),
     (of_ecs(containerOverrides=[{"environment": [{"name": "GUST_X", "value": "1"}]}]), "GUST_X are Gust's own"),
     (of_ecs(containerOverrides=[{"environment": [{"name": "X", "value": "1" * 8000}]}]), "variables take 8,0"),
+    (of_ecs(containerOverrides=[{"environment": [{"name": "A=B", "value": "1"}]}]), "'A=B' are no names of variables"),
+    (of_ecs(containerOverrides=[{"environment": [{"name": "X", "value": "\0"}]}]), "hold the character U+0000"),
     ({"executor_config": {"launchType": "EC2", "capacityProviderStrategy": [{"capacityProvider": "mine"}]}}, "'mine'"),
 ]
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from gust.aws.containers import overrides
 from gust.aws.memory import MemoryContainers
 from gust.errors import Conflict
 from gust.model.callback import CallbackState
 from gust.model.container_start import container_name, host
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
-from gust.model.place import NOT_ITS_TASK, Limit, Workers
+from gust.model.place import NOT_ITS_TASK, TASK_VARIABLES, Limit, OnFargate, Workers
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
@@ -26,6 +27,14 @@ from gust.services.worker.report_container import report_container
 from gust.services.worker.report_task_instance import report_lost, report_success
 from gust.services.worker.start_task_instance import start_task_instance
 from tests.world import World, chain
+
+
+def test_the_variables_of_a_dag_file_do_not_steer_the_supervisor() -> None:
+    """It reads Airflow's options, Python's and the addresses of AWS from its environment."""
+    given = (("AWS_ENDPOINT_URL", "https://elsewhere.example"), ("PYTHONPATH", "/tmp"))  # noqa: S108
+    (container,) = overrides(OnFargate(cpu=256, memory=512, environment=given, why=""), "w")["ContainerOverrides"]
+    variables = {each["Name"]: each["Value"] for each in container["Environment"]}
+    assert variables == {"GUST_WORKLOAD": "w", TASK_VARIABLES: json.dumps(dict(given))}
 
 
 @pytest.fixture

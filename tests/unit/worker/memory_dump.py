@@ -23,6 +23,10 @@ def end(how: str) -> None:
     os._exit(3)
 
 
+def hear(secret: str) -> None:
+    assert secret
+
+
 def sleep() -> None:
     time.sleep(600)
 

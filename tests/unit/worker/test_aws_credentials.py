@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,6 +65,23 @@ return subprocess.run([sys.executable, "-c", look], check=True, capture_output=T
     )
     assert code == 0, site.log.text
     assert site.control_plane.returned == "ASIATASK1\n"
+
+
+def test_a_host_s_files_do_not_come_before_the_role(
+    site: Site, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`./gust worker` may have its credentials from `~/.aws`."""
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws/credentials").write_text(
+        "[default]\naws_access_key_id = AKIAOFTHEHOST\naws_secret_access_key = s\n"
+    )
+    (tmp_path / ".aws/config").write_text("[default]\ncredential_process = /bin/false\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    code = run(dag("import boto3\nreturn boto3.Session().get_credentials().access_key"))
+    assert code == 0, site.log.text
+    assert site.control_plane.returned == "ASIATASK1"
 
 
 def test_a_task_that_calls_no_aws_service_costs_no_request(site: Site, run: Callable[..., int]) -> None:

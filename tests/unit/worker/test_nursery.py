@@ -21,7 +21,7 @@ from functools import partial
 from gust.airflow_bridge import own_credentials
 credentials = own_credentials.hide()
 from gust.airflow_bridge.nursery import Forks, Nursery
-from tests.unit.worker.memory_dump import dump_memory, end, remember, sleep, tell
+from tests.unit.worker.memory_dump import dump_memory, end, hear, remember, sleep, tell
 children = {"nursery": Nursery, "forks": Forks}[sys.argv[1]]()
 credentials.restore()
 """
@@ -59,6 +59,23 @@ def test_the_memory_of_a_child_holds_no_secret_of_its_worker(kind: str, is_there
     assert len(memory) > 2**20
     found = [text.encode() in memory for text in (SECRET, SESSION, EARLIER)]
     assert found == [is_there] * 3
+
+
+ONE_AFTER_ANOTHER = """
+for size in range(100, 100_000, 9_000):
+    told = "-".join(["password", "of", "a", "connection", "under", "test", "7" * 40, " " * size] * 3)
+    assert children.fork(partial(hear, told), []).wait(60) == 0
+with open(sys.argv[2], "wb") as file:
+    assert children.fork(dump_memory, [file.fileno()]).wait(60) == 0
+"""
+
+
+def test_the_memory_of_a_child_holds_nothing_that_an_earlier_child_was_told(tmp_path: Path) -> None:
+    """The arguments of a trigger, the connection that is tested, the token for credentials."""
+    worker(ONE_AFTER_ANOTHER, "nursery", str(tmp_path / "dump"))
+    memory = (tmp_path / "dump").read_bytes()
+    assert len(memory) > 2**20
+    assert b"password-of-a-connection-under-test-7777" not in memory
 
 
 @pytest.mark.parametrize("kind", ["nursery", "forks"])
