@@ -21,7 +21,12 @@ LONGEST: Final = (
 """Modules that take minutes. The longest begins; the two that only compute come last, because the browser suite is patient
 for seconds only and waits less beside modules that wait themselves."""
 
-PUNCTUAL: Final = ("chaos/test_editing.py", "system/test_time.py", "system/test_local_stack.py")
+PUNCTUAL: Final = (
+    "chaos/test_editing.py",
+    "system/test_time.py",
+    "system/test_local_stack.py",
+    "system/test_events.py",
+)
 """Modules that hold Gust to a few seconds of wall time: cheap tests are their neighbours."""
 
 

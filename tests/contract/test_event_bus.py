@@ -63,8 +63,16 @@ def test_a_pattern_that_is_gone_is_followed_no_longer(bus: Bus) -> None:
     assert bus.arrived() == [("b", 9)]
 
 
+def test_rules_of_others_stay(bus: Bus) -> None:
+    bus.aws.events.put_rule(Name="gust-FailedRuns-1", EventBusName=bus.name, EventPattern=ORDERS)
+    bus.bus.follow({"a": ORDERS})
+    bus.bus.follow({})
+    (rule,) = bus.aws.events.list_rules(EventBusName=bus.name)["Rules"]
+    assert rule["Name"] == "gust-FailedRuns-1"
+
+
 def test_a_rule_whose_maker_died_gets_its_target_next_time(bus: Bus) -> None:
-    bus.aws.events.put_rule(Name="gust-a", EventBusName=bus.name, EventPattern=ORDERS, State="DISABLED")
+    bus.aws.events.put_rule(Name="events.yaml-a", EventBusName=bus.name, EventPattern=ORDERS, State="DISABLED")
     bus.bus.follow({"a": ORDERS})
     bus.send(1)
     assert bus.arrived() == [("a", 1)]

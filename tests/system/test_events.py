@@ -73,6 +73,12 @@ BUSY: Final = 150
 TELLS_ALL = {"TellEvents": "All", "AlertEmail": "team@example.com"}
 
 
+def rules_of(gust: LocalGust) -> list[str]:
+    """The patterns that the bus follows."""
+    found = gust.stack.client("events").list_rules(EventBusName="gust", NamePrefix="events.yaml-")["Rules"]
+    return [rule["EventPattern"] for rule in found if rule["State"] == "ENABLED"]
+
+
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
     """A stack that tells of everything, with DAGs that wait for events and a bucket that `./gust watch-bucket` prepared."""
@@ -84,8 +90,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
         gust.upload("broken.py", BROKEN)
         gust.upload("team/events.yaml", EVENTS)
         gust.await_dag("take_files", within=BUSY)
-        files = gust.services().store.list_event_files
-        gust._await(lambda: len(files()) or None, 120, lambda: f"no entries: {gust.import_errors()}")
+        gust._await(lambda: len(rules_of(gust)) == 2 or None, BUSY, lambda: f"no rules: {gust.import_errors()}")
         gust.stack.client("s3").create_bucket(Bucket="raw-files")
         change = watch_bucket.plan(gust.stack.client, "raw-files", "gust", follows_parameters=False)
         watch_bucket.make(gust.stack.client, change)
@@ -180,14 +185,9 @@ def test_an_event_that_cannot_be_followed_is_in_the_event_log(watched: LocalGust
 
 
 def test_an_entry_that_is_gone_has_no_rule_of_the_bus(watched: LocalGust) -> None:
-    def rules() -> list[str]:
-        found = watched.stack.client("events").list_rules(EventBusName="gust", NamePrefix="gust-")["Rules"]
-        return [rule["EventPattern"] for rule in found]
-
-    assert len(rules()) == 2
     watched.upload("team/events.yaml", EVENTS[: EVENTS.index("    - source: shop\n      pattern: {detail-type")])
-    watched._await(lambda: len(rules()) == 1 or None, BUSY, lambda: f"{rules()}")
-    assert "numeric" in rules()[0]
+    watched._await(lambda: len(rules_of(watched)) == 1 or None, BUSY, lambda: f"{rules_of(watched)}")
+    assert "numeric" in rules_of(watched)[0]
 
 
 def test_a_dropped_file_starts_its_dag_within_two_seconds(watched: LocalGust) -> None:

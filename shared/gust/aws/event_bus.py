@@ -15,7 +15,8 @@ from botocore.exceptions import ClientError
 from gust.errors import ServiceUnavailable
 from gust.model.announcement import SOURCE, Announcement
 
-PREFIX: Final = "gust-"
+PREFIX: Final = "events.yaml-"
+"""Of the rules that this makes and deletes. The dot sets them apart from those of the stack: no stack's name has one."""
 
 TARGET: Final = "events"
 

@@ -47,7 +47,7 @@ def test_only_failed_runs_of_the_stack_are_mailed(resources: Resources) -> None:
 def test_only_rules_of_the_stack_may_send_to_the_queue(resources: Resources) -> None:
     (statement,) = resources["EventsQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
     rules = statement["Condition"]["ArnLike"]["aws:SourceArn"]
-    assert rules[0]["Fn::Sub"].endswith(":rule/${EventBus}/gust-*")
+    assert rules[0]["Fn::Sub"].endswith(":rule/${EventBus}/events.yaml-*")
     assert [rule["Fn::If"][1]["Fn::GetAtt"][0] for rule in rules[1:]] == ["ObjectsCreated", "FromDefaultBus"]
 
 
@@ -58,7 +58,7 @@ def test_the_deployer_makes_rules_of_the_stacks_bus_for_the_stacks_queue_alone(r
         "ForAllValues:ArnEquals": {"events:TargetArn": {"Fn::GetAtt": ["EventsQueue", "Arn"]}}
     }
     for action in ("events:PutTargets", "events:PutRule", "events:DeleteRule", "events:RemoveTargets"):
-        assert may[action]["Resource"]["Fn::Sub"].endswith(":rule/${EventBus}/gust-*")
+        assert may[action]["Resource"]["Fn::Sub"].endswith(":rule/${EventBus}/events.yaml-*")
     assert may.keys() - {"events:ListRules", "events:TestEventPattern"} == {
         "events:PutTargets",
         "events:PutRule",
