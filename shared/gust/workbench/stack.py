@@ -16,7 +16,7 @@ from aws_lambda_powertools import Logger
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.parse import parse_batch
 from gust.aws.cipher import FernetCipher
-from gust.aws.memory import MemoryObjects, MemoryQueues
+from gust.aws.memory import MemoryEventBus, MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.environment_builder.build import build
 from gust.environment_builder.uv import Uv
@@ -80,6 +80,7 @@ class WorkbenchStack:
             clock=SystemClock(),
             logs=NoLogs(),
             cipher=FernetCipher(lambda: "nothing of this process is stored"),
+            event_bus=MemoryEventBus(),
         )
         self.api = ExecutionApi(self.services, log=_silent())
         self.bundles = BundleFolder(self.objects, self.place / "bundles")

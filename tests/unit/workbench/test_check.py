@@ -103,3 +103,17 @@ def gust(*words: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=120,
     )
+
+
+def test_mistakes_in_a_file_of_events_are_at_their_lines(tmp_path: Path) -> None:
+    prepare()
+    folder = tmp_path / "dags"
+    folder.mkdir()
+    (folder / "a.py").write_text(SOUND)
+    (folder / "events.yaml").write_text(
+        "- {source: x, dag_id: sound}\n- source: y\n  config: {}\n  dag_id: z\n- source: z\n"
+    )
+    report = check(folder, WorkbenchStack(tmp_path / "place"))
+    assert [finding.place.rpartition(":")[2] for finding in report.import_errors] == ["3", "5"]
+    (folder / "events.yaml").write_text("- {source: x, dag_id: sound}\n")
+    assert check(folder, WorkbenchStack(tmp_path / "other")).import_errors == []
