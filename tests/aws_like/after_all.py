@@ -19,16 +19,13 @@ would follow every change of a service; so a function's right counts as used if 
 
 UNUSED: Final[dict[str, str]] = {
     "ApiRole: ssm:GetParameter on *": "every caller of the local stack is administrator: the API reads no document",
-    "ExecutionApiRole: ssm:GetParameter on *SecretsBackendArns*": "no stack of the tests has SecretsBackendArns",
-    "ExecutionApiRole: secretsmanager:GetSecretValue on *SecretsBackendArns*": "likewise",
-    "ExecutionApiRole: kms:Decrypt on *": "SecretsBackendKeyArns, likewise",
+    "ExecutionApiRole: kms:Decrypt on *": "SecretsBackendKeyArns, which no stack of the tests has",
     "ExecutionApiRole: sts:* on *TaskRoleArns*": "TaskRoleArns, which no stack of the tests has",
     "FromDefaultBusRole: events:PutEvents on *": "EventSources, likewise",
     "EventsRole: lambda:InvokeFunction on *": "a plugin's timetable or mapper, which other functions ask in the tests",
     "EventsRole: sqs:SendMessage on *WakesQueue*": "calls of listeners and deadlines, likewise",
     "*Role: kms:* on *KmsKeyArn*": "KmsKeyArn, which no stack of the tests has",
     "*Role: ec2:* on *": "NetworkSubnets, likewise",
-    "DagProcessorRole: ssm:GetParameter on *configuration*": "no stack of the tests has a configuration in SSM",
     "EnvironmentBuilderRole: secretsmanager:GetSecretValue on *": "PackageIndexSecret, likewise",
     "SchedulerRole: sqs:GetQueueAttributes on *-workers-*": "asked when a message has waited for half an hour",
     "KeyRotationRole: secretsmanager:* on *": "MiniStack has no rotation; tests/handlers runs the function against moto",

@@ -7,6 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,13 +20,15 @@ KEPT_IN: Final = "GUST_AWS_CALLS"
 """Environment variable of a test run: the folder for its stacks' records. `./gust test` sets it."""
 
 
-def keep(data: Path) -> None:
+def keep(data: Path, *, means_to_refuse: str = "") -> None:
     """Move a stack's record to the folder of the test run, if it has one. Raises AssertionError with what AWS would have
-    refused, if there is anything. Calling it again does nothing."""
+    refused, if there is anything other than the resources of the pattern. Calling it again does nothing."""
     file = data / FILE
     if not file.exists():
         return
-    refused = [line for line in read(file) if "refused" in line]
+    refused = [
+        line for line in read(file) if "refused" in line and not fnmatchcase(line.get("resource", ""), means_to_refuse)
+    ]
     if folder := os.environ.get(KEPT_IN):
         shutil.copy(file, Path(folder) / f"{uuid.uuid4().hex}.jsonl")
     file.unlink()

@@ -63,7 +63,7 @@ def unchanged(world: World, api: Api) -> Iterator[None]:
 
 def everything(world: World) -> dict[str, Any]:
     parts = {"store": world.store, "objects": world.objects, "queues": world.queues, "deployments": world.deployments}
-    aside = {"_lock", "_clock", "_logged_events", "refuses"}
+    aside = {"_lock", "_clock", "_metrics", "_logged_events", "refuses"}
     return {
         f"{part}.{name}": copy.deepcopy(value)
         for part, thing in parts.items()

@@ -69,7 +69,7 @@ def running(world: World) -> TaskInstance:
 
 def everything(world: World) -> dict[str, Any]:
     """All tables, and the bucket."""
-    aside = {"_lock", "_clock"}
+    aside = {"_lock", "_clock", "_metrics"}
     tables = {name: copy.deepcopy(value) for name, value in vars(world.store._store).items() if name not in aside}
     return tables | {
         "objects": copy.deepcopy(vars(world.objects)),

@@ -246,9 +246,11 @@ class LocalGust(AnyAirflow):
     """Its functions have the rights of their roles and AWS's limits (`tests/aws_like`): what AWS would refuse fails the
     test, at the latest at `stop` or `kill`."""
 
-    def __init__(self, data: Path, dags: Path, **options: Any) -> None:
+    def __init__(self, data: Path, dags: Path, *, means_to_refuse: str = "", **options: Any) -> None:
+        """`means_to_refuse`: pattern of resources' ARNs that the test has AWS refuse."""
         self.data = data
         self.dags = dags
+        self._means_to_refuse = means_to_refuse
         self._options = {"environment": of_a_user(), "emulator": calls.EMULATOR, **options}
         dags.mkdir(parents=True, exist_ok=True)
 
@@ -262,13 +264,13 @@ class LocalGust(AnyAirflow):
     def stop(self) -> None:
         self.api.close()
         self.stack.stop()
-        calls.keep(self.data)
+        calls.keep(self.data, means_to_refuse=self._means_to_refuse)
 
     def kill(self) -> None:
         """`kill -9` of everything, as a power cut would."""
         self.api.close()
         self.stack.kill()
-        calls.keep(self.data)
+        calls.keep(self.data, means_to_refuse=self._means_to_refuse)
 
     def upload(self, name: str, text: str) -> None:
         """Save a file in the DAG folder; it is on its way to the bucket when this returns."""

@@ -78,6 +78,12 @@ OPTIONS: dict[str, Any] = {
     "team.greeting": "hello",
 }
 
+READABLE = (
+    "secretsmanager:us-east-1:000000000000:secret:team/connections/*",
+    "secretsmanager:us-east-1:000000000000:secret:team/variables/greeting*",
+    "ssm:us-east-1:000000000000:parameter/airflow/*",
+)
+
 FILES = """
     import json, tempfile
     from airflow.sdk.bases.xcom import BaseXCom
@@ -108,7 +114,7 @@ CONFIGURED = """
         @task
         def take(given):
             connection = BaseHook.get_connection("warehouse")
-            seen = [connection.host, connection.password, Variable.get("greeting")]
+            seen = [connection.host, connection.password, Variable.get("greeting"), Variable.get("salary", default=None)]
             print("seen:", given, *seen, conf.get("team", "greeting"))
 
         @task(email=["people@example.com"])
@@ -129,7 +135,12 @@ def configured(tmp_path_factory: pytest.TempPathFactory, mail_server: MailServer
     gust = LocalGust(
         home / "data",
         home / "dags",
-        parameters={"TestConnection": "Enabled", "ExposeConfig": "non-sensitive-only"},
+        means_to_refuse="arn:aws:secretsmanager:*:secret:team/variables/salary-*",
+        parameters={
+            "TestConnection": "Enabled",
+            "ExposeConfig": "non-sensitive-only",
+            "SecretsBackendArns": ",".join(f"arn:aws:{name}" for name in READABLE),
+        },
         configuration=json.dumps(OPTIONS),
     )
     gust.start()
@@ -138,7 +149,8 @@ def configured(tmp_path_factory: pytest.TempPathFactory, mail_server: MailServer
     extra = json.dumps({"disable_ssl": True, "disable_tls": True})
     smtp = {"conn_type": "smtp", "host": "127.0.0.1", "port": mail_server.port, "extra": extra}
     secrets.create_secret(Name="team/connections/smtp_default", SecretString=json.dumps(smtp))
-    secrets.create_secret(Name="team/variables/greeting", SecretString="good-morning")
+    for key, value in (("greeting", "good-morning"), ("salary", "s3cret-0")):
+        secrets.create_secret(Name=f"team/variables/{key}", SecretString=value)
     gust.upload("plugins/files.py", FILES)
     gust.upload("mails/subject.txt", "{{ ti.task_id }} failed")
     gust.upload("configured.py", CONFIGURED)
@@ -158,7 +170,15 @@ def test_options_and_secrets_reach_dag_files_tasks_and_mails(configured: LocalGu
     configured.await_state("configured", run_id, "success", task="take")
     configured.await_state("configured", run_id, "failed", task="fail")
     log = configured.logs("configured", run_id, "take")
-    assert "seen: {'rows': 3} db *** good-morning hello" in log
+    assert "seen: {'rows': 3} db *** good-morning None hello" in log
+    # The stack does not name that secret: AWS refuses, and Airflow asks the next place.
+    (refused,) = [
+        line
+        for line in configured.log_lines("configured", run_id, "take")
+        if line["event"] == "The secrets backend could not be asked"
+    ]
+    assert "team/variables/salary in secretsmanager" in refused["problem"]
+    assert "AccessDenied" in refused["problem"]
     stored = configured.api.call(
         "GET", f"/api/v2/dags/configured/dagRuns/{run_id}/taskInstances/give/xcomEntries/return_value"
     )
@@ -195,7 +215,7 @@ def test_a_mistake_is_an_import_error_and_another_backend_takes_over(configured:
     assert DOCUMENT not in configured.import_errors()
     run_id = configured.trigger("configured")
     configured.await_state("configured", run_id, "success", task="take")
-    assert "seen: {'rows': 3} other *** good-night hello" in configured.logs("configured", run_id, "take")
+    assert "seen: {'rows': 3} other *** good-night None hello" in configured.logs("configured", run_id, "take")
 
 
 def test_a_connection_is_tested_by_a_worker(configured: LocalGust, tmp_path: Path) -> None:

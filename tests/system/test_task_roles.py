@@ -34,15 +34,13 @@ WHO_AM_I = """
 
             return [boto3.client("sts").get_caller_identity()["Arn"], "AWS_CONTAINER_CREDENTIALS_FULL_URI" in os.environ]
 
-        here() >> in_a_process() >> in_a_container()
+        here(), in_a_process(), in_a_container()
 
     {dag_id}()
 """
 
 
-def identities(gust: LocalGust, dag_id: str) -> dict[str, Any]:
-    gust.await_dag(dag_id)
-    run_id = gust.trigger(dag_id)
+def identities(gust: LocalGust, dag_id: str, run_id: str) -> dict[str, Any]:
     gust.await_state(dag_id, run_id, "success")
     return {task: gust.xcom(dag_id, run_id, task) for task in ("here", "in_a_process", "in_a_container")}
 
@@ -51,8 +49,12 @@ def test_a_task_is_its_role(gust: LocalGust) -> None:
     gust.upload("who_am_i.py", WHO_AM_I.format(dag_id="who_am_i"))
     gust.upload("team_a/who_in_team_a.py", WHO_AM_I.format(dag_id="who_in_team_a"))
     default = gust.stack.outputs["TaskRoleArn"].rsplit("/", 1)[-1]
-    for dag_id, role in (("who_am_i", default), ("who_in_team_a", TEAM_A.rsplit("/", 1)[-1])):
-        seen = identities(gust, dag_id)
+    roles = {"who_am_i": default, "who_in_team_a": TEAM_A.rsplit("/", 1)[-1]}
+    for dag_id in roles:
+        gust.await_dag(dag_id)
+    runs = {dag_id: gust.trigger(dag_id) for dag_id in roles}
+    for dag_id, role in roles.items():
+        seen = identities(gust, dag_id, runs[dag_id])
         (here, secret), (in_a_container, has_endpoint) = seen["here"], seen["in_a_container"]
         assert secret is None
         assert has_endpoint

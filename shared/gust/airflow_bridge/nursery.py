@@ -123,11 +123,11 @@ class Forks:
     def fork(
         self, target: Target, descriptors: Sequence[int], *, not_for_child: Sequence[socket.socket] = ()
     ) -> Process:
-        pid = os.fork()
+        parent, pid = os.getpid(), os.fork()
         if pid == 0:
             for each in not_for_child:
                 each.close()
-            _be_the_child(target, descriptors)
+            _be_the_child(target, descriptors, parent)
         with suppress(OSError):
             os.setpgid(pid, pid)  # here and there: whichever comes first
         return Process(pid, None)
@@ -141,9 +141,9 @@ class Nursery:
 
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair()
-        self.pid = os.fork()
+        worker, self.pid = os.getpid(), os.fork()
         if self.pid == 0:
-            _be_the_nursery(theirs)
+            _be_the_nursery(theirs, worker)
         theirs.close()
 
     def fork(
@@ -188,14 +188,11 @@ def _end_without_nursery() -> NoReturn:
 # --- in the nursery ---------------------------------------------------------------------------------------------------
 
 
-def _be_the_nursery(control: socket.socket) -> NoReturn:
-    worker = os.getppid()
+def _be_the_nursery(control: socket.socket, worker: int) -> NoReturn:
     try:
         dumpable.forbid()
-        _die_with_parent()
-        if os.getppid() == worker:  # else it has died meanwhile
-            control = _close_all_but(control)
-            _Nursery(control).serve()
+        _die_with(worker)
+        _Nursery(_close_all_but(control)).serve()
     except BaseException:
         traceback.print_exc()
     os._exit(0)
@@ -239,10 +236,10 @@ class _Nursery:
             except Exception:
                 traceback.print_exc()
             return True
-        pid = os.fork()
+        parent, pid = os.getpid(), os.fork()
         if pid == 0:
             self._leave(descriptors.pop())
-            _be_the_child(partial(_unpickled, message), descriptors)
+            _be_the_child(partial(_unpickled, message), descriptors, parent)
         with suppress(OSError):
             os.setpgid(pid, pid)
         end = socket.socket(fileno=descriptors.pop())
@@ -275,10 +272,10 @@ def _unpickled(message: bytes, *descriptors: int) -> object:
 # --- in a child -------------------------------------------------------------------------------------------------------
 
 
-def _be_the_child(target: Target, descriptors: Sequence[int]) -> NoReturn:
+def _be_the_child(target: Target, descriptors: Sequence[int], parent: int) -> NoReturn:
     code = 124
     try:
-        _die_with_parent()
+        _die_with(parent)
         with suppress(OSError):
             os.setpgid(0, 0)
         target(*descriptors)
@@ -290,6 +287,9 @@ def _be_the_child(target: Target, descriptors: Sequence[int]) -> NoReturn:
         os._exit(code)
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies, also if that has happened already."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(LOST)

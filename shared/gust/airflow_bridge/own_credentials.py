@@ -12,7 +12,6 @@ import json
 import logging
 import mmap
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -28,8 +27,6 @@ SECRETS: Final = (
 
 SHORTEST: Final = 16
 """Characters. Shorter values are no secrets (the local stack's `local`), and may stand in memory for something else."""
-
-_CHUNK: Final = 2**22
 
 log = logging.getLogger(__name__)
 
@@ -69,38 +66,26 @@ class _Pattern:
         self.length = len(encoded)
         self._shared = mmap.mmap(-1, self.length)
         self._shared[:] = encoded
-        self._view = memoryview(self._shared)
-
-    def find_in(self, chunk: mmap.mmap, end: int) -> Iterator[int]:
-        at = chunk.find(self._view, 0, end)
-        while at >= 0:
-            yield at
-            at = chunk.find(self._view, at + 1, end)
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._shared))
 
     def close(self) -> None:
-        self._view.release()
         self._shared[:] = bytes(self.length)
-        self._shared.close()
 
 
 def _overwrite(patterns: list[_Pattern]) -> int:
     """Overwrite every occurrence in this process's private, writable memory. Returns how many there were."""
-    if not patterns:
-        return 0
-    overlap = max(pattern.length for pattern in patterns)
+    search = ctypes.CDLL(None).memmem
+    search.restype = ctypes.c_void_p
+    search.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t)
     found = 0
-    with mmap.mmap(-1, _CHUNK) as chunk:
-        address = (ctypes.c_char * _CHUNK).from_buffer(chunk)
-        for begin, end in _private_memory():
-            for part in range(begin, end, _CHUNK - overlap):
-                size = min(_CHUNK, end - part)
-                ctypes.memmove(address, part, size)
-                for pattern in patterns:
-                    for at in pattern.find_in(chunk, size):
-                        ctypes.memset(part + at, ord("x"), pattern.length)
-                        found += 1
-        ctypes.memset(address, 0, _CHUNK)
-        del address
+    for begin, end in _private_memory():
+        for pattern in patterns:
+            at = search(begin, end - begin, pattern.address, pattern.length)
+            while at:
+                ctypes.memset(at, ord("x"), pattern.length)
+                found += 1
+                at += pattern.length
+                at = search(at, end - at, pattern.address, pattern.length)
     return found
 
 

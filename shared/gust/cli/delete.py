@@ -12,6 +12,7 @@ from typing import Any, Final
 from gust.cli import artifacts, changes, workers
 from gust.cli import aws as cli_aws
 from gust.cli.aws import AwsError, Clients
+from gust.cli.resources import store_of
 
 HELP: Final = "delete a stack; says before what goes and what stays"
 
@@ -49,6 +50,11 @@ def delete(
     if described.get("DeletionProtectionEnabled"):
         raise AwsError(
             f"the table is protected; ./gust deploy --stack {stack.name} --set DeletionProtection=Disabled removes that."
+        )
+    if groups := [group.name for group in store_of(aws, stack).list_worker_groups()]:
+        raise AwsError(
+            f"its worker groups are stacks of their own, and would have no stack: {', '.join(groups)}. "
+            f"`./gust workers remove NAME --stack {stack.name}` first."
         )
     objects, size = _contents(aws("s3"), bucket)
     say(f"This deletes the stack {stack.name}: functions, queues, logs, the API, and the table with its runs, XComs,")

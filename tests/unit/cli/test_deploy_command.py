@@ -66,7 +66,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Layers are small files here; `test_layers` builds real ones. Returns what was built."""
     built: list[str] = []
 
-    def build(root: Path, name: str, folder: Path) -> None:
+    def build(root: Path, name: str, folder: Path, variables: object) -> None:
         built.append(name)
         (folder / "python").mkdir()
         (folder / "python" / "file.py").write_text("x = 1\n")

@@ -19,6 +19,7 @@ from gust.aws.objects import S3Objects
 from gust.cli import delete, doctor, logs, status
 from gust.cli.aws import AwsError, require_stack
 from gust.model.bundle import ImportProblem
+from gust.model.worker_group import WorkerGroup
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION
 from tests.unit.cli.cloud import OUTPUTS, CloudFormation, Iam, LambdaOfStack, Logs, Sts
@@ -195,6 +196,13 @@ def test_delete_takes_the_bucket_along_where_that_is_asked_for(world: World) -> 
     assert world.s3.list_buckets()["Buckets"] == []
     backups = world.clients["dynamodb"].list_backups(TableName="gust-table-1")["BackupSummaries"]
     assert len(backups) == 1
+
+
+def test_delete_waits_until_no_worker_group_needs_the_stack(world: World) -> None:
+    world.store.register_worker_group(WorkerGroup(name="large", queue_url="https://queue", memory=3008))
+    with pytest.raises(AwsError, match=r"would have no stack: large\. `./gust workers remove NAME --stack gust` first"):
+        deleted(world, "--yes")
+    assert world.cloud.calls == []
 
 
 def test_delete_needs_a_person_and_an_unprotected_table(world: World) -> None:
