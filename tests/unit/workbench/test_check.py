@@ -109,14 +109,12 @@ def gust(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_mistakes_in_a_file_of_events_are_at_their_lines(tmp_path: Path) -> None:
-    prepare()
-    folder = tmp_path / "dags"
-    folder.mkdir()
-    (folder / "a.py").write_text(SOUND)
-    (folder / "events.yaml").write_text(
-        "- {source: x, dag_id: sound}\n- source: y\n  config: {}\n  dag_id: z\n- source: z\n"
-    )
-    report = check(folder, WorkbenchStack(tmp_path / "place"))
-    assert [finding.place.rpartition(":")[2] for finding in report.import_errors] == ["3", "5"]
-    (folder / "events.yaml").write_text("- {source: x, dag_id: sound}\n")
-    assert check(folder, WorkbenchStack(tmp_path / "other")).import_errors == []
+    (tmp_path / "a.py").write_text(SOUND)
+    events = tmp_path / "events.yaml"
+    events.write_text("- {source: x, dag_id: sound}\n- source: y\n  config: {}\n  dag_id: z\n- source: z\n")
+    broken = gust("check", str(tmp_path))
+    assert broken.returncode == 1
+    places = [line.rpartition(": ")[0] for line in broken.stdout.splitlines() if "events.yaml" in line]
+    assert [place.split(": ")[0] for place in places] == [f"{events}:3", f"{events}:5"]
+    events.write_text("- {source: x, dag_id: sound}\n")
+    assert gust("check", str(tmp_path)).returncode == 0
