@@ -11,11 +11,12 @@ import argparse
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -62,7 +63,7 @@ def check(folder: Path, stack: WorkbenchStack) -> Report:
     began = time.monotonic()
     stack.upload(folder)
     stack.deploy()
-    errors = [_finding("import error", folder, found.filename, found.stack_trace) for found in stack.problems()]
+    errors = [each for found in stack.problems() for each in _findings(folder, found.filename, found.stack_trace)]
     errors += [_finding("import error", folder, name, why) for name, why in sorted(stack.left_out.items())]
     dags = {dag.dag_id: dag.relative_fileloc for dag in stack.store.list_dags() if not dag.is_stale}
     warnings = [
@@ -76,6 +77,15 @@ def check(folder: Path, stack: WorkbenchStack) -> Report:
         warnings=warnings,
         seconds=time.monotonic() - began,
     )
+
+
+def _findings(folder: Path, file: str, trace: str) -> Iterator[Finding]:
+    """One, or one for each mistake in an `events.yaml`, which has a line each."""
+    mistakes = re.findall(rf"^{re.escape(file)}, line (\d+): (.+)$", trace, re.MULTILINE)
+    for line, message in mistakes:
+        yield Finding("import error", os.path.normpath(folder / file), int(line), message, message)
+    if not mistakes:
+        yield _finding("import error", folder, file, trace)
 
 
 def _finding(kind: str, folder: Path, file: str, trace: str) -> Finding:

@@ -16,7 +16,7 @@ from aws_lambda_powertools import Logger
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.parse import parse_batch
 from gust.aws.cipher import FernetCipher
-from gust.aws.memory import MemoryConfiguration, MemoryObjects, MemoryQueues
+from gust.aws.memory import MemoryConfiguration, MemoryEventBus, MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.environment_builder.build import build
 from gust.environment_builder.uv import Uv
@@ -83,6 +83,7 @@ class WorkbenchStack:
             logs=NoLogs(),
             cipher=FernetCipher(lambda: "nothing of this process is stored"),
             configuration=MemoryConfiguration(self.configuration),
+            event_bus=MemoryEventBus(),
         )
         self.api = ExecutionApi(self.services, log=_silent())
         self.bundles = BundleFolder(self.objects, self.place / "bundles")

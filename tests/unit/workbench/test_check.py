@@ -123,3 +123,15 @@ def test_airflows_options_count(tmp_path: Path) -> None:
     refused = gust("check", str(folder), "--config", str(file))
     assert refused.returncode == 2
     assert refused.stderr == "gust: core.default_task_retries: 'many' is not a whole number.\n"
+
+
+def test_mistakes_in_a_file_of_events_are_at_their_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(SOUND)
+    events = tmp_path / "events.yaml"
+    events.write_text("- {source: x, dag_id: sound}\n- source: y\n  config: {}\n  dag_id: z\n- source: z\n")
+    broken = gust("check", str(tmp_path))
+    assert broken.returncode == 1
+    places = [line.rpartition(": ")[0] for line in broken.stdout.splitlines() if "events.yaml" in line]
+    assert [place.split(": ")[0] for place in places] == [f"{events}:3", f"{events}:5"]
+    events.write_text("- {source: x, dag_id: sound}\n")
+    assert gust("check", str(tmp_path)).returncode == 0
