@@ -9,9 +9,6 @@ import pytest
 
 from tests.system.local_gust import LocalGust
 
-ALERTS: Final = "arn:aws:sns:us-east-1:000000000000:alerts"
-"""Where the shared stack's alarms go."""
-
 TEAM_A: Final = "arn:aws:iam::000000000000:role/teams/gust-team-a"
 """The role that the shared stack's access document gives to the DAG files in `team_a/`."""
 
@@ -20,7 +17,7 @@ TEAM_A: Final = "arn:aws:iam::000000000000:role/teams/gust-team-a"
 def gust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
     """A running local stack with an empty DAG folder, shared by the session: use DAG ids of your own."""
     home = tmp_path_factory.mktemp("gust")
-    parameters = {"AlertTopicArn": ALERTS, "AccessParameter": "/gust/access", "TaskRoleArns": TEAM_A}
+    parameters = {"AccessParameter": "/gust/access", "TaskRoleArns": TEAM_A}
     stack = LocalGust(home / "data", home / "dags", parameters=parameters)
     stack.start()
     document = json.dumps({"tasks": [{"path": "team_a/*", "role": TEAM_A}]})

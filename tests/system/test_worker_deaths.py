@@ -18,8 +18,7 @@ from gust.model.place import OnLambda
 from gust.model.workload import TaskWorkload
 from gust.services.make_workload import task_workload
 from gust.services.specs import load_spec
-from tests.system.conftest import ALERTS
-from tests.system.local_gust import PATIENCE, LocalGust
+from tests.system.local_gust import LocalGust
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -130,19 +129,6 @@ def test_deaths_and_failed_runs_reach_cloudwatch(gust: LocalGust) -> None:
     assert counted["gust_task_instance_failures_sum"] >= len(WHY) + 2
     assert counted["gust_task_instance_successes_sum"] >= len(WHY)
     assert counted["gust_dag_duration_failed_seconds_count"] >= 1
-
-
-def test_an_import_error_sets_off_its_alarm(gust: LocalGust) -> None:
-    def state() -> str:
-        alarms = gust.stack.client("cloudwatch").describe_alarms()["MetricAlarms"]
-        (alarm,) = [each for each in alarms if each["MetricName"] == "ImportErrors"]
-        assert alarm["AlarmActions"] == [ALERTS]
-        return str(alarm["StateValue"])
-
-    gust.upload("broken_for_the_alarm.py", "from airflow.sdk import dag\nimport nothing_of_this_name\n")
-    gust.await_import_error("broken_for_the_alarm.py")
-    gust._await(lambda: state() == "ALARM" or None, PATIENCE, lambda: f"the alarm is {state()}")
-    gust.delete("broken_for_the_alarm.py")
 
 
 HELD = """
