@@ -47,7 +47,10 @@ def test_nothing_is_allowed_that_is_never_called() -> None:
     allowed = template_rights.rights(template)
     used = template_rights.of_aws(template)
     for file in of_the_run().glob("*.jsonl"):
-        used |= {allowed[line["role"], line["grant"]] for line in calls.read(file) if "grant" in line}
+        for line in calls.read(file):
+            # A parameter with two resources makes grants that the template, where it is one name, does not have.
+            if "grant" in line and (right := allowed.get((line["role"], line["grant"]))) is not None:
+                used.add(right)
     used_by_any = {(right.action, right.resource) for right in used if fnmatchcase(right.action, STORE)}
 
     unused = {

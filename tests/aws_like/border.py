@@ -228,6 +228,8 @@ def _within_payload(execute: Execute, record: Record) -> Execute:
     def execute_within(function: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
         name = (function.get("config") or function)["FunctionName"]
         if limits.too_large(event, limits.SYNCHRONOUS):
+            if isinstance(event, dict) and "requestContext" in event:  # an HTTP API answers for its function
+                return {"body": {"statusCode": 413, "body": '{"message": "Request Too Long"}'}}
             return refused(name, "Request.TooLarge", "The event is larger than 6 MB")
         answer = execute(function, event, request_id)
         if limits.too_large(answer.get("body"), limits.SYNCHRONOUS):

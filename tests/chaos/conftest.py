@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.commanded import CommandedGust
-from tests.contract.conftest import aws, clock, dynamodb
+from tests.contract.conftest import aws, clock, dynamodb, measured
 from tests.system.conftest import gust
 
-__all__ = ["aws", "clock", "commanded", "dynamodb", "gust"]
+__all__ = ["aws", "clock", "commanded", "dynamodb", "gust", "measured"]
 
 
 @pytest.fixture

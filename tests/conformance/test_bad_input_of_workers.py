@@ -159,7 +159,7 @@ def test_a_task_is_changed_by_nobody_else(world: World, running: TaskInstance, r
             assert status in expected, (who, status, answer)
 
 
-@pytest.mark.parametrize("route", WRITES, ids=name_of)
+@pytest.mark.parametrize("route", [route for route in WRITES if route.access is not Access.OPEN], ids=name_of)
 def test_without_a_good_token_nothing_is_written(world: World, running: TaskInstance, route: Route) -> None:
     """Nor is it said what would have been acceptable: a body is not even looked at."""
     bad = {"nobody", "a person"}

@@ -16,6 +16,7 @@ import pytest
 from gust.local import processes
 from gust.local.checkpoint import Checkpoints
 from gust.services.deployments.deployment_turn import LEASE
+from tests.environment import of_a_user
 from tests.system.local_gust import ROOT, AnyAirflow, LocalGust
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -247,7 +248,7 @@ def test_whoever_kills_the_command_leaves_no_process_either(tmp_path: Path) -> N
 def _command(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "gust.cli", *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "shared")},
+        env=of_a_user(PYTHONPATH=str(ROOT / "shared")),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

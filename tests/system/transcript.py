@@ -110,6 +110,7 @@ def plain(text: str) -> str:
     text = MOMENT.sub(lambda found: found[0] if ASKED.match(found[0]) else "<moment>", text)
     text = TOKEN.sub("<token>", UUID.sub("<uuid>", text))
     text = re.sub(r"http://127\.0\.0\.1:\d+", "<url>", text)
+    text = re.sub(r" loc=\w+\.py:\d+", "", text)  # as the process has set logging up before
     return FOLDER.sub("", PACKAGES.sub("<packages>", text))
 
 

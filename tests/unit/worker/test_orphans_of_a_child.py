@@ -15,11 +15,12 @@ import structlog
 from gust.airflow_bridge import connection_test, orphans
 from gust.airflow_bridge.nursery import Forks
 from gust.airflow_bridge.supervisor import SupervisedTry
+from tests.environment import of_a_user
 
 
 def test_a_process_with_the_id_of_the_ended_child_is_killed_too() -> None:
     """A task can fork until the kernel gives out its own id again: what runs under it would see the next try."""
-    left = subprocess.Popen(["/bin/sleep", "60"])
+    left = subprocess.Popen(["/bin/sleep", "60"], env=of_a_user())
     ended = SupervisedTry.__new__(SupervisedTry)
     ended.pid = left.pid
     ended._not_of_child = orphans.children()

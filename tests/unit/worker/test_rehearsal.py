@@ -132,7 +132,7 @@ MAY_DIFFER = {
     r"airflow\.sdk\.execution_time\.task_runner\.RuntimeTaskInstance\.__pydantic_setattr_handlers__.*": "pydantic's cache "
     "of how a field is set",
     r"structlog\.contextvars\._CONTEXT_VARS.*": "variables of contexts; none has a value outside of one",
-    r"gust\.airflow_bridge\.task_log\.stream_name": "the name of this process's log stream",
+    r"gust\.airflow_bridge\.\w+\.stream_name": "the name of this process's log stream",
     r"logger airflow\.dag_processing\.dagbag": "a logger without handlers or level of its own",
 }
 """Where a rehearsal leaves something that children may inherit (a regular expression) → what it is."""
