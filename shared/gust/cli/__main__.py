@@ -167,9 +167,9 @@ def _all_tiers(pytest: list[str], environment: dict[str, str]) -> list[int]:
 
 
 def pytest_processes(*, processors: int, gigabytes: int) -> int:
-    """How many pytest processes run at a time: one more than there are processors, because tests of stacks and browsers wait
-    half of their time; fewer where the memory is small."""
-    return max(1, min(processors + 1, gigabytes // GIGABYTES_OF_A_TEST_PROCESS))
+    """How many pytest processes run at a time: one for each processor, fewer where the memory is small. With one more, some
+    tests that act on what runs came too late on two processors."""
+    return max(1, min(processors, gigabytes // GIGABYTES_OF_A_TEST_PROCESS))
 
 
 def _tool(name: str) -> str:
