@@ -286,8 +286,8 @@ class SupervisedChild(supervisor.ActivitySubprocess):  # type: ignore[misc]  # u
         return exit_code
 
     def _handle_request(self, msg: Any, log: Any, req_id: int) -> None:
-        if isinstance(msg, comms.GetVariable) and (path := secrets_backend.path_of(msg.key)) is not None:
-            answer = self.client.get(path).json()
+        if isinstance(msg, comms.GetVariable) and (secret := secrets_backend.secret_of(msg.key)) is not None:
+            answer = self.client.get(execution_paths.secret(*secret)).json()
             self.send_msg(secrets_backend.reply(msg.key, answer), request_id=req_id, error=None)
             return
         super()._handle_request(msg, log, req_id)
