@@ -328,8 +328,10 @@ def _problem_of_value(name: str, kind: str, value: str) -> str | None:
             read(value)
         except ValueError:
             return f"{value!r} is not {called}."
-        if name in _NOT_NEGATIVE and float(value) < 0:
+        if name in _NOT_NEGATIVE and read(value) < 0:
             return f"{value!r} is negative."
+        if name in _DURATIONS and read(value) > LONGEST_DURATION[_DURATIONS[name]]:
+            return f"{value!r} {_DURATIONS[name]} are more than a hundred years."
         if name == "core.dagbag_import_timeout" and float(value) > LONGEST_IMPORT:
             return f"a parser has {LONGEST_IMPORT} seconds at most for one file."
         return None
@@ -369,6 +371,16 @@ _NOT_NEGATIVE: Final = frozenset(
         "state_store.max_value_storage_bytes",
     }
 )
+_DURATIONS: Final[Mapping[str, str]] = {
+    "core.default_task_retry_delay": "seconds",
+    "core.max_task_retry_delay": "seconds",
+    "core.default_task_execution_timeout": "seconds",
+    "secrets.cache_ttl_seconds": "seconds",
+    "state_store.default_retention_days": "days",
+}
+LONGEST_DURATION: Final[Mapping[str, int]] = {"seconds": 36_500 * 86_400, "days": 36_500}
+"""A moment plus a longer duration may be none that Python can express."""
+
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "core.default_task_weight_rule": ("downstream", "upstream", "absolute"),
     "core.dag_ignore_file_syntax": ("glob", "regexp"),
