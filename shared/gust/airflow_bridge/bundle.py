@@ -373,6 +373,7 @@ def _compile(folder: Path) -> None:
         lambda: b"%d" % compileall.compile_dir(folder, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH),
         timeout=COMPILES_FOR,
         memory=COMPILES_IN,
+        runs_foreign_code=False,
     )
 
 
