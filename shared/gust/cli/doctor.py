@@ -25,7 +25,7 @@ SERVICES: Final = (
     "stepfunctions",
     "apigatewayv2",
     "events",
-    "secretsmanager",
+    "ssm",
     "logs",
 )
 """Services that every stack uses, by boto3's names."""
@@ -47,7 +47,6 @@ DEPLOYER: Final = (
     "states:CreateStateMachine",
     "apigateway:POST",
     "events:PutRule",
-    "secretsmanager:CreateSecret",
     "logs:CreateLogGroup",
 )
 """Rights without which a deployment fails, one of each service. CloudFormation's role (--role-arn) may have them instead."""
