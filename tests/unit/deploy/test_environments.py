@@ -75,10 +75,12 @@ def test_a_stack_with_workers_of_another_architecture_has_packages_for_both(stac
     assert found.of_file("bare/c.py", OTHER) is found.of_file("a.py", OTHER) is None
 
 
-def test_the_other_build_is_asked_to_have_the_versions_of_our_own(stack):
+def test_the_other_build_comes_second_and_is_asked_to_have_the_versions_of_our_own(stack):
     stack.upload("requirements.txt", "cowsay\n")
     given_workers_on(stack, OTHER)
-    ours, theirs = stack.snapshot().builds
+    (ours,) = stack.snapshot().builds
+    stack.build(ours)
+    (theirs,) = stack.snapshot().builds
 
     assert (ours.like, theirs.like) == ("", ours.recipe)
 
@@ -114,6 +116,7 @@ def test_where_one_architecture_has_no_wheel_the_error_names_it_and_the_other_ha
 
     stack.upload("requirements.txt", f"no-wheel-for-{this_architecture()}\n")
     stack.deploy()
+    stack.deploy()  # the state machine goes on until nothing is new
     assert problems(stack) == {"requirements.txt": f"For {this_architecture()}: It cannot be.\n"}
     assert named(stack) == {"": f"no-wheel-for-{OTHER}"}, "the last good one stays"
     assert environments_in(stack).of_file("b.py", OTHER).startswith(f"no-wheel-for-{this_architecture()} on ")

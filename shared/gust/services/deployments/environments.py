@@ -97,19 +97,21 @@ def plan_environments(
             like = ""
             for architecture in (own, *on):
                 recipe = recipe_of(parsed, interpreter(architecture))
-                like = like or recipe.id
                 outcomes[architecture] = built = built_of(objects, recipe.id)
                 if built is None or is_worth_another_build(built, came, began):
                     outcomes[architecture] = None
+                    waiting.add(folder)
+                    if like and outcomes[own] is None:
+                        continue  # it is to have the versions of our own, which are not known yet
                     store_recipe(objects, recipe)
                     also_for = builds.get(recipe.id)
                     builds[recipe.id] = Build(
                         recipe=recipe.id,
                         file=also_for.file if also_for else file,
                         uploaded=max(came, also_for.uploaded if also_for else came),
-                        like="" if like == recipe.id else like,
+                        like=like,
                     )
-                    waiting.add(folder)
+                like = like or recipe.id
             if told := problem_of(outcomes):
                 refused[file] = told
         archives = {name: built.archive for name, built in outcomes.items() if built and built.problem is None}
