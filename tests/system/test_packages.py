@@ -43,17 +43,41 @@ def tags(gust: LocalGust, dag_id: str) -> list[str]:
     return [tag["name"] for tag in gust.await_dag(dag_id, within=BUILDS_FOR)["tags"]]
 
 
+TRIGGERS = """
+    import toolz
+    from airflow.triggers.base import BaseTrigger, TriggerEvent
+    from airflow.sdk import BaseOperator
+
+    class Tells(BaseTrigger):
+        def serialize(self):
+            return f"{__name__}.Tells", {}
+
+        async def run(self):
+            yield TriggerEvent(toolz.__version__)
+
+    class Defers(BaseOperator):
+        def execute(self, context):
+            self.defer(trigger=Tells(), method_name="resume")
+
+        def resume(self, context, event):
+            return event
+"""
+
+
 def test_two_folders_have_two_versions_of_one_package(gust: LocalGust) -> None:
     for folder, version in (("packages_old", "0.12.0"), ("packages_new", "1.0.0")):
         (gust.dags / folder).mkdir()
         (gust.dags / folder / "requirements.txt").write_text(f"toolz=={version}\n")
-        gust.upload(f"{folder}/etl.py", toolz_dag(folder))
+        gust.save(f"{folder}/triggers_of_{folder}.py", TRIGGERS)
+        defers = f"    from {folder}.triggers_of_{folder} import Defers\n    Defers(task_id='defers')\n"
+        gust.upload(f"{folder}/etl.py", toolz_dag(folder) + defers)
 
     for folder, version in (("packages_old", "0.12.0"), ("packages_new", "1.0.0")):
         assert tags(gust, folder) == [version]
         run_id = gust.trigger(folder)
         gust.await_state(folder, run_id, "success")
         gust.await_log(folder, run_id, "tell", f"installed {version} {version}")
+        assert gust.xcom(folder, run_id, "defers") == version, "the triggerer has its packages, too"
 
 
 def test_a_running_task_keeps_its_packages_while_they_are_upgraded(gust: LocalGust) -> None:
