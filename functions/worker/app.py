@@ -25,9 +25,9 @@ from pydantic import TypeAdapter  # noqa: E402
 
 from gust import bootstrap  # noqa: E402
 from gust.airflow_bridge import immortal  # noqa: E402
+from gust.airflow_bridge.bundle import SealedBundleFolder  # noqa: E402
 from gust.airflow_bridge.execute import run_try  # noqa: E402
 from gust.airflow_bridge.nursery import Nursery  # noqa: E402
-from gust.airflow_bridge.packages_of_host import PackagesOfWorkers  # noqa: E402
 from gust.airflow_bridge.preparers import Preparers  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.airflow_bridge.worker_ports import WorkerPorts, do_nothing  # noqa: E402
@@ -44,7 +44,7 @@ log = Logger(service="worker", stream=sys.stderr)
 logging.getLogger("worker").propagate = False  # Airflow's handler would write it a second time
 objects = bootstrap.bucket()
 megabytes = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None
-bundles = PackagesOfWorkers(objects, bundles_root)
+bundles = SealedBundleFolder(objects, bundles_root, architecture=os.environ.get("GUST_ARCHITECTURE", ""))
 wired = WorkerPorts(
     invoke=bootstrap.execution_api(),
     objects=objects,

@@ -216,8 +216,9 @@ def test_the_execution_api_assumes_roles_of_tasks_and_no_other_function_assumes_
     assert assuming == ["ExecutionApiAssumesTaskRoles"]
     policy = resources["ExecutionApiAssumesTaskRoles"]["Properties"]
     assert policy["Roles"] == [{"Ref": "ExecutionApiRole"}]
-    default, further = policy["PolicyDocument"]["Statement"]
+    default, of_groups, further = policy["PolicyDocument"]["Statement"]
     assert default["Resource"] == {"Fn::GetAtt": ["TaskRole", "Arn"]}
+    assert of_groups["Resource"]["Fn::Sub"].endswith(":iam::${AWS::AccountId}:role/gust/${AWS::StackName}/*")
     condition, given, otherwise = further["Fn::If"]
     assert (condition, given["Resource"]) == ("HasTaskRoles", {"Ref": "TaskRoleArns"})
     assert otherwise == {"Ref": "AWS::NoValue"}
@@ -227,9 +228,11 @@ def test_the_execution_api_assumes_roles_of_tasks_and_no_other_function_assumes_
 def test_who_says_which_role_a_task_has_reads_the_document_that_says_it(source: dict[str, Any]) -> None:
     policy = source["Resources"]["ApisReadAccessDocument"]
     assert policy["Condition"] == "HasAccessDocument"
-    assert policy["Properties"]["Roles"] == [{"Ref": "ApiRole"}, {"Ref": "ExecutionApiRole"}]
-    variables = source["Resources"]["ExecutionApiFunction"]["Properties"]["Environment"]["Variables"]
-    assert variables["GUST_ACCESS_PARAMETER"] == {"Ref": "AccessParameter"}
+    readers = ("ApiRole", "ExecutionApiRole", "SchedulerRole")
+    assert policy["Properties"]["Roles"] == [{"Ref": role} for role in readers]
+    for role in readers:
+        function = source["Resources"][role.replace("Role", "Function")]["Properties"]
+        assert function["Environment"]["Variables"]["GUST_ACCESS_PARAMETER"] == {"Ref": "AccessParameter"}
 
 
 def test_the_parser_asks_the_execution_api_and_no_other_function(resources: Resources) -> None:
