@@ -165,11 +165,12 @@ def test_strangers_code_reaches_no_table_and_no_secret(resources: Resources, fun
 def test_links_that_users_code_makes_lead_to_the_api_or_to_the_domain_before_it(
     source: dict[str, Any], function: str
 ) -> None:
-    api = {"Fn::Sub": "https://${HttpApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}"}
     variables = source["Resources"][function]["Properties"]["Environment"]["Variables"]
+    api = source["Outputs"]["ApiUrl"]["Value"]
     assert variables["AIRFLOW__API__BASE_URL"] == {"Fn::If": ["HasBaseUrl", {"Ref": "BaseUrl"}, api]}
-    assert source["Outputs"]["ApiUrl"]["Value"] == api
-    assert "ApiFunction" not in json.dumps(source["Resources"]["HttpApi"]), "else each would wait for the other"
+    for name in ("HttpApi", "RestApi"):
+        assert f"https://${{{name}}}.execute-api.${{AWS::Region}}.${{AWS::URLSuffix}}" in json.dumps(api)
+        assert "ApiFunction" not in json.dumps(source["Resources"][name]), "else each would wait for the other"
 
 
 def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(resources: Resources) -> None:
@@ -606,9 +607,11 @@ def test_every_request_leaves_a_line_without_what_is_secret_in_its_query(resourc
 def test_no_route_takes_signatures_where_nobody_verifies_them(source: dict[str, Any]) -> None:
     """On the local stack, whose emulator believes whatever name a signature bears."""
     assert source["Conditions"]["IsSigned"] == {"Fn::Equals": [{"Ref": "ApiAuthorization"}, "AWS_IAM"]}
-    for name, route in of_type(source["Resources"], "AWS::ApiGatewayV2::Route"):
-        is_signed = route["Properties"]["AuthorizationType"] == "AWS_IAM"
-        assert route.get("Condition") == ("IsSigned" if is_signed else None), name
+    for api, kind in (("HttpApi", "AWS::ApiGatewayV2::Route"), ("RestApi", "AWS::ApiGateway::Method")):
+        assert source["Conditions"][f"{api}IsSigned"]["Fn::And"][0] == {"Condition": "IsSigned"}
+        for name, route in of_type(source["Resources"], kind):
+            is_signed = route["Properties"]["AuthorizationType"] == "AWS_IAM"
+            assert route["Condition"] == (f"{api}IsSigned" if is_signed else f"Has{api}"), name
 
 
 def test_the_state_machine_gets_every_name_that_it_uses(source: dict[str, Any]) -> None:
