@@ -140,6 +140,8 @@ class TriggerWorkload(_OfDispatch):
     place: str = ""
     wake_at: datetime | None = None
     """Parked until then: SQS delays a message by 15 minutes at most."""
+    woken: int = 0
+    """An event woke it: it polls this often within a minute, beside the message that has it poll later. 0: no event did."""
 
 
 class WatcherWorkload(_Message):
@@ -241,8 +243,23 @@ class WakeWatcher(_Message):
     at: datetime
 
 
+class WakeWaiting(_Message):
+    """Have the triggers that wait for a resource of AWS poll at once: an event says that it has come to a steady state."""
+
+    kind: Literal["wake_waiting"] = "wake_waiting"
+    resource: str
+
+
 Wake = Annotated[
-    WakeRun | WakeDag | WakeBackfill | WakeLimit | WakeDeployment | WakeReaders | WakeWatcher | TellListeners,
+    WakeRun
+    | WakeDag
+    | WakeBackfill
+    | WakeLimit
+    | WakeDeployment
+    | WakeReaders
+    | WakeWatcher
+    | WakeWaiting
+    | TellListeners,
     Field(discriminator="kind"),
 ]
 """What may come on the queue of wake-ups."""
