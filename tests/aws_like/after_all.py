@@ -28,7 +28,11 @@ UNUSED: Final[dict[str, str]] = {
     "*Role: ec2:* on *": "NetworkSubnets, likewise",
     "EnvironmentBuilderRole: secretsmanager:GetSecretValue on *": "PackageIndexSecret, likewise",
     "SchedulerRole: sqs:GetQueueAttributes on *": "asked when a message has waited for half an hour",
-    "KeyRotationRole: secretsmanager:* on *": "MiniStack has no rotation; tests/handlers runs the function against moto",
+    "KeyMakerRole: ssm:GetParameter on *": "updates and deletions, which tests/contract tries with the key maker alone",
+    "KeyMakerRole: ssm:DeleteParameters on *": "likewise",
+    "KeyMakerRole: cloudformation:DescribeStackResource on *": "likewise",
+    "KeyMakerRole: secretsmanager:GetSecretValue on *": "likewise: a stack of an earlier template",
+    "Key*Role: kms:* on *:key/*": "KmsKeyArn, which no stack of the tests has",
     "ContainerExecutionRole: ecr:* on *": "ECS pulls an image of the account; containers are processes here",
     "ContainerRole: lambda:GetLayerVersion on *": "a container fetches the layers; tests/template runs that script",
 }

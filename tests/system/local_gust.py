@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from gust.aws.cipher import FernetCipher
+from gust.aws.key_parameter import KeyParameter
 from gust.aws.logs import CloudWatchLogReader
 from gust.aws.objects import S3Objects
 from gust.aws.queues import SqsQueues
@@ -296,11 +297,9 @@ class LocalGust(AnyAirflow):
         """The verbs' view of the running stack, for what no person does: looking into the table, sending a message."""
         client = self.stack.client
         objects = S3Objects(self.stack.outputs["BucketName"], client("s3"))
-        secrets = client("secretsmanager")
 
-        def secret(name: str) -> str:
-            (found,) = [each for each in secrets.list_secrets()["SecretList"] if name in each["Name"]]
-            return str(secrets.get_secret_value(SecretId=found["ARN"])["SecretString"])
+        def keys(of: str) -> str:
+            return KeyParameter(self.stack.outputs[of], client("ssm")).read().text
 
         return Services(
             store=DynamoDBStore(self.stack.outputs["TableName"], client("dynamodb"), objects),
@@ -311,10 +310,10 @@ class LocalGust(AnyAirflow):
                 trigger_queue_url=self.queue_url("TriggersQueue"),
                 wake_queue_url=self.queue_url("WakesQueue"),
             ),
-            tokens=JwtTokens(lambda: secret("SigningSecret")),
+            tokens=JwtTokens(lambda: keys("SigningKeys")),
             clock=SystemClock(),
             logs=CloudWatchLogReader(self.stack.outputs["TaskLogGroup"], client("logs")),
-            cipher=FernetCipher(lambda: secret("EncryptionSecret")),
+            cipher=FernetCipher(lambda: keys("EncryptionKeys")),
         )
 
     def queue_url(self, name: str) -> str:
