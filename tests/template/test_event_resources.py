@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,13 @@ def test_aws_tells_the_scheduler_and_only_where_that_is_asked_for(resources: Res
         assert target["DeadLetterConfig"]["Arn"] == dead
     names = [rule["Properties"]["Name"]["Fn::Sub"] for rule in rules.values()]
     assert len(set(names)) == len(names) == 6
-    policy = resources["WakesQueuePolicy"]
-    (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
-    assert policy["Condition"] == "WakesTriggers"
+    policies = [resource for resource in resources.values() if resource["Type"] == "AWS::SQS::QueuePolicy"]
+    queues = [json.dumps(queue) for policy in policies for queue in policy["Properties"]["Queues"]]
+    assert len(set(queues)) == len(queues), "a queue has one policy: of two, the later one stays"
+    statement = resources["WakesQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"][-1]["Fn::If"][1]
+    of_dead_letters = resources["WakesDeadLettersPolicy"]
+    assert of_dead_letters["Condition"] == "WakesTriggers"
+    assert of_dead_letters["Properties"]["PolicyDocument"]["Statement"][0]["Condition"] == statement["Condition"]
     allowed = statement["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Sub"]
     assert allowed.endswith(":rule/${AWS::StackName}-wakes-*")
     assert all(name.startswith("${AWS::StackName}-wakes-") for name in names)

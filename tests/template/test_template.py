@@ -747,7 +747,10 @@ def test_uploads_wait_a_second_in_the_queue_of_wake_ups(resources: Resources) ->
     assert {json.dumps(each["Queue"]) for each in told} == {'{"Fn::GetAtt": ["WakesQueue", "Arn"]}'}
     # S3 tries the queue when it is told of it.
     assert "WakesQueuePolicy" in as_list(resources["Bucket"]["DependsOn"])
-    senders = resources["WakesQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    senders = [
+        each["Fn::If"][1] if "Fn::If" in each else each
+        for each in resources["WakesQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    ]
     assert {each["Principal"]["Service"] for each in senders} == {"s3.amazonaws.com", "events.amazonaws.com"}
     assert all(each["Action"] == "sqs:SendMessage" and each["Condition"] for each in senders)
 
