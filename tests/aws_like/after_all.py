@@ -25,6 +25,7 @@ UNUSED: Final[dict[str, str]] = {
     "EventsRole: lambda:InvokeFunction on *": "a plugin's timetable or mapper, which other functions ask in the tests",
     "EventsRole: sqs:SendMessage on *WakesQueue*": "calls of listeners and deadlines, likewise",
     "*Role: kms:* on *KmsKeyArn*": "KmsKeyArn, which no stack of the tests has",
+    "*Role: xray:* on *": "Tracing: Lambda sends traces itself, and the emulator sends none",
     "*Role: ec2:* on *": "NetworkSubnets, likewise",
     "EnvironmentBuilderRole: secretsmanager:GetSecretValue on *": "PackageIndexSecret, likewise",
     "SchedulerRole: sqs:GetQueueAttributes on *": "asked when a message has waited for half an hour",

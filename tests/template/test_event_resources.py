@@ -17,7 +17,7 @@ def test_a_stack_without_events_has_no_queue_no_function_and_no_rule_for_them(re
     named = [name for name in resources if name.startswith(ours)]
     assert len(named) >= 9
     conditions = {resources[name].get("Condition") for name in named}
-    assert conditions == {"HasEvents", "HasBus", "WatchesBuckets", "AlertsOfEvents", "EventsUseKey"}
+    assert conditions == {"HasEvents", "HasBus", "WatchesBuckets", "AlertsOfEvents", "EventsUseKey", "EventsAreTraced"}
 
 
 def test_a_stack_that_tells_nothing_and_has_no_alerts_reads_its_stream_once(resources: Resources) -> None:
