@@ -324,8 +324,23 @@ def test_each_function_and_container_that_unpacks_bundles_can_fetch_their_enviro
         )
         and "/bundles/*" in resources
         and "/environments/*" not in resources
+        and name != "DagProcessorRole"  # it packs them, and runs nothing of them
     ]
     assert not readers
+
+
+def test_no_role_reads_the_whole_bucket(resources: Resources) -> None:
+    allowed = [statement for _, role in of_type(resources, "AWS::IAM::Role") for statement in statements(role)]
+    of_objects = [each for each in allowed if any(one.startswith("s3:") for one in as_list(each["Action"]))]
+    assert {"Fn::Sub": "${Bucket.Arn}/*"} not in [one for each in of_objects for one in as_list(each["Resource"])]
+    keys = bucket_keys
+    read = prefixes_of(resources["DagProcessorRole"], "s3:GetObject")
+    assert {f"{keys.DAGS}*", *keys.BESIDE_DAGS} <= read
+    assert not {f"{prefix}*" for prefix in (keys.TRANSFERS, keys.WORKLOADS, keys.FUNCTIONS, keys.SOURCES)} & read
+    assert prefixes_of(resources["ApiRole"], "s3:GetObject") == {
+        *("bundles/*.json", "environments/*.json"),
+        *(f"{prefix}*" for prefix in (keys.SPECS, keys.SERIALIZED, keys.SOURCES, keys.DOCUMENTS)),
+    }
 
 
 def test_the_builder_reads_a_secret_only_where_the_stack_names_one(source: dict[str, Any]) -> None:
