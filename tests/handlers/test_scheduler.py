@@ -43,14 +43,14 @@ def queues(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "GUST_TABLE": "table",
         "GUST_BUCKET": "bucket",
-        "GUST_SIGNING_SECRET": "signing-key",
+        "GUST_SIGNING_KEYS": "signing-key",
     }.items():
         monkeypatch.setenv(name, value)
     bootstrap.client.cache_clear()
     with mock_aws():
         boto3.client("dynamodb").create_table(TableName="table", **TABLE_DEFINITION)
         boto3.client("s3").create_bucket(Bucket="bucket")
-        boto3.client("secretsmanager").create_secret(Name="signing-key", SecretString="k" * 32)
+        boto3.client("ssm").put_parameter(Name="signing-key", Value="k" * 32, Type="SecureString")
         urls = {name: boto3.client("sqs").create_queue(QueueName=name)["QueueUrl"] for name in ("task", "wake")}
         for name, url in urls.items():
             monkeypatch.setenv(f"GUST_{name.upper()}_QUEUE_URL", url)

@@ -352,16 +352,3 @@ def test_the_stack_tells_of_each_transition_once_and_mails_a_failed_run(watched:
         '"DAG broken_dag failed: run told (stack gust)."',
         f'"Log: {failed["log_url"]}"',
     ]
-
-
-def test_an_import_error_sets_off_its_alarm(watched: LocalGust) -> None:
-    def state() -> str:
-        alarms = watched.stack.client("cloudwatch").describe_alarms()["MetricAlarms"]
-        (alarm,) = [each for each in alarms if each["MetricName"] == "ImportErrors"]
-        assert len(alarm["AlarmActions"]) == 1
-        return str(alarm["StateValue"])
-
-    watched.upload("broken_for_the_alarm.py", "from airflow.sdk import dag\nimport nothing_of_this_name\n")
-    watched.await_import_error("broken_for_the_alarm.py", within=BUSY)
-    watched._await(lambda: state() == "ALARM" or None, BUSY, lambda: f"the alarm is {state()}")
-    watched.delete("broken_for_the_alarm.py")

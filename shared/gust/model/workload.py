@@ -60,6 +60,8 @@ class TaskWorkload(_OfDispatch):
     priority_weight: int = 1
     place: str = ""
     """The place and its reason, for the first line of the log. Empty for the default group."""
+    modules: tuple[str, ...] = ()
+    """Of the DagSpec: a worker that does not know yet what the file imports knows these."""
     refused: str = ""
     """The reason why no worker can run it. The worker starts the try, fails it, and writes the reason to its log."""
 

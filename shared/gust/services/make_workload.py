@@ -41,6 +41,7 @@ def task_workload(
         pool_slots=task.pool_slots,
         priority_weight=task.priority_weight,
         place=describe(where),
+        modules=spec.modules,
         refused=where.why if isinstance(where, Refused) else "",
     )
 
