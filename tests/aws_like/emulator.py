@@ -9,6 +9,7 @@ from pathlib import Path
 from gust.local import emulator, ministack
 from gust.local.asgi import Application
 from tests.aws_like.border import FILE, NAMES, Border, Record, limit_invocations
+from tests.aws_like.holding import Holding
 
 
 def guarded(application: Application) -> Application:
@@ -16,7 +17,7 @@ def guarded(application: Application) -> Application:
     ministack.check(NAMES)
     record = Record(data_folder() / FILE)
     limit_invocations(record)
-    return Border(application, record)
+    return Holding(Border(application, record), data_folder())
 
 
 def data_folder() -> Path:

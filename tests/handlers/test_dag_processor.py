@@ -38,7 +38,7 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
         "GUST_TABLE": "table",
         "GUST_BUCKET": "bucket",
         "GUST_DAGS_ARE_PAUSED_AT_CREATION": "false",
-        "GUST_SIGNING_SECRET": "signing-key",
+        "GUST_SIGNING_KEYS": "signing-key",
         "GUST_EXECUTION_API_FUNCTION": "execution-api",
     }
     for name, value in environment.items():
@@ -47,7 +47,7 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     with mock_aws():
         boto3.client("dynamodb").create_table(TableName="table", **TABLE_DEFINITION)
         boto3.client("s3").create_bucket(Bucket="bucket")
-        boto3.client("secretsmanager").create_secret(Name="signing-key", SecretString="k" * 32)
+        boto3.client("ssm").put_parameter(Name="signing-key", Value="k" * 32, Type="SecureString")
         machine = boto3.client("stepfunctions").create_state_machine(
             name="deploy", definition=MACHINE, roleArn="arn:aws:iam::123456789012:role/deploy"
         )

@@ -87,3 +87,24 @@ def test_the_rule_names_the_watched_buckets(resources: Resources) -> None:
     pattern = resources["ObjectsCreated"]["Properties"]["EventPattern"]
     assert pattern["detail"]["bucket"]["name"]["Fn::If"][2] == {"Ref": "WatchedBuckets"}
     assert deployment.transform(ROOT, {})["Conditions"]["WatchesBuckets"]
+
+
+def test_aws_tells_the_scheduler_and_only_where_that_is_asked_for(resources: Resources) -> None:
+    rules = {
+        name: one for name, one in resources.items() if name.startswith("Wakes") and "EventPattern" in one["Properties"]
+    }
+    assert {rule["Condition"] for rule in rules.values()} == {"WakesTriggers"}
+    dead = resources["WakesQueue"]["Properties"]["RedrivePolicy"]["deadLetterTargetArn"]
+    for rule in rules.values():
+        assert "EventBusName" not in rule["Properties"], "AWS's events are on the default bus"
+        (target,) = rule["Properties"]["Targets"]
+        assert target["Arn"] == {"Fn::GetAtt": ["WakesQueue", "Arn"]}
+        assert target["DeadLetterConfig"]["Arn"] == dead
+    names = [rule["Properties"]["Name"]["Fn::Sub"] for rule in rules.values()]
+    assert len(set(names)) == len(names) == 6
+    policy = resources["WakesQueuePolicy"]
+    (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert policy["Condition"] == "WakesTriggers"
+    allowed = statement["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Sub"]
+    assert allowed.endswith(":rule/${AWS::StackName}-wakes-*")
+    assert all(name.startswith("${AWS::StackName}-wakes-") for name in names)

@@ -93,6 +93,8 @@ class BundleFolder:
     root: Path = Path(tempfile.gettempdir()).resolve() / "gust-bundles"
     kind: Kind = BUNDLES
     free: Callable[[Path], int] = free_bytes
+    architecture: str = ""
+    """Of the worker whose packages are asked for; empty for the stack's own."""
 
     @property
     def folders(self) -> tuple[Path, Path]:
@@ -126,14 +128,19 @@ class BundleFolder:
 
     def fetch_environment(self, bundle: Path, file: str) -> Path | None:
         """The folder with the packages that the bundle names for a file of it, by its relative path; `None`: it needs none
-        but Airflow's own. It stays until this process fetches another environment. Raises Unopenable as `fetch` does."""
-        archive = environment_of(bundle, file)
+        but Airflow's own. It stays until this process fetches another environment. Raises Unopenable as `fetch` does, and
+        where the bundle names none for this architecture."""
+        archive = self._archive(bundle, file)
         return self._environments().fetch(archive) if archive is not None else None
 
     def has_environment(self, bundle: Path, file: str) -> bool:
-        """It has none, or it was fetched before."""
-        archive = environment_of(bundle, file)
+        """It has none, or it was fetched before. Raises Unopenable as `fetch_environment` does."""
+        archive = self._archive(bundle, file)
         return archive is None or self._environments().has(archive)
+
+    def _archive(self, bundle: Path, file: str) -> str | None:
+        """Hash of the archive that an unpacked bundle names for a file of it."""
+        return environments_of(bundle).of_file(file, self.architecture)
 
     def _environments(self) -> BundleFolder:
         return BundleFolder(self.objects, self._other_root(), ENVIRONMENTS, self.free)
@@ -252,11 +259,6 @@ class BundleFolder:
         return self.root / f".{version}"
 
 
-def environment_of(bundle: Path, file: str) -> str | None:
-    """Hash of the archive that an unpacked bundle names for a file of it."""
-    return environments_of(bundle).of_file(file)
-
-
 def environments_of(bundle: Path) -> Environments:
     try:
         return Environments.model_validate_json((bundle / ENVIRONMENTS_FILE).read_text())
@@ -317,7 +319,8 @@ class SealedBundleFolder(BundleFolder):
     seals_of_environments: dict[str, Seal] = field(default_factory=dict, compare=False, repr=False)
 
     def _environments(self) -> BundleFolder:
-        return SealedBundleFolder(self.objects, self._other_root(), ENVIRONMENTS, self.free, self.seals_of_environments)
+        root, seals = self._other_root(), self.seals_of_environments
+        return SealedBundleFolder(self.objects, root, ENVIRONMENTS, self.free, seals=seals)
 
     def fetch(self, version: str) -> Path:
         folder = self.root / version

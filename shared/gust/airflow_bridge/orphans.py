@@ -28,6 +28,12 @@ def adopt() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+def leave_to_parent() -> None:
+    """Undo `adopt`: later orphans are found by a process above."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0)
+
+
 def children() -> frozenset[int]:
     """Process ids of this process's children; empty where the kernel does not list them."""
     found: set[int] = set()

@@ -60,6 +60,8 @@ class TaskWorkload(_OfDispatch):
     priority_weight: int = 1
     place: str = ""
     """The place and its reason, for the first line of the log. Empty for the default group."""
+    modules: tuple[str, ...] = ()
+    """Of the DagSpec: a worker that does not know yet what the file imports knows these."""
     refused: str = ""
     """The reason why no worker can run it. The worker starts the try, fails it, and writes the reason to its log."""
 
@@ -138,6 +140,8 @@ class TriggerWorkload(_OfDispatch):
     place: str = ""
     wake_at: datetime | None = None
     """Parked until then: SQS delays a message by 15 minutes at most."""
+    woken: int = 0
+    """An event woke it: it polls this often within a minute, beside the message that has it poll later. 0: no event did."""
 
 
 class WatcherWorkload(_Message):
@@ -239,8 +243,23 @@ class WakeWatcher(_Message):
     at: datetime
 
 
+class WakeWaiting(_Message):
+    """Have the triggers that wait for a resource of AWS poll at once: an event says that it has come to a steady state."""
+
+    kind: Literal["wake_waiting"] = "wake_waiting"
+    resource: str
+
+
 Wake = Annotated[
-    WakeRun | WakeDag | WakeBackfill | WakeLimit | WakeDeployment | WakeReaders | WakeWatcher | TellListeners,
+    WakeRun
+    | WakeDag
+    | WakeBackfill
+    | WakeLimit
+    | WakeDeployment
+    | WakeReaders
+    | WakeWatcher
+    | WakeWaiting
+    | TellListeners,
     Field(discriminator="kind"),
 ]
 """What may come on the queue of wake-ups."""

@@ -34,6 +34,7 @@ from gust.rest_api.http.action_log import Refusals, log_action
 from gust.rest_api.http.docs import DOCS_HANDLERS, DOCS_OPERATIONS, DOCS_PAGES
 from gust.rest_api.http.operations import OPERATIONS, UI_OPERATIONS, Operation
 from gust.rest_api.http.request import Request, encode, unique_constraint, wire_size
+from gust.rest_api.http.rest_event import as_http_event, as_rest_answer, is_rest
 from gust.rest_api.http.routing import HANDLERS, UI_HANDLERS, Handler, not_yet
 from gust.rest_api.http.web import accepts_gzip, base_path, web_files
 from gust.rest_api.public import (  # noqa: F401 - importing a module registers its handlers
@@ -93,7 +94,7 @@ SLASHED_PARAMETERS: Final = frozenset({"xcom_key", "variable_key", "pool_name", 
 
 
 def build(services: Services, authenticator: Authenticator) -> LambdaHandler:
-    """The handler of the `api` function, for events of an HTTP API (payload version 2.0)."""
+    """The handler of the `api` function, for events of an HTTP API (payload version 2.0) and of a REST API (1.0)."""
     resolver, refusals = _Resolver(), Refusals()
     table = {**OPERATIONS, **UI_OPERATIONS, **DOCS_OPERATIONS, **AUTH_OPERATIONS}
     handlers = {**HANDLERS, **UI_HANDLERS, **DOCS_HANDLERS, **authenticator.handlers()}
@@ -104,7 +105,13 @@ def build(services: Services, authenticator: Authenticator) -> LambdaHandler:
             _bind(resolver, services, authenticator, operation_id, handler, refusals=refusals)
         )
     resolver.exception_handler(NotFoundError)(lambda _: _no_route(resolver, table))
-    return lambda event, context: _logged(resolver, _without_prefix(event), context)
+
+    def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        if is_rest(event):
+            return as_rest_answer(_logged(resolver, _without_prefix(as_http_event(event)), context))
+        return _logged(resolver, _without_prefix(event), context)
+
+    return handle
 
 
 def _without_prefix(event: dict[str, Any]) -> dict[str, Any]:
@@ -335,6 +342,7 @@ def _logged(resolver: _Resolver, event: dict[str, Any], context: Any) -> dict[st
         path=event.get("rawPath"),
         status=response.get("statusCode"),
         user=resolver.user_name or None,
+        ip=http.get("sourceIp"),
         milliseconds=round((time.perf_counter() - started) * 1000, 1),
     )
     return response

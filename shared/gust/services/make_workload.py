@@ -41,6 +41,7 @@ def task_workload(
         pool_slots=task.pool_slots,
         priority_weight=task.priority_weight,
         place=describe(where),
+        modules=spec.modules,
         refused=where.why if isinstance(where, Refused) else "",
     )
 
@@ -57,8 +58,9 @@ def trigger_workload(
     is_poller: bool = False,
     looks: int = 0,
     place: str = "",
+    woken: int = 0,
 ) -> TriggerWorkload:
-    """The arguments from `wake_at` on say where a parked trigger continues. Without them it continues where its last long
+    """The arguments from `wake_at` on say where a parked trigger continues. Without that it continues where its last long
     sleep left it, or starts."""
     if wake_at is None and instance.trigger is not None:
         at_rest = instance.trigger
@@ -73,6 +75,7 @@ def trigger_workload(
         is_poller=is_poller,
         looks=looks,
         place=place,
+        woken=woken,
     )
 
 

@@ -149,7 +149,7 @@ def put_on_queue(
     An instance that has no place any longer (Fargate was removed from the stack while it was deferred) goes to a Lambda
     worker, which fails it."""
     bundle, now = bundle_version(services, run), services.clock.now()
-    workers = workers_for_tasks(services, {i.task_id: spec.tasks[i.task_id] for i in instances}.values())
+    workers = workers_for_tasks(services, spec, {i.task_id: spec.tasks[i.task_id] for i in instances}.values())
     to_workers: list[TaskWorkload] = []
     to_groups: dict[str, list[TaskWorkload]] = defaultdict(list)
     containers: list[ContainerStart] = []
