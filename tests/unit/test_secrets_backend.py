@@ -8,6 +8,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from gust import bootstrap
 from gust.aws.memory import MemorySecrets
 from gust.aws.secrets import AwsSecrets, SsmConfiguration
 from gust.errors import Forbidden, ServiceUnavailable
@@ -237,6 +238,27 @@ def test_secrets_of_aws(aws: AwsSecrets) -> None:
         None,
     ]
     assert aws.read(Service.SECRETS_MANAGER, "text", "eu-west-1") is None
+
+
+@pytest.mark.parametrize(
+    "variable", ["gust/gust/keys/signing", "gust/gust/keys/encryption:1", "gust/gust/keys/signing "]
+)
+def test_no_prefix_and_no_spelling_reaches_the_stacks_own_keys(
+    aws: AwsSecrets, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """The execution API may read them for itself, and a backend without a prefix takes any name for a variable's."""
+    for key, name in (("GUST_SIGNING_KEYS", "signing"), ("GUST_ENCRYPTION_KEYS", "encryption")):
+        boto3.client("ssm").put_parameter(Name=f"/gust/gust/keys/{name}", Value="hush", Type="SecureString")
+        monkeypatch.setenv(key, f"/gust/gust/keys/{name}")
+    kwargs = json.dumps({"variables_prefix": ""})
+    backend = backend_of({"secrets.backend": PARAMETER_STORE, "secrets.backend_kwargs": kwargs})
+    assert backend is not None
+    name_in_ssm = backend.name_of(Kind.VARIABLE, variable)
+    assert name_in_ssm == f"/{variable}"
+    secrets = AwsSecrets(lambda service, region: boto3.client(service), hidden=bootstrap.own_keys())  # type: ignore[call-overload]
+
+    with pytest.raises(Forbidden, match="the stack's own"):
+        secrets.read(Service.PARAMETER_STORE, name_in_ssm, None)
 
 
 class Refusing:
