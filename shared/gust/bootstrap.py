@@ -1,16 +1,17 @@
 """Wire the ports to AWS, once per cold start, from the environment that `template.yaml` sets.
 
-A boto3 client takes some 40 ms to make, so its first call makes it: a function that never reads logs never pays for a
-client of CloudWatch Logs.
+A client takes some 40 ms to make, so its first call makes it: a function that never reads logs never pays for a client of
+CloudWatch Logs. They are botocore's own: boto3 and its s3transfer take another 40 ms to import, and nothing here uses them.
 """
 
 import json
 import os
 from collections.abc import Mapping
 from functools import cache, cached_property
+from threading import Lock
 from typing import Any, Final, cast
 
-import boto3
+import botocore.session
 from botocore.config import Config
 
 from gust.aws.cipher import FernetCipher
@@ -236,6 +237,15 @@ def client(service: str, config: Config = CONFIG) -> Any:
     return _MadeByFirstCall(service, config)
 
 
+@cache
+def _session() -> Any:
+    return botocore.session.get_session()
+
+
+_making: Final = Lock()
+"""A session makes one client at a time."""
+
+
 class _MadeByFirstCall:
     def __init__(self, service: str, config: Config) -> None:
         self._service = service
@@ -243,7 +253,8 @@ class _MadeByFirstCall:
 
     @cached_property
     def _made(self) -> Any:
-        return cast("Any", boto3).client(self._service, config=self._config)
+        with _making:
+            return _session().create_client(self._service, config=self._config)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._made, name)
