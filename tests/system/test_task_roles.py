@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.conftest import TEAM_A
+from tests.system.conftest import TEAM_A, TEAM_B
 from tests.system.local_gust import LocalGust
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -61,3 +61,15 @@ def test_a_task_is_its_role(gust: LocalGust) -> None:
         for arn in (here, seen["in_a_process"], in_a_container):
             assert f":assumed-role/{role}/{dag_id[:27]}-" in arn
         assert here != in_a_container, "each try has a session of its own"
+
+
+def test_a_role_that_aws_refuses_fails_the_try_with_awss_reason(gust: LocalGust) -> None:
+    gust.upload("team_b/who_in_team_b.py", WHO_AM_I.format(dag_id="who_in_team_b"))
+    gust.await_dag("who_in_team_b")
+    run_id = gust.trigger("who_in_team_b")
+    gust.await_state("who_in_team_b", run_id, "failed")
+    for task in ("here", "in_a_container"):
+        gust.await_log("who_in_team_b", run_id, task, "The task gets no AWS credentials")
+        log = str(gust.log_lines("who_in_team_b", run_id, task))
+        assert f"AWS refuses the role {TEAM_B}" in log
+        assert "is not authorized to perform: sts:AssumeRole" in log
