@@ -106,6 +106,7 @@ def from_environment() -> Services:
         workers=workers(),
         containers=containers(),
         task_roles=task_roles(),
+        wakes_in=os.environ.get("AWS_REGION", "") if os.environ.get("GUST_WAKE_TRIGGERS") == "Enabled" else "",
     )
 
 

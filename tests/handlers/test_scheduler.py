@@ -24,7 +24,7 @@ from gust.model.keys import DagRunKey
 from gust.model.place import OnFargate
 from gust.model.state import DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
-from gust.model.workload import TaskWorkload, WakeReaders, WakeRun
+from gust.model.workload import TaskWorkload, WakeReaders, WakeRun, WakeWaiting
 from gust.ports.containers import ContainerStart
 from gust.scheduling.placement import place
 from gust.services.runs.create_dag_run import create_dag_run
@@ -199,6 +199,20 @@ def test_a_message_that_is_none_is_reported_alone(door: ModuleType, poison: str)
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
     assert state_of(door, good) is S.QUEUED
+
+
+def test_events_of_aws_come_on_the_queue_of_wake_ups(door: ModuleType) -> None:
+    """One of a state for which no trigger waits is done with; one of another kind is no message of ours."""
+    told = {
+        "source": "aws.batch",
+        "detail-type": "Batch Job State Change",
+        "detail": {"jobId": "1", "status": "FAILED"},
+    }
+    assert door.wake_in(json.dumps(told)) == WakeWaiting(resource="Batch Job State Change: 1")
+    runs = told | {"detail": {"jobId": "1", "status": "RUNNING"}}
+    bodies = [json.dumps(told), json.dumps(runs), json.dumps(told | {"source": "shop"})]
+    answer = door.lambda_handler({"Records": [message(body, n) for n, body in enumerate(bodies)]}, None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": message("", 2)["messageId"]}]}
 
 
 def test_a_timers_wake_up_brings_a_run_forward_that_the_process_does_not_remember(door: ModuleType) -> None:

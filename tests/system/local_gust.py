@@ -30,6 +30,7 @@ from gust.ports.clock import SystemClock
 from gust.services.context import Services
 from gust.store.dynamodb import DynamoDBStore
 from tests.aws_like import calls
+from tests.aws_like.holding import At, Held, Order
 from tests.environment import of_a_user
 from tests.oracle.drive import ApiClient, ApiError
 
@@ -272,6 +273,16 @@ class LocalGust(AnyAirflow):
         self.api.close()
         self.stack.kill()
         calls.keep(self.data, means_to_refuse=self._means_to_refuse)
+
+    @property
+    def emulator(self) -> int:
+        """Process id of the emulator, whose children the functions are."""
+        assert self.stack._emulator is not None
+        return self.stack._emulator.pid
+
+    def holding(self, method: str, path: str, *, at: At, text: str = "") -> Held:
+        """A context in which the first such request of a function stands still, from `wait` to the context's end."""
+        return Held(self.data, Order(method, path, at, text))
 
     def upload(self, name: str, text: str) -> None:
         """Save a file in the DAG folder; it is on its way to the bucket when this returns."""

@@ -164,11 +164,12 @@ def test_strangers_code_reaches_no_table_and_no_secret(resources: Resources, fun
 def test_links_that_users_code_makes_lead_to_the_api_or_to_the_domain_before_it(
     source: dict[str, Any], function: str
 ) -> None:
-    api = {"Fn::Sub": "https://${HttpApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}"}
     variables = source["Resources"][function]["Properties"]["Environment"]["Variables"]
+    api = source["Outputs"]["ApiUrl"]["Value"]
     assert variables["AIRFLOW__API__BASE_URL"] == {"Fn::If": ["HasBaseUrl", {"Ref": "BaseUrl"}, api]}
-    assert source["Outputs"]["ApiUrl"]["Value"] == api
-    assert "ApiFunction" not in json.dumps(source["Resources"]["HttpApi"]), "else each would wait for the other"
+    for name in ("HttpApi", "RestApi"):
+        assert f"https://${{{name}}}.execute-api.${{AWS::Region}}.${{AWS::URLSuffix}}" in json.dumps(api)
+        assert "ApiFunction" not in json.dumps(source["Resources"][name]), "else each would wait for the other"
 
 
 def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(resources: Resources) -> None:
@@ -215,8 +216,9 @@ def test_the_execution_api_assumes_roles_of_tasks_and_no_other_function_assumes_
     assert assuming == ["ExecutionApiAssumesTaskRoles"]
     policy = resources["ExecutionApiAssumesTaskRoles"]["Properties"]
     assert policy["Roles"] == [{"Ref": "ExecutionApiRole"}]
-    default, further = policy["PolicyDocument"]["Statement"]
+    default, of_groups, further = policy["PolicyDocument"]["Statement"]
     assert default["Resource"] == {"Fn::GetAtt": ["TaskRole", "Arn"]}
+    assert of_groups["Resource"]["Fn::Sub"].endswith(":iam::${AWS::AccountId}:role/gust/${AWS::StackName}/*")
     condition, given, otherwise = further["Fn::If"]
     assert (condition, given["Resource"]) == ("HasTaskRoles", {"Ref": "TaskRoleArns"})
     assert otherwise == {"Ref": "AWS::NoValue"}
@@ -226,9 +228,11 @@ def test_the_execution_api_assumes_roles_of_tasks_and_no_other_function_assumes_
 def test_who_says_which_role_a_task_has_reads_the_document_that_says_it(source: dict[str, Any]) -> None:
     policy = source["Resources"]["ApisReadAccessDocument"]
     assert policy["Condition"] == "HasAccessDocument"
-    assert policy["Properties"]["Roles"] == [{"Ref": "ApiRole"}, {"Ref": "ExecutionApiRole"}]
-    variables = source["Resources"]["ExecutionApiFunction"]["Properties"]["Environment"]["Variables"]
-    assert variables["GUST_ACCESS_PARAMETER"] == {"Ref": "AccessParameter"}
+    readers = ("ApiRole", "ExecutionApiRole", "SchedulerRole")
+    assert policy["Properties"]["Roles"] == [{"Ref": role} for role in readers]
+    for role in readers:
+        function = source["Resources"][role.replace("Role", "Function")]["Properties"]
+        assert function["Environment"]["Variables"]["GUST_ACCESS_PARAMETER"] == {"Ref": "AccessParameter"}
 
 
 def test_the_parser_asks_the_execution_api_and_no_other_function(resources: Resources) -> None:
@@ -320,8 +324,23 @@ def test_each_function_and_container_that_unpacks_bundles_can_fetch_their_enviro
         )
         and "/bundles/*" in resources
         and "/environments/*" not in resources
+        and name != "DagProcessorRole"  # it packs them, and runs nothing of them
     ]
     assert not readers
+
+
+def test_no_role_reads_the_whole_bucket(resources: Resources) -> None:
+    allowed = [statement for _, role in of_type(resources, "AWS::IAM::Role") for statement in statements(role)]
+    of_objects = [each for each in allowed if any(one.startswith("s3:") for one in as_list(each["Action"]))]
+    assert {"Fn::Sub": "${Bucket.Arn}/*"} not in [one for each in of_objects for one in as_list(each["Resource"])]
+    keys = bucket_keys
+    read = prefixes_of(resources["DagProcessorRole"], "s3:GetObject")
+    assert {f"{keys.DAGS}*", *keys.BESIDE_DAGS} <= read
+    assert not {f"{prefix}*" for prefix in (keys.TRANSFERS, keys.WORKLOADS, keys.FUNCTIONS, keys.SOURCES)} & read
+    assert prefixes_of(resources["ApiRole"], "s3:GetObject") == {
+        *("bundles/*.json", "environments/*.json"),
+        *(f"{prefix}*" for prefix in (keys.SPECS, keys.SERIALIZED, keys.SOURCES, keys.DOCUMENTS)),
+    }
 
 
 def test_the_builder_reads_a_secret_only_where_the_stack_names_one(source: dict[str, Any]) -> None:
@@ -602,9 +621,11 @@ def test_every_request_leaves_a_line_without_what_is_secret_in_its_query(resourc
 def test_no_route_takes_signatures_where_nobody_verifies_them(source: dict[str, Any]) -> None:
     """On the local stack, whose emulator believes whatever name a signature bears."""
     assert source["Conditions"]["IsSigned"] == {"Fn::Equals": [{"Ref": "ApiAuthorization"}, "AWS_IAM"]}
-    for name, route in of_type(source["Resources"], "AWS::ApiGatewayV2::Route"):
-        is_signed = route["Properties"]["AuthorizationType"] == "AWS_IAM"
-        assert route.get("Condition") == ("IsSigned" if is_signed else None), name
+    for api, kind in (("HttpApi", "AWS::ApiGatewayV2::Route"), ("RestApi", "AWS::ApiGateway::Method")):
+        assert source["Conditions"][f"{api}IsSigned"]["Fn::And"][0] == {"Condition": "IsSigned"}
+        for name, route in of_type(source["Resources"], kind):
+            is_signed = route["Properties"]["AuthorizationType"] == "AWS_IAM"
+            assert route["Condition"] == (f"{api}IsSigned" if is_signed else f"Has{api}"), name
 
 
 def test_the_state_machine_gets_every_name_that_it_uses(source: dict[str, Any]) -> None:
@@ -741,7 +762,10 @@ def test_uploads_wait_a_second_in_the_queue_of_wake_ups(resources: Resources) ->
     assert {json.dumps(each["Queue"]) for each in told} == {'{"Fn::GetAtt": ["WakesQueue", "Arn"]}'}
     # S3 tries the queue when it is told of it.
     assert "WakesQueuePolicy" in as_list(resources["Bucket"]["DependsOn"])
-    senders = resources["WakesQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    senders = [
+        each["Fn::If"][1] if "Fn::If" in each else each
+        for each in resources["WakesQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    ]
     assert {each["Principal"]["Service"] for each in senders} == {"s3.amazonaws.com", "events.amazonaws.com"}
     assert all(each["Action"] == "sqs:SendMessage" and each["Condition"] for each in senders)
 

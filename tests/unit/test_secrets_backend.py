@@ -12,7 +12,7 @@ from gust import bootstrap
 from gust.aws.memory import MemorySecrets
 from gust.aws.secrets import AwsSecrets, SsmConfiguration
 from gust.errors import Forbidden, ServiceUnavailable
-from gust.model.airflow_options import read_document
+from gust.model.airflow_options import check, read_document
 from gust.model.secrets_backend import PARAMETER_STORE, SECRETS_MANAGER, Kind, Service, backend_of
 from gust.ports.clock import ManualClock
 from gust.services.context import Services
@@ -157,6 +157,23 @@ def test_the_lifetime_is_airflows_option() -> None:
     assert world.value == "old"
     world.clock.advance(2)
     assert world.value == "new"
+
+
+def test_a_lifetime_that_no_moment_can_have_is_a_long_one() -> None:
+    """Of options that were kept before they were checked for it."""
+    world = World(**{"secrets.use_cache": "True", "secrets.cache_ttl_seconds": "9" * 30})
+    world.has("old")
+    assert world.value == "old"
+    world.has("new")
+    world.clock.advance(10 * 365 * 86_400)
+    assert world.value == "old"
+
+
+@pytest.mark.parametrize("name", ["secrets.cache_ttl_seconds", "core.default_task_retry_delay"])
+def test_a_duration_of_more_than_a_hundred_years_is_refused(name: str) -> None:
+    assert check({name: "3153600000"}).problems == ()
+    assert check({name: "3153600001"}).problems == (f"{name}: '3153600001' seconds are more than a hundred years.",)
+    assert check({name: "9" * 400}).problems == (f"{name}: '{'9' * 400}' seconds are more than a hundred years.",)
 
 
 def test_another_backend_is_asked_at_once() -> None:

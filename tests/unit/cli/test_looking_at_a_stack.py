@@ -22,7 +22,7 @@ from gust.model.bundle import ImportProblem
 from gust.model.worker_group import WorkerGroup
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION
-from tests.unit.cli.cloud import OUTPUTS, CloudFormation, Iam, LambdaOfStack, Logs, Sts
+from tests.unit.cli.cloud import OUTPUTS, CloudFormation, Iam, LambdaOfStack, Logs, Sts, refusal
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -198,6 +198,30 @@ def test_delete_takes_the_bucket_along_where_that_is_asked_for(world: World) -> 
     assert len(backups) == 1
 
 
+def test_doctor_looks_at_the_worker_groups(world: World) -> None:
+    payroll = WorkerGroup(
+        name="payroll", queue_url="q", memory=3008, task_role="arn:aws:iam::123456789012:role/gust/gust/p"
+    )
+    for group in (payroll, WorkerGroup(name="gone", queue_url="q"), WorkerGroup(name="going", queue_url="q")):
+        world.store.register_worker_group(group)
+    world.store.close_worker_group("going")
+    world.cloud.missing = {"gust-workers-gone"}
+    said = "\n".join(world.examine())
+    assert "bad: the workers of 'gone' are registered and have no stack: ./gust workers remove gone" in said
+    assert "note: the workers of 'going' are being removed" in said
+    assert "note: every DAG may name the queue 'payroll', and its task then has the role arn:" in said
+
+    world.cloud.parameters["AccessParameter"] = "/gust/access"
+    world.clients["ssm"] = ssm = world.session.client("ssm")
+    for document, expected in (
+        ({"queues": [{"queue": "payroll", "path": "hr/*"}]}, None),
+        ({"queues": [{"queue": "payroll"}]}, "bad: no DAG may use the queue 'payroll': The access document is invalid"),
+    ):
+        ssm.put_parameter(Name="/gust/access", Type="String", Overwrite=True, Value=json.dumps(document))
+        about = [line for line in world.examine() if "payroll" in line]
+        assert [line.startswith(expected or "") for line in about] == ([True] if expected else [])
+
+
 def test_delete_waits_until_no_worker_group_needs_the_stack(world: World) -> None:
     world.store.register_worker_group(WorkerGroup(name="large", queue_url="https://queue", memory=3008))
     with pytest.raises(AwsError, match=r"would have no stack: large\. `./gust workers remove NAME --stack gust` first"):
@@ -212,3 +236,32 @@ def test_delete_needs_a_person_and_an_unprotected_table(world: World) -> None:
     with pytest.raises(AwsError, match="--set DeletionProtection=Disabled removes that"):
         deleted(world, "--yes")
     assert world.cloud.calls == []
+
+
+class Ec2:
+    def __init__(self, **endpoints: tuple[str, str]) -> None:
+        self.endpoints = {name.replace("_", "-"): found for name, found in endpoints.items()}
+
+    def describe_vpc_endpoints(self, VpcEndpointIds: list[str]) -> Any:  # noqa: N803 - boto3's
+        (name,) = VpcEndpointIds
+        if name not in self.endpoints:
+            raise refusal("InvalidVpcEndpointId.NotFound", f"The Vpc Endpoint Id '{name}' does not exist")
+        service, state = self.endpoints[name]
+        found = {"ServiceName": f"com.amazonaws.eu-west-1.{service}", "State": state, "VpcId": "vpc-1"}
+        return {"VpcEndpoints": [found]}
+
+
+def test_a_private_api_names_its_endpoints_and_doctor_looks_at_them(world: World) -> None:
+    world.cloud.parameters["ApiVpcEndpoints"] = "vpce-1,vpce-2,vpce-3,vpce-4"
+    world.clients["ec2"] = Ec2(
+        vpce_1=("execute-api", "available"), vpce_2=("s3", "available"), vpce_3=("execute-api", "failed")
+    )
+    assert "private, through vpce-1" in list(status.status(world.clients.__getitem__, "gust", now=NOW))[1]
+    said = world.examine()
+    for told in (
+        "ok: the private API's endpoint vpce-1 is there, in vpc-1",
+        "bad: vpce-2 is an endpoint for com.amazonaws.eu-west-1.s3: a private API needs one for execute-api",
+        "bad: the private API's endpoint vpce-3 is failed",
+        "bad: the private API's endpoint vpce-4: The Vpc Endpoint Id 'vpce-4' does not exist",
+    ):
+        assert told in said
