@@ -13,6 +13,7 @@ from hypothesis import settings
 from gust.airflow_bridge import warm
 from tests import environment, order
 
+environment.forget_airflow()
 environment.make_children_forget()
 
 _HOME = Path(tempfile.mkdtemp(prefix="gust-tests-")).resolve()

@@ -7,6 +7,7 @@ process under test gets its variables from `of_a_user`, and a child that a test 
 from __future__ import annotations
 
 import os
+import re
 from typing import Final
 
 KEPT: Final = frozenset({"HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"})
@@ -53,6 +54,13 @@ def of_a_user(**more: str) -> dict[str, str]:
     """Environment variables as a user's shell has them, and `more`."""
     kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(KEPT_PREFIXES)}
     return kept | more
+
+
+def forget_airflow() -> None:
+    """Take Airflow's variables out of this process, before Airflow is imported: a developer's, and those of the pytest
+    process that has started this one. With them, all processes of a run would unpack bundles into one folder."""
+    for name in [name for name in os.environ if re.match("_*AIRFLOW_", name)]:
+        del os.environ[name]
 
 
 def forget_the_test() -> None:

@@ -11,6 +11,7 @@ from typing import Final
 from gust.local import emulator, ministack
 from gust.local.asgi import Application
 from tests.aws_like.border import FILE, NAMES, Border, Record, limit_invocations
+from tests.aws_like.holding import Holding
 from tests.aws_like.throttles import Busy
 
 BUSY: Final = "GUST_BUSY"
@@ -22,7 +23,7 @@ def guarded(application: Application) -> Application:
     ministack.check(NAMES)
     record = Record(data_folder() / FILE)
     limit_invocations(record)
-    return Border(application, record, busy=_busy())
+    return Holding(Border(application, record, busy=_busy()), data_folder())
 
 
 def _busy() -> Busy | None:

@@ -45,6 +45,14 @@ def rights(template: Resources) -> dict[tuple[str, str], Right]:
     }
 
 
+def of_grant(allowed: Mapping[tuple[str, str], Right], role: str, grant: str) -> Right | None:
+    """The right that a grant of a stack comes from. A parameter of several resources is one resource of the template, the
+    last one of its statement: all grants that it makes are that right."""
+    statement, _, number = grant.rpartition(" ")
+    names = (f"{statement} {each}" for each in range(int(number), -1, -1))
+    return next((allowed[role, name] for name in names if (role, name) in allowed), None)
+
+
 def of_aws(template: Resources) -> set[Right]:
     """What Lambda, ECS and Step Functions do with the rights of the roles: pollers read queues and streams, Lambda writes
     functions' logs and failed events, a state machine calls what its definition names."""

@@ -45,6 +45,7 @@ CEILING: Final = {
     "gust-environment-builder": 1.2,
     "gust-events": 1.4,
     "gust-execution-api": 1.4,
+    "gust-key-maker": 1.2,
     "gust-key-rotation": 1.2,
     "gust-parse": 1.4,
     "gust-scheduler": 1.4,

@@ -19,3 +19,14 @@ def test_pollers_logs_failed_events_and_state_machines_have_their_rights() -> No
     }
     functions = [each for each in template.values() if each["Type"] == "AWS::Lambda::Function"]
     assert len({right.role for right in needed if right.action == "logs:PutLogEvents"}) == len(functions) + 1
+
+
+def test_each_resource_of_a_list_parameter_stands_for_the_parameter() -> None:
+    """SecretsBackendArns is one resource of the template, and as many of a stack as it names."""
+    allowed = template_rights.rights(template_rights.resources())
+
+    for number in range(3):
+        grant = f"secrets-backend 0 ssm:GetParameter {number}"
+        right = template_rights.of_grant(allowed, "ExecutionApiRole", grant)
+        assert right == Right("ExecutionApiRole", "ssm:GetParameter", as_text({"Ref": "SecretsBackendArns"}))
+    assert template_rights.of_grant(allowed, "ExecutionApiRole", "secrets-backend 1 ssm:GetParameter 0") is None

@@ -8,7 +8,13 @@ from gust.model.worker_group import WorkerGroup
 from gust.ports.store import Store
 from tests.contract.given import NOW, at
 
-LARGE = WorkerGroup(name="large", queue_url="https://sqs/large", memory=4096)
+LARGE = WorkerGroup(
+    name="large",
+    queue_url="https://sqs/large",
+    memory=4096,
+    architecture="x86_64",
+    task_role="arn:aws:iam::123456789012:role/gust/gust/large",
+)
 ONPREM = WorkerGroup(name="on prem#1", queue_url="https://sqs/onprem")
 
 
@@ -33,3 +39,15 @@ def test_a_sign_of_life_is_kept_when_the_group_is_registered_again(store: Store)
 def test_an_unregistered_group_gives_no_sign_of_life(store: Store) -> None:
     assert not store.hear_of_worker_group("large", NOW)
     assert store.list_worker_groups() == []
+
+
+def test_a_group_that_is_being_removed_is_told_so_until_it_is_registered_again(store: Store) -> None:
+    store.close_worker_group(ONPREM.name)
+    assert store.list_worker_groups() == []
+    store.register_worker_group(ONPREM)
+    for _ in range(2):
+        store.close_worker_group(ONPREM.name)
+        assert store.list_worker_groups() == [replace(ONPREM, is_closing=True)]
+    assert not store.hear_of_worker_group(ONPREM.name, NOW)
+    store.register_worker_group(ONPREM)
+    assert store.list_worker_groups() == [ONPREM]

@@ -10,7 +10,8 @@ import pytest
 from tests.system.local_gust import LocalGust
 
 TEAM_A: Final = "arn:aws:iam::000000000000:role/teams/gust-team-a"
-"""The role that the shared stack's access document gives to the DAG files in `team_a/`."""
+"""The role that the shared stack's access document gives to the DAG files in `team_a/`. It keeps the queue `payroll` for
+those in `payroll/`."""
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +21,9 @@ def gust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
     parameters = {"AccessParameter": "/gust/access", "TaskRoleArns": TEAM_A}
     stack = LocalGust(home / "data", home / "dags", parameters=parameters)
     stack.start()
-    document = json.dumps({"tasks": [{"path": "team_a/*", "role": TEAM_A}]})
+    document = json.dumps(
+        {"tasks": [{"path": "team_a/*", "role": TEAM_A}], "queues": [{"queue": "payroll", "path": "payroll/*"}]}
+    )
     stack.stack.client("ssm").put_parameter(Name="/gust/access", Type="String", Value=document)
     yield stack
     stack.stop()

@@ -12,7 +12,7 @@ from tests.oracle.server import ROOT
 
 GOLDEN = json.loads(asset_story.GOLDEN.read_text())
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("assets")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

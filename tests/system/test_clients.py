@@ -39,7 +39,7 @@ from tests.system.local_gust import PATIENCE, AnyAirflow, LocalGust
 from tests.system.real_airflow import asked_for, made_for
 from tests.system.transcript import Transcript
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("clients")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 DAGS: Final = """
     from datetime import datetime

@@ -13,7 +13,7 @@ from tests.oracle.server import ROOT
 
 GOLDEN = Golden.load(Path(__file__).parent / "golden" / "examples.json")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("examples")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tests.oracle.server import ROOT
 
 GOLDEN: dict[str, list[Line]] = json.loads(logs.GOLDEN.read_text())["logs"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("logs")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from gust.cli import __main__ as cli
+from gust.model.environment import MACHINES, this_architecture
 from tests.environment import of_a_user
 from tests.system.local_gust import ROOT, LocalGust
+from tests.system.package_index import answers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -48,6 +50,30 @@ NEAR = """
     grouped()
     hosted()
 """
+
+
+PAYROLL = """
+    import importlib.metadata
+    from airflow.sdk import dag, task
+
+    @dag(schedule=None)
+    def {dag_id}():
+        @task
+        def default():
+            return importlib.metadata.version("toolz")
+
+        @task(queue="payroll")
+        def in_group():
+            import boto3
+
+            return [importlib.metadata.version("toolz"), boto3.client("sts").get_caller_identity()["Arn"]]
+
+        default() >> in_group()
+
+    {dag_id}()
+"""
+
+OTHER = next(name for name in MACHINES if name != this_architecture())
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +128,11 @@ def test_a_worker_group_is_added_selected_by_its_queue_listed_and_removed(
     assert "memory 2048" in log
     assert "found 42" in stack.logs("grouped", run, "small")
 
-    assert workers(stack, "add", "large", "--concurrency", "3") == 0
+    assert workers(stack, "add", "large", "--concurrency", "3", "--architecture", OTHER) == 0
     capsys.readouterr()
     assert workers(stack, "list") == 0
-    assert "large  Lambda, 2048 MB  3        0      as the stack's" in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert f"large  Lambda, {OTHER}, 2048 MB  3        0      as elsewhere   as the stack's" in listed
 
     assert workers(stack, "remove", "large") == 0
     run = stack.trigger("grouped")
@@ -114,6 +141,46 @@ def test_a_worker_group_is_added_selected_by_its_queue_listed_and_removed(
         "grouped", run, "big", "No worker"
     )
     assert stack.stack.client("cloudformation").describe_stacks(StackName="gust")["Stacks"]
+
+
+def test_a_group_of_another_architecture_has_packages_of_its_own_a_role_of_its_own_and_dags_of_its_own(
+    stack: LocalGust, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pure Python: the emulator's worker is this machine, whatever the group says that it is."""
+    if not answers("toolz==1.0.0", tmp_path):
+        pytest.skip("no package index answers")
+    versions = {this_architecture(): "1.0.0", OTHER: "0.12.0"}
+    lines = [f"toolz=={version}; platform_machine == '{MACHINES[name]}'\n" for name, version in versions.items()]
+    for folder in ("payroll", "other"):
+        (stack.dags / folder).mkdir()
+        (stack.dags / folder / "requirements.txt").write_text("".join(lines))
+        stack.upload(f"{folder}/etl.py", PAYROLL.format(dag_id=f"paid_by_{folder}"))
+        stack.await_dag(f"paid_by_{folder}", within=180)
+    policy = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
+    assert workers(stack, "add", "payroll", "--architecture", OTHER, "--policies", policy) == 0
+    assert f"Packages of requirements.txt are built for {OTHER} …" in capsys.readouterr().out
+
+    runs = {folder: stack.trigger(f"paid_by_{folder}") for folder in ("payroll", "other")}
+    stack.await_state("paid_by_payroll", runs["payroll"], "success", within=120)
+    assert stack.xcom("paid_by_payroll", runs["payroll"], "default") == "1.0.0"
+    version, identity = stack.xcom("paid_by_payroll", runs["payroll"], "in_group")
+    (group,) = [one for one in stack.services().store.list_worker_groups() if one.name == "payroll"]
+    assert version == "0.12.0"
+    assert ":role/gust/gust/" in group.task_role
+    assert f":assumed-role/{group.task_role.rpartition('/')[2]}/paid_by_payroll-" in identity
+    attached = stack.stack.client("iam").list_attached_role_policies(RoleName=group.task_role.rpartition("/")[2])
+    assert [one["PolicyArn"] for one in attached["AttachedPolicies"]] == [policy]
+
+    stack.await_state("paid_by_other", runs["other"], "failed")
+    assert stack.xcom("paid_by_other", runs["other"], "default") == "1.0.0"
+    assert "The access document does not let this DAG use the queue 'payroll'." in stack.await_log(
+        "paid_by_other", runs["other"], "in_group", "The access document"
+    )
+    assert workers(stack, "list") == 0
+    assert (
+        f"payroll  Lambda, {OTHER}, 1769 MB  50       0      gust-workers-payroll-TaskRole" in capsys.readouterr().out
+    )
+    assert workers(stack, "remove", "payroll") == 0
 
 
 def test_a_host_runs_tasks_of_its_queue_and_finishes_them_when_it_is_told_to_stop(
@@ -132,7 +199,7 @@ def test_a_host_runs_tasks_of_its_queue_and_finishes_them_when_it_is_told_to_sto
     host.send_signal(signal.SIGTERM)
     (marks / run).touch()
     stack.await_state("hosted", run, "success")
-    assert "of Gust []" in stack.logs("hosted", run, "there")
+    stack.await_log("hosted", run, "there", "of Gust []")
     assert host.wait(60) == 0
 
     waits = stack.trigger("hosted")

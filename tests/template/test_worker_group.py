@@ -11,6 +11,7 @@ from samtranslator.yaml_helper import yaml_parse
 from benches.cost import load_prices
 from gust.aws.worker_groups import stack_name
 from gust.cli.workers import template
+from gust.model.environment import MACHINES
 from tests.template.conftest import ROOT
 from tests.template.test_template import as_list, logical_id
 
@@ -39,14 +40,16 @@ def group() -> dict[str, Any]:
 def test_the_groups_worker_is_the_stacks_worker(group: dict[str, Any], resources: Resources) -> None:
     ours, theirs = group["Resources"]["WorkerFunction"]["Properties"], resources["WorkerFunction"]["Properties"]
     assert {name: ours[name] for name in SAME} == {name: theirs[name] for name in SAME}
-    assert ours["Environment"]["Variables"].keys() - {"GUST_PACKAGES_FOR"} == theirs["Environment"]["Variables"].keys()
+    assert ours["Environment"]["Variables"].keys() - {"GUST_ARCHITECTURE"} == theirs["Environment"]["Variables"].keys()
     assert ours["Architectures"] == [{"Ref": "Architecture"}]
     assert [group["Parameters"]["Architecture"]["Default"]] == theirs["Architectures"]
 
 
-def test_a_group_on_other_processors_has_layers_of_its_own_and_no_packages_of_the_stack(group: dict[str, Any]) -> None:
+def test_a_group_on_other_processors_has_layers_and_packages_of_its_own(group: dict[str, Any]) -> None:
     function = group["Resources"]["WorkerFunction"]["Properties"]
-    assert function["Environment"]["Variables"]["GUST_PACKAGES_FOR"] == {"Fn::If": ["IsOtherwise", "3.12 aarch64", ""]}
+    assert function["Environment"]["Variables"]["GUST_ARCHITECTURE"] == {"Ref": "Architecture"}
+    assert group["Outputs"]["Architecture"]["Value"] == {"Ref": "Architecture"}
+    assert group["Parameters"]["Architecture"]["AllowedValues"] == list(MACHINES)
     for layer in ("RuntimeLayer", "AirflowLayer"):
         made = group["Resources"][layer]
         assert made["Condition"] == "HasOwnLayers"
@@ -76,6 +79,23 @@ def actions(statements: list[dict[str, Any]]) -> list[tuple[str, ...]]:
 def of(role: dict[str, Any]) -> list[dict[str, Any]]:
     (policy,) = role["Properties"]["Policies"]
     return list(policy["PolicyDocument"]["Statement"])
+
+
+def test_the_groups_dead_letters_set_off_the_stacks_alarm(group: dict[str, Any], resources: Resources) -> None:
+    ours, theirs = group["Resources"]["TasksDeadLettersAlarm"], resources["TasksDeadLettersAlarm"]
+    differing = {"AlarmActions", "OKActions"}
+    assert {name: value for name, value in ours["Properties"].items() if name not in differing} == {
+        name: value for name, value in theirs["Properties"].items() if name not in differing
+    }
+    assert ours["Properties"]["AlarmActions"] == ours["Properties"]["OKActions"] == [{"Ref": "AlertTopic"}]
+    assert ours["Condition"] == "HasAlerts"
+    assert group["Conditions"]["HasAlerts"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlertTopic"}, ""]}]}
+
+
+def test_the_groups_alarm_goes_where_the_stacks_alarms_go(source: dict[str, Any]) -> None:
+    output = source["Outputs"]["AlertTopic"]
+    (action,) = source["Resources"]["TasksDeadLettersAlarm"]["Properties"]["AlarmActions"]
+    assert (output["Condition"], output["Value"]) == ("HasAlerts", action)
 
 
 def test_the_groups_worker_has_the_rights_of_the_stacks_worker_on_its_own_queue(
@@ -109,6 +129,32 @@ def test_the_code_of_a_function_in_a_vpc_cannot_use_the_rights_that_lambda_needs
     function = denied["Condition"]["ArnEquals"]["lambda:SourceFunctionArn"]["Fn::Sub"]
     assert function.endswith(":function:${AWS::StackName}")
     assert group["Resources"]["WorkerFunction"]["Properties"]["FunctionName"] == {"Ref": "AWS::StackName"}
+
+
+def test_the_role_of_the_groups_tasks_is_the_stacks_with_its_own_policies(
+    group: dict[str, Any], source: dict[str, Any]
+) -> None:
+    """Only the stack's execution API may assume it, with the stack's external id, below the path that it may assume."""
+    ours, theirs = group["Resources"]["TaskRole"], source["Resources"]["TaskRole"]["Properties"]
+    assert ours["Condition"] == group["Outputs"]["TaskRoleArn"]["Condition"] == "HasTaskPolicies"
+    trust = json.dumps(ours["Properties"]["AssumeRolePolicyDocument"])
+    trust = trust.replace(
+        json.dumps({"Ref": "ExecutionApiRoleArn"}), json.dumps({"Fn::GetAtt": ["ExecutionApiRole", "Arn"]})
+    )
+    external_id = source["Outputs"]["TaskExternalId"]["Value"]
+    trust = trust.replace(json.dumps({"Ref": "TaskExternalId"}), json.dumps(external_id))
+    assert json.loads(trust) == theirs["AssumeRolePolicyDocument"]
+    assert ours["Properties"]["ManagedPolicyArns"] == {"Ref": "TaskPolicyArns"}
+    assert group["Parameters"]["TaskPolicyArns"]["Default"] == ""
+    assert "Policies" not in ours["Properties"]
+    assert ours["Properties"]["Path"]["Fn::Sub"] == "/gust/${Stack}/"
+    roles = [one for one in group["Resources"].values() if one["Type"] == "AWS::IAM::Role"]
+    for role in roles:
+        assert role["Properties"]["PermissionsBoundary"]["Fn::If"][:2] == [
+            "HasBoundary",
+            {"Ref": "PermissionsBoundaryArn"},
+        ]
+    assert len(roles) == 2
 
 
 def test_the_scheduler_may_send_into_the_queues_of_groups_by_their_stacks_names(resources: Resources) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,6 +41,21 @@ def test_a_child_that_a_test_forks_does_not_know_of_it() -> None:
     os.waitpid(pid, 0)
     assert os.read(read, 1000) == b"[]"
     assert "PYTEST_VERSION" not in os.environ
+
+
+def test_each_pytest_process_has_an_airflow_of_its_own() -> None:
+    """A process of `-n 2` is started by another that has made Airflow's settings already."""
+    place = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"
+    show = f"import os, tests.conftest; print(os.environ['AIRFLOW_HOME'], os.environ[{place!r}])"
+    started = of_a_user(**{place: os.environ[place], "AIRFLOW__CORE__PARALLELISM": "1", "PYTHONPATH": "shared:."})
+    program = [sys.executable, "-c", f"{show}; print([name for name in os.environ if 'PARALLELISM' in name])"]
+    done = subprocess.run(program, env=started, cwd=TESTS.parent, capture_output=True, text=True, check=True)  # noqa: S603
+
+    where, others = done.stdout.splitlines()
+    home, bundles = where.split(" ", 1)
+    assert str(Path(home).parent) in bundles
+    assert bundles != os.environ[place]
+    assert others == "[]"
 
 
 def test_everything_that_a_test_starts_is_given_a_users_environment() -> None:

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError, WaiterError
 
 from gust.errors import GustError
 from gust.model import bucket_keys
+from gust.model.environment import ARM64
 from gust.model.worker_group import WorkerGroup
 from gust.scheduling.placement import OWN_QUEUES
 
@@ -48,6 +49,10 @@ class Deployment:
     """The second group of the parameters of worker_group.yaml."""
     storage: str
     """MB of /tmp of the stack's worker."""
+    architecture: str
+    """Of the stack's own functions."""
+    deployments: str
+    """ARN of the state machine deploy_bundle."""
     code_url: str
     code_hash: str
 
@@ -66,36 +71,45 @@ def stack_name(stack: str, queue: str) -> str:
     return name
 
 
-def find_deployment(clients: Clients, stack: str) -> Deployment:
-    """Raises WorkerGroupError where there is no such stack."""
+def find_deployment(clients: Clients, stack: str, architecture: str = "") -> Deployment:
+    """`architecture`: of the machine, for the local stack, whose functions are its processes. Raises WorkerGroupError where
+    there is no such stack."""
     functions = clients("lambda")
     try:
         worker = functions.get_function(FunctionName=f"{stack}-worker")
         scheduler = functions.get_function_configuration(FunctionName=f"{stack}-scheduler")
+        execution_api = functions.get_function_configuration(FunctionName=f"{stack}-execution-api")
         described = clients("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     except ClientError as error:
         raise WorkerGroupError(f"There is no stack {stack!r} of Gust here: {error}") from error
     configuration = worker["Configuration"]
     variables = configuration["Environment"]["Variables"]
     given = {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", ())}
+    told = {one["OutputKey"]: one["OutputValue"] for one in described.get("Outputs", ())}
     code_hash = base64.b64decode(configuration["CodeSha256"]).hex()
     return Deployment(
         stack=stack,
         table=scheduler["Environment"]["Variables"]["GUST_TABLE"],
         bucket=variables["GUST_BUCKET"],
         parameters={
+            "Stack": stack,
             "Bucket": variables["GUST_BUCKET"],
             "CodeKey": bucket_keys.function_code(code_hash),
             "Layers": ",".join(layer["Arn"] for layer in configuration.get("Layers", ())),
             "ExecutionApi": variables["GUST_EXECUTION_API_FUNCTION"],
+            "ExecutionApiRoleArn": execution_api["Role"],
+            "TaskExternalId": execution_api["Environment"]["Variables"]["GUST_TASK_EXTERNAL_ID"],
             "TaskLogGroup": variables["GUST_LOG_GROUP"],
             "BaseUrl": variables["AIRFLOW__API__BASE_URL"],
             "DefaultDeferrable": variables["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"],
             "LogRetentionDays": given.get("LogRetentionDays", "30"),
+            "AlertTopic": told.get("AlertTopic", ""),
             "KmsKeyArn": given.get("KmsKeyArn", ""),
             "PermissionsBoundaryArn": given.get("PermissionsBoundaryArn", ""),
         },
         storage=str(configuration.get("EphemeralStorage", {}).get("Size", "")),
+        architecture=architecture or configuration.get("Architectures", [ARM64])[0],
+        deployments=scheduler["Environment"]["Variables"]["GUST_DEPLOY_STATE_MACHINE"],
         code_url=worker["Code"]["Location"],
         code_hash=code_hash,
     )
@@ -122,7 +136,13 @@ def deploy(clients: Clients, of: Deployment, queue: str, template: Template, giv
     _apply(clients("cloudformation"), name, text, parameters, exists=before is not None)
     outputs = outputs_of(clients, name)
     memory = int(outputs["Memory"]) if outputs["Place"] == "Lambda" else 0
-    return WorkerGroup(name=queue, queue_url=outputs["QueueUrl"], memory=memory)
+    return WorkerGroup(
+        name=queue,
+        queue_url=outputs["QueueUrl"],
+        memory=memory,
+        architecture="" if outputs["Architecture"] == of.architecture else outputs["Architecture"],
+        task_role=outputs.get("TaskRoleArn", ""),
+    )
 
 
 def remove(clients: Clients, stack: str, queue: str) -> None:

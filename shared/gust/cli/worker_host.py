@@ -33,9 +33,6 @@ LOOK_EVERY: Final = 0.5
 STARTED_AGAIN_AFTER: Final = 5.0
 """Seconds after a worker has died."""
 
-PACKAGES_FOR: Final = "3.12 aarch64"
-"""What environments are built for on AWS: the runtime of its workers (`gust.host_worker.this_machine`)."""
-
 
 class UnknownQueueError(GustError):
     """The stack knows no workers of the queue; the message is for the terminal."""
@@ -53,6 +50,7 @@ def environment(outputs: Mapping[str, str], around: Mapping[str, str]) -> dict[s
         "GUST_EXECUTION_API_FUNCTION": outputs["ExecutionApi"],
         "GUST_LOG_GROUP": outputs["TaskLogGroup"],
         "GUST_TASK_QUEUE_URL": outputs["QueueUrl"],
+        "GUST_ARCHITECTURE": outputs.get("Architecture", ""),
         "AIRFLOW__API__BASE_URL": outputs["BaseUrl"],
         "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": outputs["DefaultDeferrable"],
     }

@@ -6,7 +6,10 @@ import argparse
 import json
 import sys
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,12 +17,21 @@ from typing import TYPE_CHECKING, Final
 from gust.cli import ROOT
 from gust.cli import aws as cli_aws
 from gust.cli.aws import Clients
+from gust.model.environment import ARM64, X86_64, this_architecture
 
 if TYPE_CHECKING:
+    from gust.aws.objects import S3Objects
+    from gust.aws.worker_groups import Deployment
+    from gust.model.worker_group import WorkerGroup
+    from gust.ports.deployments import Deployments
+    from gust.ports.objects import Objects
     from gust.ports.store import Store
 
 LOOK_EVERY: Final = 2.0
-"""Seconds between two looks at a queue that is to become empty."""
+"""Seconds between two looks at a queue that is to become empty, or at a deployment that is to end."""
+
+BUILDS_FOR: Final = 900.0
+"""Seconds that a new group waits at most for packages."""
 
 SETTINGS: Final = {
     "memory": ("Memory", "MB of one worker (1769: one vCPU)"),
@@ -28,11 +40,15 @@ SETTINGS: Final = {
     "subnets": ("Subnets", "subnets of your VPC, separated by commas"),
     "security_groups": ("SecurityGroups", "security groups in that VPC, separated by commas"),
     "layers": ("ExtraLayers", "ARNs of further Lambda layers, separated by commas"),
-    "architecture": ("Architecture", "arm64, as the stack's own workers (default), or x86_64"),
+    "architecture": ("Architecture", "arm64 (default), as the stack's own workers, or x86_64"),
+    "policies": ("TaskPolicyArns", "ARNs of managed policies of the role of its tasks, separated by commas"),
 }
 """Option → parameter of worker_group.yaml, and the help."""
 
-PLATFORMS: Final = {"arm64": None, "x86_64": "x86_64-manylinux_2_28"}
+OF_ANY_PLACE: Final = frozenset({"architecture", "policies"})
+"""Options that workers elsewhere have, too."""
+
+PLATFORMS: Final = {ARM64: None, X86_64: "x86_64-manylinux_2_28"}
 """Architecture of Lambda → uv's name of the platform for which a group needs layers of its own."""
 
 NUMBERS: Final = frozenset({"memory", "storage", "concurrency"})
@@ -87,6 +103,7 @@ class Worker:
 
     @staticmethod
     def run(options: argparse.Namespace) -> int:
+        from gust.airflow_bridge.packages_of_host import WHY_NONE, Machine, why_no_packages
         from gust.aws import worker_groups
         from gust.cli import worker_host
 
@@ -99,7 +116,10 @@ class Worker:
 
             variables |= emulator_variables(sign_in.running(options.data.resolve())[0])
         else:
-            variables |= {"GUST_PACKAGES_FOR": worker_host.PACKAGES_FOR}
+            why = why_no_packages(outputs.get("Architecture", ARM64), Machine.this(), options.queue)
+            if why:
+                print(f"gust: {why}", file=sys.stderr)
+            variables |= {WHY_NONE: why}
             # Tasks do not see ~/.aws, where it may stand.
             variables.setdefault("AWS_DEFAULT_REGION", clients("lambda").meta.region_name)
         return worker_host.run(clients, options.queue, options.at_once, outputs, variables)
@@ -130,30 +150,72 @@ def add(clients: Clients, options: argparse.Namespace) -> int:
     given = {
         name: str(value) for option, (name, _) in SETTINGS.items() if (value := getattr(options, option)) is not None
     }
-    if options.elsewhere and given:
-        print("gust: workers elsewhere have the size of their host: leave these options out.", file=sys.stderr)
+    if options.elsewhere and given.keys() - {SETTINGS[option][0] for option in OF_ANY_PLACE}:
+        print("gust: workers elsewhere have the size of their host: leave its options out.", file=sys.stderr)
         return 2
-    of = worker_groups.find_deployment(clients, options.stack)
+    of = worker_groups.find_deployment(clients, options.stack, this_architecture() if options.local else "")
     before = worker_groups.find_group(clients, options.stack, options.queue)
     place = "Elsewhere" if options.elsewhere else "Lambda"
     if before is not None and before["Place"] != place:
         print(f"gust: the workers of {options.queue!r} run {before['Place']}: remove them first.", file=sys.stderr)
         return 2
-    if options.local:
-        given.pop("Architecture", None)  # of this machine
-    else:
-        architecture = given.get("Architecture") or (before or {}).get("Architecture", "arm64")
+    if before is None:
+        given.setdefault("Architecture", of.architecture)
+    architecture = given.get("Architecture") or (before or {}).get("Architecture", of.architecture)
+    if not options.local and not options.elsewhere:
         given |= layers_for(clients, options.stack, architecture, print)
+    store = store_of(clients, of)
+    have_packages = partial(have_packages_built, store, bucket_of(clients, of), deployments_of(clients, of), say=print)
+    for group in store.list_worker_groups():
+        if group.name == options.queue and not group.is_closing and architecture != of.architecture:
+            newer = replace(
+                group, architecture=architecture
+            )  # its workers get new processors and find the packages there
+            store.register_worker_group(newer)
+            have_packages(newer)
     group = worker_groups.deploy(
         clients, of, options.queue, partial(template, is_local=options.local), {**given, "Place": place}
     )
-    store_of(clients, of.table, of.bucket).register_worker_group(group)
+    store.register_worker_group(group)
+    have_packages(group)
     print(f"Tasks with queue={options.queue!r} run there now.")
     if options.elsewhere:
         outputs = worker_groups.outputs_of(clients, worker_groups.stack_name(options.stack, options.queue))
         print(f"Attach {outputs['HostPolicyArn']} to each host's role, and start there:")
         print(f"    ./gust worker --stack {options.stack} --queue {options.queue} --at-once 4")
     return 0
+
+
+def have_packages_built(
+    store: Store,
+    objects: Objects,
+    deployments: Deployments,
+    group: WorkerGroup,
+    say: Callable[[str], None],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    wait: Callable[[float], object] = time.sleep,
+) -> None:
+    """For a group of another architecture than the stack's own: request a deployment, and wait until the active bundle
+    names packages for it, where it names any. Twice, it builds nothing twice."""
+    from gust.services.deployments.deploy_bundle import manifest_of
+    from gust.services.deployments.deployment_turn import request_deployment
+
+    def has_them() -> bool:
+        active = store.active_bundle()
+        manifest = manifest_of(objects, active.version) if active else None
+        return manifest is None or not manifest.environments.of or group.architecture in manifest.environments.on
+
+    if not group.architecture or has_them():
+        return
+    request_deployment(store, deployments, f"workers-{uuid.uuid4().hex}", datetime.now(UTC))
+    say(f"Packages of requirements.txt are built for {group.architecture} …")
+    began = clock()
+    while not has_them():
+        if clock() > began + BUILDS_FOR:
+            say("… which takes long. Until it is done, tasks there that need packages fail.")
+            return
+        wait(LOOK_EVERY)
 
 
 def layers_for(
@@ -202,16 +264,19 @@ def update(clients: Clients, stack: str, *, is_local: bool = False, say: Callabl
     """Bring all groups of the stack to its deployed worker's code, layers and settings."""
     from gust.aws import worker_groups
 
-    of = worker_groups.find_deployment(clients, stack)
-    store = store_of(clients, of.table, of.bucket)
+    of = worker_groups.find_deployment(clients, stack, this_architecture() if is_local else "")
+    store = store_of(clients, of)
     for group in store.list_worker_groups():
+        if group.is_closing:
+            say(f"The workers of {group.name!r} are being removed: ./gust workers remove {group.name}")
+            continue
         given: dict[str, str] = {}
-        if not is_local:
+        if not is_local and not group.is_elsewhere:
             before = worker_groups.find_group(clients, stack, group.name) or {}
             given = layers_for(clients, stack, before.get("Architecture", "arm64"), say)
-        store.register_worker_group(
-            worker_groups.deploy(clients, of, group.name, partial(template, is_local=is_local), given)
-        )
+        newer = worker_groups.deploy(clients, of, group.name, partial(template, is_local=is_local), given)
+        store.register_worker_group(newer)
+        have_packages_built(store, bucket_of(clients, of), deployments_of(clients, of), newer, say)
         say(f"The workers of {group.name!r} are up to date.")
     return 0
 
@@ -220,25 +285,34 @@ def show(clients: Clients, stack: str) -> int:
     from gust.aws import worker_groups
 
     of = worker_groups.find_deployment(clients, stack)
-    rows = [("QUEUE", "WORKERS", "AT ONCE", "TASKS", "CODE")]
-    for group in store_of(clients, of.table, of.bucket).list_worker_groups():
+    rows = [("QUEUE", "WORKERS", "AT ONCE", "TASKS", "ROLE OF TASKS", "CODE")]
+    for group in store_of(clients, of).list_worker_groups():
         parameters = worker_groups.find_group(clients, stack, group.name)
         if parameters is None:
-            rows.append((group.name, "its stack is gone: ./gust workers remove", "", "", ""))
+            rows.append((group.name, "its stack is gone: ./gust workers remove", "", "", "", ""))
             continue
         is_new = all(parameters.get(name) == of.parameters[name] for name in ("CodeKey", "Layers"))
-        heard = "never heard of" if group.heard_at is None else f"heard of at {group.heard_at:%Y-%m-%d %H:%M:%S} UTC"
+        code = "of the host" if group.is_elsewhere else "as the stack's" if is_new else "older: ./gust workers update"
+        if group.is_closing:
+            code = "is being removed: ./gust workers remove"
         rows.append(
             (
                 group.name,
-                f"elsewhere, {heard}" if group.is_elsewhere else f"Lambda, {group.memory} MB",
+                _workers(group),
                 "" if group.is_elsewhere else parameters["Concurrency"],
                 str(worker_groups.messages(clients, group.queue_url)),
-                "of the host" if group.is_elsewhere else "as the stack's" if is_new else "older: ./gust workers update",
+                group.task_role.rpartition("/")[2] or "as elsewhere",
+                code,
             )
         )
     _print_table(rows)
     return 0
+
+
+def _workers(group: WorkerGroup) -> str:
+    heard = "never heard of" if group.heard_at is None else f"heard of at {group.heard_at:%Y-%m-%d %H:%M:%S} UTC"
+    of_another = f", {group.architecture}" if group.architecture else ""
+    return f"elsewhere{of_another}, {heard}" if group.is_elsewhere else f"Lambda{of_another}, {group.memory} MB"
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
@@ -248,27 +322,40 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def remove(clients: Clients, options: argparse.Namespace, *, wait: Callable[[float], object] = time.sleep) -> int:
-    """No task is sent to the group from here on; then its queue becomes empty, then its stack goes."""
+    """No task is sent to the group from here on; then its queue becomes empty, then its stack goes, then its entry. Tasks
+    that it still has keep their AWS role meanwhile. A removal that was cut off goes on when it is repeated."""
     from gust.aws import worker_groups
 
     of = worker_groups.find_deployment(clients, options.stack)
-    store = store_of(clients, of.table, of.bucket)
+    store = store_of(clients, of)
     found = next((group for group in store.list_worker_groups() if group.name == options.queue), None)
-    store.delete_worker_group(options.queue)
+    store.close_worker_group(options.queue)
     if found is not None and not options.now and worker_groups.find_group(clients, options.stack, options.queue):
         while left := worker_groups.messages(clients, found.queue_url):
             print(f"{left} tasks are with the workers or wait for one …", flush=True)
             wait(LOOK_EVERY)
     worker_groups.remove(clients, options.stack, options.queue)
+    store.delete_worker_group(options.queue)
     print(f"The workers of {options.queue!r} are gone. Tasks that name the queue fail.")
     return 0
 
 
-def store_of(clients: Clients, table: str, bucket: str) -> Store:
-    from gust.aws.objects import S3Objects
+def store_of(clients: Clients, of: Deployment) -> Store:
     from gust.store.dynamodb import DynamoDBStore
 
-    return DynamoDBStore(table, clients("dynamodb"), S3Objects(bucket, clients("s3")))
+    return DynamoDBStore(of.table, clients("dynamodb"), bucket_of(clients, of))
+
+
+def bucket_of(clients: Clients, of: Deployment) -> S3Objects:
+    from gust.aws.objects import S3Objects
+
+    return S3Objects(of.bucket, clients("s3"))
+
+
+def deployments_of(clients: Clients, of: Deployment) -> Deployments:
+    from gust.aws.deployments import StepFunctionsDeployments
+
+    return StepFunctionsDeployments(of.deployments, clients("stepfunctions"))
 
 
 def template(values: Mapping[str, str], *, is_local: bool = False) -> str:

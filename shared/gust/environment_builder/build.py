@@ -16,6 +16,7 @@ import time
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import file_digest
 from pathlib import Path
 from typing import IO, Any, Final
@@ -26,12 +27,15 @@ from gust.model import bucket_keys
 from gust.model.bounds import cut
 from gust.model.bundle import version_of
 from gust.model.connection_form import declared_in, forms_of
-from gust.model.environment import Build, Built, Recipe
+from gust.model.environment import GLIBC, MACHINES, Build, Built, Recipe
 from gust.ports.objects import Objects
 from gust.services.deployments import pins
+from gust.services.deployments.environments import interpreter
 from gust.services.deployments.pins import normalized
 
 WHEELS_ALONE: Final = ("--only-binary", ":all:")
+
+LOCK: Final = "lock.txt"
 
 COMPILES_FOR: Final = 120.0
 """Seconds. Each task compiles for itself the modules that are not compiled by then."""
@@ -68,12 +72,15 @@ def build(
 ) -> Built:
     """Build the recipe and store the outcome. A recipe that was built successfully is not built again. `largest`: bytes that
     the environment may take, unpacked."""
-    before = built_before(objects, order)
+    before = outcome_of(objects, order.recipe)
     if before is not None and before.problem is None:
         return before
     recipe = Recipe.model_validate_json(objects.get(bucket_keys.recipe(order.recipe)))
+    uv = replace(uv, platform=platform_of(recipe))
+    like = outcome_of(objects, order.like) if order.like else None
     with tempfile.TemporaryDirectory(prefix="gust-environment-", ignore_cleanup_errors=True) as place:
         try:
+            (Path(place) / LOCK).write_text(like.lock if like else "")
             built = _build(objects, recipe, uv, Path(place).resolve(), largest=largest, fetch=fetch or fetched)
         except Refused as refused:
             built = Built(problem=cut(f"{refused}\n"))
@@ -89,9 +96,18 @@ def give_up(objects: Objects, order: Build, why: str, *, clock: Callable[[], flo
     return keep(objects, order, built)
 
 
-def built_before(objects: Objects, order: Build) -> Built | None:
+def platform_of(recipe: Recipe) -> str:
+    """uv's name of the recipe's platform; empty where that is this machine's. Packages for another one run where glibc is
+    `GLIBC` or later."""
+    architecture = next((name for name in MACHINES if recipe.python == interpreter(name)), "")
+    if recipe.python == interpreter() or not architecture:
+        return ""
+    return f"{MACHINES[architecture]}-manylinux_{'_'.join(map(str, GLIBC))}"
+
+
+def outcome_of(objects: Objects, recipe: str) -> Built | None:
     try:
-        return Built.model_validate_json(objects.get(bucket_keys.built(order.recipe)))
+        return Built.model_validate_json(objects.get(bucket_keys.built(recipe)))
     except (NotFound, ValueError):
         return None
 
@@ -99,7 +115,7 @@ def built_before(objects: Objects, order: Build) -> Built | None:
 def keep(objects: Objects, order: Build, built: Built) -> Built:
     """Store the outcome, after all that it names; returns the stored one. Two builders may have built the recipe: a failure
     does not take the place of a success."""
-    other = built_before(objects, order) if built.problem is not None else None
+    other = outcome_of(objects, order.recipe) if built.problem is not None else None
     if other is not None and other.problem is None:
         return other
     objects.put(bucket_keys.built(order.recipe), built.model_dump_json().encode(), content_type="application/json")
@@ -165,9 +181,9 @@ def refuse_unknown_variables(recipe: Recipe, uv: Uv) -> None:
 
 
 def compiled(uv: Uv, place: Path, *, also: Iterable[str] = ()) -> str:
-    """The lock. `also`: further constraints."""
+    """The lock. `also`: further constraints. Versions of a lock that is there already are kept where they fit."""
     (place / "also.txt").write_text(_lines(also))
-    out = place / "lock.txt"
+    out = place / LOCK
     uv.run(
         [
             *("pip", "compile", "requirements.txt", "--quiet", "--output-file", str(out)),

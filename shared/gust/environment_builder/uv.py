@@ -36,6 +36,8 @@ class Uv:
     variables: Mapping[str, str] = field(default_factory=dict)
     """Variables that a requirements file may name."""
     command: str = ""
+    platform: str = ""
+    """uv's name of the platform that packages are for; empty for this machine's."""
     clock: Callable[[], float] = time.monotonic
     began: float = field(init=False)
 
@@ -45,6 +47,8 @@ class Uv:
     def run(self, arguments: Sequence[str], *, inside: Path) -> str:
         """Returns uv's output on stderr, such as warnings. Raises Refused."""
         command = [self.command or find(), *arguments, "--python", sys.executable, "--color", "never", "--no-progress"]
+        if self.platform:
+            command += ["--python-platform", self.platform]
         try:
             done = subprocess.run(  # noqa: S603 - arguments are ours; the author's words stand in files
                 command,

@@ -78,8 +78,9 @@ _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 log = logging.getLogger("gust.emulator")
 
 
-def main(wrap: Callable[[Application], Application] = lambda application: application) -> None:
-    """`wrap` may put an application in front of MiniStack that sees every call to AWS, as the bench's meter does."""
+def main(wrap: Callable[[Application], Application] = lambda application: application, *, minute: float = 60.0) -> None:
+    """`wrap` may put an application in front of MiniStack that sees every call to AWS, as the bench's meter does. `minute`:
+    how many seconds a minute of the metrics and alarms takes, for tests."""
     options = _parse(sys.argv[1:])
     data = Path(options.data)
     checkpoints = Checkpoints(data / "state")
@@ -111,6 +112,7 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
     ministack.refuse_what_cannot_be_stored(storage)
     ministack.return_messages_of_ended_functions()
     pool = ministack.limit_processes(json.loads(options.processes))
+    ministack.keep_metrics(totals, pool.waiting, minute=minute)
     ministack.run_containers_as_processes(data / "logs", options.port, limit=options.containers)
     emulator = Emulator(
         wrap(ministack.straight_to_the_service(ministack.application())),

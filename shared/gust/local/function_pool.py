@@ -143,7 +143,8 @@ class FunctionPool:
 
     def waiting(self, name: str) -> int:
         """Invocations that have no process yet."""
-        return len(self._functions[name].waiting)
+        function = self._functions.get(name)
+        return len(function.waiting) if function else 0
 
     def busy(self, name: str) -> int:
         """Processes that work on an invocation, without those that are still importing."""

@@ -1,7 +1,8 @@
 """The metrics that functions print, for people of the local stack.
 
 On AWS, CloudWatch makes metrics of such lines (embedded metric format). Here the emulator's CloudWatch gets the same
-values, so that `aws cloudwatch` and alarms see them. `/metrics` of the local stack shows totals in Prometheus' format.
+values, so that `aws cloudwatch` and alarms see them. `/metrics` of the local stack shows totals in Prometheus' format, and
+with them those of the metrics that AWS itself keeps (`gust.local.aws_metrics`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Value(NamedTuple):
     value: float
     unit: str
     dimensions: Mapping[str, str]
+    namespace: str = NAMESPACE
 
 
 def values_in(text: str) -> Iterator[Value]:
@@ -58,12 +60,14 @@ class _Total:
 class Totals:
     """Since the emulator's start. Safe to use from several threads."""
 
-    _of: dict[tuple[str, tuple[tuple[str, str], ...]], _Total] = field(default_factory=dict)
+    _of: dict[tuple[str, str, tuple[tuple[str, str], ...]], _Total] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, value: Value) -> None:
         with self._lock:
-            total = self._of.setdefault((value.name, tuple(sorted(value.dimensions.items()))), _Total(value.unit))
+            total = self._of.setdefault(
+                (value.namespace, value.name, tuple(sorted(value.dimensions.items()))), _Total(value.unit)
+            )
             total.count += 1
             total.sum += value.value
             total.last = value.value
@@ -74,12 +78,13 @@ class Totals:
             found = sorted(self._of.items())
             lines: list[str] = []
             named = ""
-            for (name, dimensions), total in found:
-                snake = f"gust_{_snake(name)}" + ("_seconds" if total.unit == "Seconds" else "")
+            for (namespace, name, dimensions), total in found:
+                unit = f"_{total.unit.lower()}" if total.unit in ("Seconds", "Milliseconds") else ""
+                snake = f"{namespace.replace('/', '_').lower()}_{_snake(name)}{unit}"
                 labels = ",".join(f"{_snake(label)}={json.dumps(value)}" for label, value in dimensions)
-                if name != named:
+                if snake != named:
                     lines += [f"# TYPE {snake} summary", f"# TYPE {snake}_last gauge"]
-                    named = name
+                    named = snake
                 for suffix, number in (("_count", total.count), ("_sum", total.sum), ("_last", total.last)):
                     lines.append(f"{snake}{suffix}{{{labels}}} {number:g}")
         return "".join(line + "\n" for line in lines)

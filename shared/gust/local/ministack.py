@@ -16,21 +16,21 @@ import logging
 import operator
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from gust.aws.queues import HIDDEN_FOR
 from gust.errors import GustError
+from gust.local import alarms, aws_metrics
 from gust.local.asgi import Application, Receive, Scope, Send
 from gust.local.containers import Processes, in_pascal_case, refused_size
 from gust.local.function_pool import FunctionPool, Process
 from gust.local.log_files import FileEvents, LogFiles, saved
-from gust.local.metrics import Totals, values_in
+from gust.local.metrics import Totals, Value, values_in
 from gust.local.shortcuts import comparing_keys, projecting_names, service_of, sorting_text
 from gust.local.storage import Storage
-from gust.model.measurement import NAMESPACE
 
 PINNED: Final = "1.5.33"
 """The version that this module was written against; requirements/local.in pins it."""
@@ -41,7 +41,16 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "ministack.core.persistence": ("STATE_DIR", "_json_default", "_state_format_version", "save_all", "save_state"),
     "ministack.core.responses": ("set_request_account_id", "set_request_region"),
     "ministack.core.router": ("extract_access_key_id", "extract_region"),
-    "ministack.services.cloudwatch": ("_evaluate_all_alarms", "record_metric"),
+    "ministack.services.cloudwatch": (
+        "_alarms._data",
+        "_dims_key",
+        "_dispatch_alarm_actions",
+        "_evaluate_all_alarms",
+        "_metric_bucket",
+        "_metrics._data",
+        "_record_history",
+        "record_metric",
+    ),
     "ministack.services.cloudwatch_logs": (
         "_fanout_to_live_tail_sessions",
         "_fanout_to_subscription_filters",
@@ -62,12 +71,26 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "handle_request",
         "stream_records_since",
     ),
-    "ministack.services.ecs": ("_describe_tasks", "_docker", "_run_task", "_task_defs", "_tasks"),
+    "ministack.services.eventbridge": ("_rule_last_fired", "_rules._data"),
+    "ministack.services.ecs": (
+        "_ACTION_MAP",
+        "_describe_tasks",
+        "_docker",
+        "_resolve_cluster_name",
+        "_resolve_task",
+        "_run_task",
+        "_sanitize",
+        "_stop_task",
+        "_task_defs",
+        "_tasks",
+        "json_response",
+    ),
     "ministack.services.lambda_svc": (
         "CODE_BLOB_DIR",
         "_ESM_IDLE_WAKE_GAP_SECONDS",
         "_dynamodb_stream_positions._data",
         "_emit_lambda_logs",
+        "_emit_lambda_metrics",
         "_esm_wake",
         "_esms._data",
         "_poll_dynamodb_streams",
@@ -94,10 +117,11 @@ LARGEST_LOG: Final = 20_000_000
 """Bytes after which a function's log file starts anew; the previous one is kept."""
 
 LOOK_EVERY: Final = 0.25
-STOP_TIMEOUT: Final = 120
-"""Seconds from a container's SIGTERM to SIGKILL, as in the template."""
 """Seconds between two reads of streams and queues where nothing reports a change: a delayed message comes by time alone, and
 so does another attempt at a failed one."""
+
+STOP_TIMEOUT: Final = 120
+"""Seconds from a container's SIGTERM to SIGKILL, as in the template."""
 
 log = logging.getLogger("gust.emulator")
 
@@ -200,16 +224,11 @@ def write_function_logs(folder: Path, totals: Totals) -> None:
     streams in memory and in every checkpoint. Output of tasks does not come this way: the worker sends it itself.
 
     Metrics in the output go to the emulator's CloudWatch, as on AWS, and to `totals`."""
-    from ministack.services import cloudwatch, lambda_svc
+    from ministack.services import lambda_svc
 
     def write(function: dict[str, Any], request_id: str, text: str, error: bool, milliseconds: int, **_: Any) -> None:
-        values = list(values_in(text))
-        for value in values:
-            totals.add(value)
-            cloudwatch.record_metric(NAMESPACE, value.name, value.value, value.unit, dict(value.dimensions))
-        if values:
-            cloudwatch._evaluate_all_alarms()
         name = function.get("config", function).get("FunctionName", "unknown")
+        record([*values_in(text), *aws_metrics.of_invocation(name, failed=error, milliseconds=milliseconds)], totals)
         file = folder / f"{name}.log"
         with contextlib.suppress(OSError):
             if file.exists() and file.stat().st_size > LARGEST_LOG:
@@ -219,6 +238,139 @@ def write_function_logs(folder: Path, totals: Totals) -> None:
                 output.write((text.rstrip() + "\n" if text.strip() else "") + report)
 
     lambda_svc._emit_lambda_logs = write
+
+
+# --- metrics and alarms -----------------------------------------------------------------------------------------------
+
+
+def record(values: Iterable[Value], totals: Totals) -> None:
+    """Put values into CloudWatch and into `totals`."""
+    from ministack.services import cloudwatch
+
+    for value in values:
+        totals.add(value)
+        cloudwatch.record_metric(value.namespace, value.name, value.value, value.unit, dict(value.dimensions))
+
+
+LOOKS_A_MINUTE: Final = 6
+
+
+def keep_metrics(totals: Totals, waiting: Callable[[str], int], *, minute: float = 60.0) -> None:
+    """Keep the metrics that AWS keeps of functions, queues, streams and schedules, and evaluate alarms as CloudWatch does,
+    several times a minute. `waiting`: function → invocations that have no process yet. `minute`: how many seconds one takes,
+    for tests."""
+    from ministack.services import cloudwatch, lambda_svc
+
+    def throttled(name: str, *, throttle: bool, **_: Any) -> None:
+        # MiniStack counts only some invocations here; `write_function_logs` counts all.
+        if throttle:
+            record([aws_metrics.of_throttle(name)], totals)
+
+    watch = aws_metrics.Watch(pace=60 / minute)
+
+    def keep_looking() -> None:
+        while True:
+            time.sleep(minute / LOOKS_A_MINUTE)
+            try:
+                record(watch.look(queues_now(waiting), streams_now(), rules_fired()), totals)
+                evaluate_alarms(minute=minute)
+            except Exception:
+                log.exception("The metrics could not be kept")
+
+    lambda_svc._emit_lambda_metrics = throttled
+    cloudwatch._evaluate_all_alarms = lambda: None
+    cloudwatch.record_metric = functools.partial(record_once, slot=minute / LOOKS_A_MINUTE)
+    threading.Thread(target=keep_looking, name="gust-metrics", daemon=True).start()
+
+
+def record_once(
+    namespace: str,
+    name: str,
+    value: float,
+    unit: str = "None",
+    dimensions: dict[str, str] | None = None,
+    *,
+    slot: float,
+) -> None:
+    """As MiniStack's `record_metric`, but equal values of the same `slot` seconds are one point: MiniStack holds all points
+    of two weeks in memory, and in each checkpoint. Numbers keep three digits."""
+    from ministack.services import cloudwatch
+
+    points = cloudwatch._metric_bucket((namespace, name, cloudwatch._dims_key(dimensions or {})))
+    now, rounded = time.time(), float(f"{value:.3g}")
+    for point in reversed(points):
+        if point["Timestamp"] // slot != now // slot:
+            break
+        if point["Value"] == rounded and "_stat" not in point:
+            point["Count"] = point.get("Count", 1.0) + 1
+            return
+    points.append({"Timestamp": now, "Value": rounded, "Unit": unit, "Dimensions": dict(dimensions or {})})
+
+
+def evaluate_alarms(*, minute: float = 60.0) -> None:
+    from ministack.core import responses
+    from ministack.services import cloudwatch
+
+    now = time.time()
+    for (account, region, _), alarm in list(cloudwatch._alarms._data.items()):
+        if not alarms.can_evaluate(alarm):
+            continue
+        named = cloudwatch._dims_key({each["Name"]: each["Value"] for each in alarm["Dimensions"]})
+        key = (account, region, (alarm["Namespace"], alarm["MetricName"], named))
+        since = now - alarm["Period"] * alarm["EvaluationPeriods"] / 60 * minute
+        points = []
+        for each in reversed(cloudwatch._metrics._data.get(key, [])):
+            if each["Timestamp"] < since:
+                break
+            points.append(alarms.Point(each["Timestamp"], each["Value"], each.get("Count", 1.0)))
+        verdict, before = alarms.evaluate(alarm, points, now=now, minute=minute), alarm["StateValue"]
+        if verdict.state != before:
+            alarm.update(StateValue=verdict.state, StateReason=verdict.reason, StateUpdatedTimestamp=int(now))
+            responses.set_request_account_id(account)
+            responses.set_request_region(region)
+            cloudwatch._record_history(alarm["AlarmName"], before, verdict.state, verdict.reason)
+            cloudwatch._dispatch_alarm_actions(alarm, before, verdict.state, verdict.reason)
+
+
+def queues_now(waiting: Callable[[str], int]) -> Iterator[aws_metrics.Queue]:
+    from ministack.services import lambda_svc, sqs
+
+    now = time.time()
+    readers = {each["EventSourceArn"]: each["FunctionName"] for each in list(lambda_svc._esms._data.values())}
+    for url, held in list(sqs._queues._data.items()):
+        messages = list(held["messages"])
+        # A message whose function has no free process yet would still be on AWS's queue.
+        begun = [each for each in messages if each["visible_at"] > now and each.get("receive_count")]
+        early = min(len(begun), waiting(readers.get(held["attributes"]["QueueArn"], "")))
+        sent = [each["sent_at"] for each in messages if each["visible_at"] <= now or each.get("receive_count")]
+        visible = sum(each["visible_at"] <= now for each in messages)
+        name = str(url[-1]).rpartition("/")[2]
+        yield aws_metrics.Queue(name, visible + early, len(begun) - early, now - min(sent, default=now))
+
+
+def streams_now() -> Iterator[aws_metrics.Stream]:
+    from ministack.services import dynamodb, lambda_svc
+
+    now = time.time()
+    for (account, region, mapping_id), position in list(lambda_svc._dynamodb_stream_positions._data.items()):
+        mapping = lambda_svc._esms._data.get((account, region, mapping_id))
+        if mapping is not None:
+            table = mapping["EventSourceArn"].split("/stream/")[0].split("/")[-1]
+            oldest = dynamodb.stream_records_since(table, position, 1, account_id=account, region=region)
+            # In whole seconds, rounded down: it came before the next one.
+            came = [each["dynamodb"]["ApproximateCreationDateTime"] + 1.0 for each in oldest]
+            yield aws_metrics.Stream(mapping["FunctionName"], position, max(0.0, now - min(came, default=now)))
+
+
+def rules_fired() -> dict[str, float]:
+    """Rule with a schedule → when it last fired."""
+    from ministack.services import eventbridge
+
+    return {
+        str(rule["Name"]): eventbridge._rule_last_fired[key]
+        for key, rule in list(eventbridge._rules._data.items())
+        if eventbridge._rule_last_fired.get(key, rule.get("CreationTime")) != rule.get("CreationTime")
+    }
 
 
 def keep_logs_in_files(folder: Path) -> LogFiles:
@@ -304,6 +456,7 @@ def run_containers_as_processes(logs: Path, port: int, *, limit: int) -> None:
         return dict(container)
 
     ecs._docker = Processes(logs / "containers.log", f"http://127.0.0.1:{port}", definition_of, limit=limit)
+    ecs._ACTION_MAP["StopTask"] = stop_task
     stepfunctions._SERVICE_DISPATCH["arn:aws:states:::ecs:runTask"] = run_task
     run_execution = stepfunctions._run_execution
 
@@ -347,6 +500,30 @@ def run_task(resource: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     if task.get("StopCode") == "TaskFailedToStart" or any(code != 0 for code in codes):
         raise failed("States.TaskFailed", json.dumps(task))
     return task
+
+
+def stop_task(request: Mapping[str, Any]) -> Any:
+    """ECS's StopTask: answers at once, gives the container its time to end, and tells of the task as stopped after that.
+    MiniStack's own tells so first, and kills the container five seconds later."""
+    from ministack.services import ecs
+
+    cluster = ecs._resolve_cluster_name(request.get("cluster", "default"))
+    task = cluster and ecs._resolve_task(request.get("task", ""), cluster)
+    if not task or task["lastStatus"] != "RUNNING" or not task.get("_docker_ids"):
+        return ecs._stop_task(request)
+    task["lastStatus"] = "STOPPING"  # DescribeTasks does not look whether the container has ended
+    threading.Thread(target=_stop_and_tell, args=(request, task), daemon=True).start()
+    return ecs.json_response({"task": ecs._sanitize(task)})
+
+
+def _stop_and_tell(request: Mapping[str, Any], task: Mapping[str, Any]) -> None:
+    from ministack.services import ecs
+
+    for number, name in enumerate(task["_docker_ids"]):
+        process = ecs._docker.get(name)
+        process.stop(timeout=STOP_TIMEOUT)
+        task["containers"][number]["exitCode"] = process.wait()["StatusCode"]
+    ecs._stop_task(request)
 
 
 def _await_end(cluster: str, arn: str) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from gust.local.front_door import FrontDoor
 from gust.local.function_pool import default_workers, process_limits
 from gust.local.parsing import ParseProgress
 from gust.local.web import packed_web
+from gust.model.environment import this_architecture
 from gust.store.dynamodb import DynamoDBStore
 
 _REGION: Final = "us-east-1"
@@ -446,7 +447,9 @@ class LocalStack:
     def _update_worker_groups(self, store: DynamoDBStore) -> None:
         """Groups that `./gust workers add --local` made run the code that was just deployed."""
         for group in store.list_worker_groups():
-            of = worker_groups.find_deployment(self.client, deployment.STACK_NAME)
+            if group.is_closing:
+                continue
+            of = worker_groups.find_deployment(self.client, deployment.STACK_NAME, this_architecture())
             template = partial(deployment.worker_group_template, self._root)
             store.register_worker_group(worker_groups.deploy(self.client, of, group.name, template, {}))
 

@@ -1,11 +1,14 @@
 """Environments: the packages that a `requirements.txt` adds to Airflow's own, archived under the hash of their content."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from posixpath import dirname
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
+
+from gust.errors import Unopenable
 
 REQUIREMENTS: Final = "requirements.txt"
 
@@ -26,6 +29,15 @@ VARIABLES_FILE: Final = f"{OURS}variables.json"
 OPTIONS_FILE: Final = f"{OURS}options.json"
 """A JSON object: Airflow's options, `section.option` → value, for the same processes."""
 
+ARM64: Final = "arm64"
+X86_64: Final = "x86_64"
+
+MACHINES: Final[Mapping[str, str]] = {ARM64: "aarch64", X86_64: "x86_64"}
+"""Architecture, by Lambda's name → Linux's name of the machine. Workers have one of these."""
+
+GLIBC: Final = 2, 28
+"""Of the oldest systems on which packages for another architecture than the stack's own run."""
+
 STARTUP: Final = "startup.sh"
 PLUGINS_ZIP: Final = "plugins.zip"
 
@@ -40,25 +52,62 @@ def room(storage: int) -> int:
     return storage * 2 // 5
 
 
+def this_architecture() -> str:
+    """Of this machine, by Lambda's name."""
+    machine = os.uname().machine
+    return next((name for name, known in MACHINES.items() if machine in (name, known)), machine)
+
+
 class Environments(_Document):
     """The environments that a bundle names. Lies in the bundle, and so never changes under a run."""
 
+    architecture: str = ARM64
+    """Of the stack's own functions."""
     of: dict[str, str] = {}
-    """Folder with a `requirements.txt` (`""`: the DAG folder, `OUTSIDE`: the one above) → hash of its archive. Empty: it
-    needs no package that Airflow does not bring."""
+    """Folder with a `requirements.txt` (`""`: the DAG folder, `OUTSIDE`: the one above) → hash of its archive for the
+    stack's own functions. Empty: it needs no package that Airflow does not bring."""
+    on: dict[str, dict[str, str | None]] = {}
+    """Another architecture that workers have → the same for these; `None`: there is no archive for it."""
     sizes: dict[str, int] = {}
     """Archive → bytes, unpacked, of those that not every worker has room for."""
 
-    def of_file(self, path: str) -> str | None:
-        """Hash of the archive for a DAG file, by its relative path: the nearest folder upwards decides."""
-        return self.of_folder(dirname(path))
+    def of_file(self, path: str, architecture: str = "") -> str | None:
+        """Hash of the archive for a DAG file, by its relative path: the nearest folder upwards decides. `architecture`: of
+        the worker; empty for the stack's own. Raises Unopenable where the bundle names none for it, and the file needs
+        one."""
+        folder = dirname(path)
+        if architecture in ("", self.architecture):
+            return self.of_folder(folder)
+        if architecture not in self.on:  # a bundle from before the stack had such workers
+            needs, found = self.of_folder(folder) is not None, None
+        else:
+            found = _nearest(self.on[architecture], folder)
+            needs = found is None and _has_any(self.on[architecture], folder)
+        if needs:
+            raise Unopenable(
+                f"This version of the DAGs has no packages of requirements.txt for {architecture}, which this worker is. If "
+                "they cannot be built for it, the import error of that requirements.txt says why; else a new run has them."
+            )
+        return found or None
 
     def size_of_file(self, path: str) -> int:
         """Megabytes that a DAG file's environment takes, rounded up to hundreds; 0 where every worker has room for it."""
         return -(-self.sizes.get(self.of_file(path) or "", 0) // 100_000_000) * 100
 
     def of_folder(self, folder: str) -> str | None:
-        return next((self.of[each] for each in upwards(folder) if each in self.of), None) or None
+        return _nearest(self.of, folder) or None
+
+    def last_on(self, architecture: str, folder: str) -> str | None:
+        """As `on`: what a folder keeps whose new environment cannot be built."""
+        return _nearest(self.on.get(architecture, {}), folder)
+
+
+def _nearest(of: Mapping[str, str | None], folder: str) -> str | None:
+    return next((of[each] for each in upwards(folder) if each in of), None)
+
+
+def _has_any(of: Mapping[str, str | None], folder: str) -> bool:
+    return any(each in of for each in upwards(folder))
 
 
 def upwards(folder: str) -> Iterator[str]:
@@ -87,7 +136,7 @@ class Recipe(_Document):
     hashes: dict[str, tuple[str, ...]] = {}
     """Package → the hashes that its author allows."""
     python: str
-    """Version and platform of the interpreter that runs tasks."""
+    """Version and platform of the interpreter that runs tasks: `cpython 3.12 linux-aarch64`."""
     pins: str
     """Hash of the versions that Airflow's packages have here."""
 
@@ -105,6 +154,9 @@ class Build(_Document):
     """The `requirements.txt` that needs it, relative to the DAG folder; for people."""
     uploaded: float = 0.0
     """Time of its upload, in seconds since 1970; with several files, the latest."""
+    like: str = ""
+    """The same recipe for the stack's own functions. Where that one is built, this one has its versions, as far as they
+    exist for this one's architecture."""
 
 
 class Built(_Document):

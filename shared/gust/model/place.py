@@ -15,7 +15,10 @@ class Workers:
 
     has_fargate: bool = False
     groups: Mapping[str, WorkerGroup] = field(default_factory=dict)
-    """Further worker groups, by the queue that each takes tasks from. Loaded only for a DAG that names such a queue."""
+    """Further worker groups, by the queue that each takes tasks from; also those that are being removed. Loaded only for a
+    DAG that names such a queue."""
+    closed: Mapping[str, str] = field(default_factory=dict)
+    """Of these queues, those that take no further task of the DAG → why."""
     memory: int = 1769
     """MB that a Lambda worker of the default group has."""
     room: int = room(SMALLEST_STORAGE)
@@ -99,6 +102,7 @@ def describe(place: Place) -> str:
         case InGroup(group=group) if group.is_elsewhere:
             return f"Runs on a worker elsewhere: {place.why}."
         case InGroup(group=group):
-            return f"Runs in the worker group {group.name!r} (Lambda, {group.memory} MB): {place.why}."
+            size = f"{group.architecture}, {group.memory} MB" if group.architecture else f"{group.memory} MB"
+            return f"Runs in the worker group {group.name!r} (Lambda, {size}): {place.why}."
         case Refused():
             return place.why

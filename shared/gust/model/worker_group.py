@@ -20,6 +20,13 @@ class WorkerGroup:
     queue_url: str
     memory: int = 0
     """MB of one of its Lambda workers; 0 for workers elsewhere."""
+    architecture: str = ""
+    """Of its workers, by Lambda's name; empty for the stack's own."""
+    task_role: str = ""
+    """ARN of the AWS role of tasks that run there, unless the access document gives their DAG another; empty: as
+    elsewhere in the stack."""
+    is_closing: bool = False
+    """It is being removed: it takes no further tasks, and those that it has end as if it were not."""
     heard_at: datetime | None = None
     """Of workers elsewhere: the last sign of life. `None` before the first."""
 

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from gust.model.dag_spec import TaskSpec
+from gust.model.environment import ARM64, MACHINES
 from gust.model.place import InGroup, Limit, OnFargate, OnLambda, Place, Refused, Workers
 from gust.model.worker_group import WorkerGroup
 
@@ -78,6 +79,7 @@ class _Wish:
     cpu: int | None = None
     memory: int | None = None
     disk: int | None = None
+    architecture: str | None = None
     spot: bool = False
     is_for_ecs: bool = False
     """Whether the config has the form that the ECS executor reads."""
@@ -98,9 +100,18 @@ def _place(task: TaskSpec, workers: Workers, outgrew: Limit | None) -> Place:
     executor = _executor(task.executor)
     queue = task.queue or DEFAULT_QUEUE
     if (group := workers.groups.get(queue)) is not None:
+        if (why := workers.closed.get(queue)) is not None:
+            raise _RefusedError(why)
         return _in_group(group, executor, wish)
     if queue not in OWN_QUEUES:
-        raise _RefusedError(_unknown_queue(queue, workers.groups))
+        raise _RefusedError(_unknown_queue(queue, workers.groups.keys() - workers.closed.keys()))
+    if wish.architecture not in {None, ARM64}:
+        raise _RefusedError(
+            f"The task asks for the architecture {wish.architecture!r}, and the stack's own workers are {ARM64}. Write the "
+            f"queue of a worker group that has it (./gust workers add NAME --architecture {wish.architecture}), or leave it "
+            "out."
+        )
+    wish = replace(wish, architecture=None)
     if executor == LAMBDA_EXECUTOR or wish.compute == "lambda":
         return _on_lambda(task, queue, wish, workers)
     if (why := _why_fargate(task, queue, executor, wish)) is not None:
@@ -168,6 +179,12 @@ def _in_group(group: WorkerGroup, executor: str | None, wish: _Wish) -> InGroup:
         raise _RefusedError(
             f"The task asks for the queue {queue!r}, whose workers {what}, and for another place. Write one of the two."
         )
+    if wish.architecture not in {None, group.architecture or ARM64}:
+        raise _RefusedError(
+            f"The workers of the queue {queue!r} are {group.architecture or ARM64}, and the task asks for the architecture "
+            f"{wish.architecture!r}. Leave it out, or write the queue of a worker group that has it."
+        )
+    wish = replace(wish, architecture=None)
     if wish not in (_Wish(), _Wish(compute="lambda")) and not _fits(wish, group):
         size = "the size of their host" if group.is_elsewhere else f"{group.memory} MB of memory"
         raise _RefusedError(
@@ -307,9 +324,9 @@ def _our_wish(gust: Mapping[str, Any]) -> _Wish:
     compute, architecture = gust.get("compute"), gust.get("architecture")
     if compute not in {None, "lambda", "fargate"}:
         raise _RefusedError(f'executor_config["gust"]["compute"] is {compute!r}. Write "lambda" or "fargate".')
-    if architecture not in {None, "arm64"}:
+    if architecture not in {None, *MACHINES}:
         raise _RefusedError(
-            f"The task asks for the architecture {architecture!r}, and workers are arm64. Leave it out."
+            f'executor_config["gust"]["architecture"] is {architecture!r}. Write one of {", ".join(map(repr, MACHINES))}.'
         )
     spot = gust.get("spot", False)
     if not isinstance(spot, bool):
@@ -319,6 +336,7 @@ def _our_wish(gust: Mapping[str, Any]) -> _Wish:
         cpu=_units(gust.get("cpu"), "cpu"),
         memory=_megabytes(gust.get("memory"), "memory"),
         disk=_gigabytes(gust.get("ephemeral_storage"), "ephemeral_storage"),
+        architecture=architecture,
         spot=spot,
     )
 

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Final
 
-from gust.errors import NotFound
+from gust.errors import Forbidden, NotFound
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.task_instance import TaskInstance
@@ -22,12 +22,16 @@ _lock = Lock()
 
 
 def load_spec(objects: Objects, spec_key: str) -> DagSpec:
-    """The spec under `spec_key`. Raises NotFound if the bucket does not have it."""
+    """The spec under `spec_key`. Raises NotFound if the bucket does not have it: to a function that may not list the bucket,
+    S3 does not say more than that it may not read it."""
     with _lock:
         if spec_key in _kept:
             _kept.move_to_end(spec_key)
             return _kept[spec_key][0]
-    body = objects.get(spec_key)
+    try:
+        body = objects.get(spec_key)
+    except Forbidden as error:
+        raise NotFound(str(error)) from error
     spec = DagSpec.model_validate_json(body)
     with _lock:
         _kept[spec_key] = spec, len(body)

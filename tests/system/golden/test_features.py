@@ -15,7 +15,7 @@ from tests.oracle.server import ROOT
 GOLDEN = Golden.load(Path(__file__).parent / "features.json")
 DAG_IDS = GOLDEN.about["dags"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.xdist_group("features")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

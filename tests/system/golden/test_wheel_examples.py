@@ -13,7 +13,7 @@ from tests.oracle.server import ROOT
 
 GOLDEN = Golden.load(Path(__file__).parent / "wheel_examples.json")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.xdist_group("wheel_examples")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from gust.airflow_bridge.packages_of_host import WHY_NONE, Machine, PackagesOfHost, why_no_packages
+from gust.aws.memory import MemoryObjects
 from gust.aws.queues import is_outdated
 from gust.cli.worker_host import SHOWN_EVERY, STARTED_AGAIN_AFTER, Host, UnknownQueueError, environment
+from gust.errors import Unopenable
+from gust.model.environment import ENVIRONMENTS_FILE, Environments
 
 
 @dataclass
@@ -133,21 +137,43 @@ def test_a_message_whose_token_has_expired_is_outdated() -> None:
     assert not is_outdated({}, 5_000_000)
 
 
-def test_packages_for_another_machine_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gust.airflow_bridge.packages_of_host import PackagesOfWorkers, this_machine
-    from gust.aws.memory import MemoryObjects
-    from gust.errors import Unopenable
-    from gust.model.environment import ENVIRONMENTS_FILE, Environments
+@pytest.mark.parametrize(
+    ("architecture", "here", "why"),
+    [
+        ("x86_64", Machine("x86_64", (3, 12), (2, 28)), ""),
+        ("arm64", Machine("arm64", (3, 12), (2, 34)), ""),
+        (
+            "arm64",
+            Machine("arm64", (3, 12), (2, 31)),
+            "arm64, glibc 2.34 or later, and this host has Python 3.12, arm64, ",
+        ),
+        ("x86_64", Machine("x86_64", (3, 11), (2, 36)), "are built for Python 3.12, x86_64, glibc 2.28 or later, and "),
+        ("x86_64", Machine("x86_64", (3, 12), ()), "this host has Python 3.12, x86_64, no glibc."),
+        ("arm64", Machine("x86_64", (3, 12), (2, 36)), "./gust workers add onprem --elsewhere --architecture x86_64"),
+        ("x86_64", Machine("x86_64", (3, 12), (2, 17)), "need another host"),
+    ],
+)
+def test_a_host_says_why_the_packages_of_its_queue_do_not_run_there(architecture: str, here: Machine, why: str) -> None:
+    said = why_no_packages(architecture, here, "onprem")
+    assert why in said
+    assert bool(said) == bool(why)
 
+
+def test_packages_that_do_not_run_on_the_host_are_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = tmp_path / "bundle"
     (bundle / ENVIRONMENTS_FILE).parent.mkdir(parents=True)
-    named = Environments(of={"team": "0" * 64})
+    named = Environments(of={"team": "0" * 64}, on={"x86_64": {"team": "1" * 64, "bare": "", "odd": None}})
     (bundle / ENVIRONMENTS_FILE).write_text(named.model_dump_json())
-    packages = PackagesOfWorkers(MemoryObjects(), tmp_path / "bundles")
-    monkeypatch.setenv("GUST_PACKAGES_FOR", "3.12 sparc64")
-    assert packages.fetch_environment(bundle, "other/etl.py") is None
-    with pytest.raises(Unopenable, match=r"built for Python 3\.12 sparc64, and this worker has 3\."):
+    packages = PackagesOfHost(MemoryObjects(), tmp_path / "bundles", architecture="x86_64")
+    monkeypatch.setenv(WHY_NONE, "They do not run here.")
+    for needs_none in ("other/etl.py", "bare/etl.py"):
+        assert packages.fetch_environment(bundle, needs_none) is None
+    with pytest.raises(Unopenable, match="They do not run here"):
         packages.fetch_environment(bundle, "team/etl.py")
-    monkeypatch.setenv("GUST_PACKAGES_FOR", this_machine())
-    with pytest.raises(Unopenable, match="cannot be read"):  # it asks the bucket
+    monkeypatch.setenv(WHY_NONE, "")
+    with pytest.raises(Unopenable, match=r"Environment 1111.* cannot be read"):  # it asks the bucket
         packages.fetch_environment(bundle, "team/etl.py")
+    with pytest.raises(Unopenable, match="for x86_64, which this worker is"):
+        packages.fetch_environment(bundle, "odd/etl.py")

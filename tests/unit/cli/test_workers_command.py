@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import pytest
 
+from gust.aws.memory import MemoryObjects
 from gust.aws.worker_groups import WorkerGroupError, find_deployment, stack_name
 from gust.cli.__main__ import _parser
-from gust.cli.workers import add
+from gust.cli.workers import BUILDS_FOR, add, have_packages_built
+from gust.model.environment import MACHINES, this_architecture
+from gust.model.worker_group import WorkerGroup
+from gust.ports.clock import ManualClock
+from gust.services.deployments.deployment_turn import give_up_turn
+from gust.store.memory import MemoryStore
 from tests.unit.cli.cloud import refusal
+from tests.unit.deploy.stack import NOON, Stack
 
 
 def no_aws(service: str) -> Any:
     raise AssertionError(f"AWS was asked for {service}")
 
 
-def test_a_size_of_workers_elsewhere_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    options = _parser().parse_args(["workers", "add", "onprem", "--elsewhere", "--memory", "4096"])
+def test_a_size_of_workers_elsewhere_is_refused_and_an_architecture_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["workers", "add", "onprem", "--elsewhere", "--architecture", "x86_64", "--policies", "arn:1,arn:2"]
+    with pytest.raises(AssertionError, match="AWS was asked"):
+        add(no_aws, _parser().parse_args(words))
+    options = _parser().parse_args([*words, "--memory", "4096"])
     assert add(no_aws, options) == 2
     assert "workers elsewhere have the size of their host" in capsys.readouterr().err
 
@@ -42,3 +53,98 @@ def test_without_a_stack_there_are_no_groups() -> None:
 
     with pytest.raises(WorkerGroupError, match="There is no stack 'gust' of Gust here"):
         find_deployment(lambda _: NoFunctions(), "gust")
+
+
+class DeployedStack:
+    """What a group's deployment reads of it; it plays each service."""
+
+    def __init__(self, **outputs: str) -> None:
+        self.outputs = outputs
+
+    def __call__(self, service: str) -> Any:
+        return self
+
+    def get_function(self, FunctionName: str) -> Any:  # noqa: N803 - boto3's
+        configuration = self.get_function_configuration(FunctionName)
+        return {"Configuration": configuration | {"CodeSha256": "AAAA"}, "Code": {"Location": "https://code"}}
+
+    def get_function_configuration(self, FunctionName: str) -> Any:  # noqa: N803
+        return {"Role": f"arn:aws:iam::1:role/{FunctionName}", "Environment": {"Variables": defaultdict(str)}}
+
+    def describe_stacks(self, **_: Any) -> Any:
+        told = [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()]
+        return {"Stacks": [{"Outputs": told}]}
+
+
+def test_a_groups_alarm_goes_to_the_topic_of_the_stack_if_it_has_one() -> None:
+    topic = "arn:aws:sns:eu-west-1:1:gust-AlertTopic"
+    assert find_deployment(DeployedStack(AlertTopic=topic), "gust").parameters["AlertTopic"] == topic
+    assert find_deployment(DeployedStack(), "gust").parameters["AlertTopic"] == ""
+
+
+OTHER = next(name for name in MACHINES if name != this_architecture())
+
+
+class Site:
+    """A stack whose deployments run while a person waits for them."""
+
+    def __init__(self, *, deploys: bool = True) -> None:
+        clock = ManualClock(NOON)
+        self.stack = Stack(clock=clock, store=MemoryStore(clock=clock), objects=MemoryObjects())
+        self.deploys = deploys
+        self.said: list[str] = []
+        self.started: list[str] = []
+        self.time = 0.0
+
+    def start(self, name: str) -> None:
+        self.started.append(name)
+
+    def wait(self, seconds: float) -> None:
+        self.time += seconds
+        if self.deploys:
+            give_up_turn(self.stack.store, self.started[-1])
+            self.stack.deploy()
+
+    def have_packages_built(self, architecture: str) -> None:
+        group = WorkerGroup(name="others", queue_url="https://q", memory=1, architecture=architecture)
+        self.stack.store.register_worker_group(group)
+        have_packages_built(
+            self.stack.store,
+            self.stack.objects,
+            self,
+            group,
+            self.said.append,
+            clock=lambda: self.time,
+            wait=self.wait,
+        )
+
+
+def test_a_group_of_another_architecture_waits_for_its_packages_and_the_same_command_again_does_not() -> None:
+    site = Site()
+    site.stack.upload("requirements.txt", "cowsay\n")
+    site.stack.deploy()
+    site.have_packages_built("")
+    assert site.started == []
+    for _ in range(2):
+        site.have_packages_built(OTHER)
+        assert len(site.started) == 1
+        assert site.said == [f"Packages of requirements.txt are built for {OTHER} …"]
+    assert len(site.stack.built) == 2
+
+
+def test_it_does_not_wait_where_there_are_no_packages() -> None:
+    site = Site()
+    site.have_packages_built(OTHER)
+    site.stack.upload("a.py", "dag a")
+    site.stack.deploy()
+    site.have_packages_built(OTHER)
+    assert site.started == []
+
+
+def test_it_does_not_wait_for_ever() -> None:
+    site = Site(deploys=False)
+    site.stack.upload("requirements.txt", "cowsay\n")
+    site.stack.deploy()
+    site.have_packages_built(OTHER)
+    assert site.time <= BUILDS_FOR + 10
+    assert site.said[-1].endswith("tasks there that need packages fail.")

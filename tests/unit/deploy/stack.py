@@ -30,7 +30,7 @@ from gust.model import bucket_keys
 from gust.model.dag import Dag
 from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec, WatcherSpec
 from gust.model.deployment import FileOutcome, ParsedDag, ParseWarning, Plan, Progress
-from gust.model.environment import Build, Built, Recipe
+from gust.model.environment import MACHINES, Build, Built, Recipe
 from gust.model.event_rule import is_events_file
 from gust.model.workload import TellListeners
 from gust.ports.clock import ManualClock
@@ -38,6 +38,7 @@ from gust.ports.event_bus import EventBus, NoEventBus
 from gust.services.context import Services
 from gust.services.deployments.activate_bundle import Activation, activate
 from gust.services.deployments.deploy_bundle import Snapshot, snapshot
+from gust.services.deployments.environments import interpreter
 from gust.services.settings.settings_read import versions_now
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -100,12 +101,15 @@ class Stack:
         return snapshot(self.services, "test")
 
     def build(self, asked: Build) -> None:
-        """Made up as parsing is: the archive is named by what is asked for, and `impossible` is refused."""
+        """Made up as parsing is: the archive is named by what is asked for, and on what; `impossible` is refused, and so is
+        `no-wheel-for-ARCHITECTURE` there."""
         recipe = Recipe.model_validate_json(self.objects.get(bucket_keys.recipe(asked.recipe)))
         self.built.append(asked.file)
-        problem = "It cannot be.\n" if "impossible" in recipe.requirements else None
+        refused = {"impossible", *(f"no-wheel-for-{a}" for a in MACHINES if interpreter(a) == recipe.python)}
+        problem = "It cannot be.\n" if refused & {*recipe.requirements} else None
+        where = "" if recipe.python == interpreter() else f" on {recipe.python}"
         built = Built(
-            archive="" if problem else "+".join(recipe.requirements),
+            archive="" if problem else "+".join(recipe.requirements) + where,
             problem=problem,
             size=sum(self.sizes.get(each, 0) for each in recipe.requirements),
             built_at=self.clock.now().timestamp(),

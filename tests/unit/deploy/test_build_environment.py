@@ -13,8 +13,9 @@ from gust.aws.memory import MemoryObjects
 from gust.environment_builder.build import build, give_up, not_pinned
 from gust.environment_builder.uv import Refused, Uv, environment
 from gust.model import bucket_keys
-from gust.model.environment import Build, Built, Recipe
+from gust.model.environment import MACHINES, Build, Built, Recipe, this_architecture
 from gust.services.deployments import pins
+from gust.services.deployments.environments import interpreter
 from tests.unit.deploy.stack import DiedError, Dying
 
 UV = """#!{python}
@@ -22,7 +23,8 @@ import json, os, sys
 from pathlib import Path
 args = sys.argv[1:]
 with open({calls!r}, "a") as calls:
-    calls.write(json.dumps({{"args": args, "env": dict(os.environ)}}) + "\\n")
+    locked = Path("lock.txt").read_text()
+    calls.write(json.dumps({{"args": args, "env": dict(os.environ), "locked": locked}}) + "\\n")
 asked = Path("requirements.txt").read_text()
 if "impossible" in asked:
     sys.exit("error: No solution found when resolving dependencies\\n  cause: " + os.environ.get("TOKEN", ""))
@@ -75,12 +77,20 @@ class Site:
         self.uv = Uv(patience=60, command=str(command))
         self.fetch = lambda address: f"# {address}\nrequests==1.0\nnumpy<2  # why\n"
 
-    def build(self, *requirements: str, largest: int = 10**6, **recipe) -> Built:
-        made = Recipe(sources="s", requirements=requirements, python="cpython 3.12 linux", pins=pins.digest(), **recipe)
+    def build(
+        self,
+        *requirements: str,
+        largest: int = 10**6,
+        python: str = interpreter(),
+        like: str = "",
+        **recipe,
+    ) -> Built:
+        made = Recipe(sources="s", requirements=requirements, python=python, pins=pins.digest(), **recipe)
         self.objects.put(bucket_keys.recipe(made.id), made.model_dump_json().encode())
+        self.recipe = made.id
         return build(
             self.objects,
-            Build(recipe=made.id, file="requirements.txt", uploaded=3.0),
+            Build(recipe=made.id, file="requirements.txt", uploaded=3.0, like=like),
             self.uv,
             largest=largest,
             clock=lambda: 5.0,
@@ -109,6 +119,29 @@ def test_stores_what_airflow_does_not_bring(site):
         assert ".lock" not in names
         assert archive.read("bin/cowsay") == b"#!/usr/bin/env python\nimport cowsay\n"
         assert archive.getinfo("bin/cowsay").external_attr >> 16 == 0o755
+
+
+@pytest.mark.parametrize("architecture", MACHINES)
+def test_asks_for_the_wheels_of_the_architecture_that_the_recipe_names(site, architecture):
+    site.build("cowsay", python=interpreter(architecture))
+
+    for call in site.seen():
+        if architecture == this_architecture():
+            assert "--python-platform" not in call["args"]
+        else:
+            asked = call["args"][call["args"].index("--python-platform") + 1]
+            assert asked == f"{MACHINES[architecture]}-manylinux_2_28"
+    assert len(site.seen()) == 2
+
+
+def test_another_architecture_has_the_versions_of_our_own_where_they_exist(site):
+    ours = site.build("cowsay")
+    other = next(name for name in MACHINES if name != this_architecture())
+    site.build("cowsay", python=interpreter(other), like=site.recipe)
+    site.build("cowsay", "requests", python=interpreter(other), like="no such recipe")
+
+    compiling = [call["locked"] for call in site.seen() if call["args"][1] == "compile"]
+    assert compiling == ["", ours.lock, ""]
 
 
 def test_asks_for_wheels_within_airflows_pins(site):

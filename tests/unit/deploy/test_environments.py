@@ -5,8 +5,10 @@ from zipfile import ZipFile
 
 import pytest
 
+from gust.errors import Unopenable
 from gust.model import bucket_keys
-from gust.model.environment import ENVIRONMENTS_FILE, Environments
+from gust.model.environment import ENVIRONMENTS_FILE, MACHINES, Environments, this_architecture
+from gust.model.worker_group import WorkerGroup
 from gust.services.deployments.deploy_bundle import snapshot
 from tests.unit.deploy.recording import Recording
 
@@ -43,6 +45,132 @@ def test_the_nearest_one_upwards_wins(file, environment):
     environments = Environments(of={"team/etl": "etl", "team": "team", "bare": "", "..": "bucket"})
 
     assert environments.of_file(file) == environment
+
+
+def given_workers_on(stack, architecture: str, name: str = "others") -> None:
+    stack.store.register_worker_group(
+        WorkerGroup(name=name, queue_url="https://q", memory=1, architecture=architecture)
+    )
+
+
+OTHER = next(name for name in MACHINES if name != this_architecture())
+
+
+def test_a_stack_with_workers_of_another_architecture_has_packages_for_both(stack):
+    given_workers_on(stack, OTHER)
+    given_workers_on(stack, this_architecture(), name="as-we-are")
+    stack.upload("team/b.py", "dag b")
+    stack.upload("team/requirements.txt", "cowsay==5\n")
+    stack.upload("bare/requirements.txt", "")
+    stack.deploy()
+
+    assert stack.built == ["team/requirements.txt"] * 2
+    assert stack.parsed == ["team/b.py"]
+    found = environments_in(stack)
+    own = f"cpython 3.12 linux-{MACHINES[OTHER]}"
+    assert found.of == {"bare": "", "team": "cowsay==5"}
+    assert found.on == {OTHER: {"bare": "", "team": f"cowsay==5 on {own}"}}
+    assert found.of_file("team/b.py") == found.of_file("team/b.py", this_architecture()) == "cowsay==5"
+    assert found.of_file("team/b.py", OTHER) == f"cowsay==5 on {own}"
+    assert found.of_file("bare/c.py", OTHER) is found.of_file("a.py", OTHER) is None
+
+
+def test_the_other_build_comes_second_and_is_asked_to_have_the_versions_of_our_own(stack):
+    stack.upload("requirements.txt", "cowsay\n")
+    given_workers_on(stack, OTHER)
+    (ours,) = stack.snapshot().builds
+    stack.build(ours)
+    (theirs,) = stack.snapshot().builds
+
+    assert (ours.like, theirs.like) == ("", ours.recipe)
+
+
+def test_workers_that_are_added_later_get_packages_with_the_next_deployment_and_nothing_is_parsed_again(stack):
+    stack.upload("b.py", "dag b")
+    stack.upload("requirements.txt", "cowsay\n")
+    stack.deploy()
+    old = environments_in(stack)
+    with pytest.raises(Unopenable, match=f"no packages of requirements.txt for {OTHER}.* else a new run has them"):
+        old.of_file("b.py", OTHER)
+
+    given_workers_on(stack, OTHER)
+    assert stack.deploy() == []
+    assert environments_in(stack).of_file("b.py", OTHER)
+    assert stack.dag("b").bundle_version == stack.store.active_bundle().version
+    assert stack.built == ["requirements.txt"] * 2
+    assert not stack.snapshot().changed
+
+
+def test_where_one_architecture_has_no_wheel_the_error_names_it_and_the_other_has_its_packages(stack):
+    given_workers_on(stack, OTHER)
+    stack.upload("b.py", "dag b")
+    stack.upload("requirements.txt", f"no-wheel-for-{OTHER}\n")
+    stack.deploy()
+
+    assert problems(stack) == {"requirements.txt": f"For {OTHER}: It cannot be.\n"}
+    assert named(stack) == {"": f"no-wheel-for-{OTHER}"}
+    assert stack.fresh() == {"b": "b.py"}
+    with pytest.raises(Unopenable, match="This version of the DAGs has no packages"):
+        environments_in(stack).of_file("b.py", OTHER)
+    assert not stack.snapshot().changed
+
+    stack.upload("requirements.txt", f"no-wheel-for-{this_architecture()}\n")
+    stack.deploy()
+    stack.deploy()  # the state machine goes on until nothing is new
+    assert problems(stack) == {"requirements.txt": f"For {this_architecture()}: It cannot be.\n"}
+    assert named(stack) == {"": f"no-wheel-for-{OTHER}"}, "the last good one stays"
+    assert environments_in(stack).of_file("b.py", OTHER).startswith(f"no-wheel-for-{this_architecture()} on ")
+
+    stack.upload("requirements.txt", "impossible\n")
+    stack.deploy()
+    assert problems(stack) == {"requirements.txt": "It cannot be.\n"}, "the same for both: it is said once"
+    assert environments_in(stack).of_file("b.py", OTHER).startswith("no-wheel-for-"), "the last good one stays"
+
+
+def test_a_folder_whose_first_environment_has_no_wheel_does_not_get_that_of_the_folder_above(stack):
+    given_workers_on(stack, OTHER)
+    stack.upload("requirements.txt", "cowsay\n")
+    stack.upload("team/b.py", "dag b")
+    stack.upload("team/requirements.txt", f"no-wheel-for-{OTHER}\n")
+    stack.deploy()
+
+    found = environments_in(stack)
+    assert found.of_file("a.py", OTHER)
+    with pytest.raises(Unopenable):
+        found.of_file("team/b.py", OTHER)
+
+
+def test_a_rollback_has_both_back_and_workers_that_go_leave_nothing_behind(stack):
+    given_workers_on(stack, OTHER)
+    versions = []
+    for number in (5, 6, 5):
+        stack.upload("requirements.txt", f"cowsay=={number}\n")
+        stack.deploy()
+        versions.append(stack.store.active_bundle().version)
+    assert versions[0] == versions[2]
+    assert len(stack.built) == 4
+
+    stack.store.close_worker_group("others")
+    stack.deploy()
+    assert environments_in(stack).on == {OTHER: {"": f"cowsay==5 on cpython 3.12 linux-{MACHINES[OTHER]}"}}
+    stack.store.delete_worker_group("others")
+    stack.deploy()
+    assert environments_in(stack).on == {}
+
+
+def test_a_deployment_that_dies_at_any_write_builds_nothing_twice(stack, dies):
+    given_workers_on(stack, OTHER)
+    stack.upload("b.py", "dag b")
+    stack.upload("requirements.txt", "cowsay\n")
+    for after in range(12):
+        with dies(stack, after):
+            stack.deploy()
+        stack.clock.advance(120)
+    stack.deploy()
+
+    assert environments_in(stack).of_file("b.py", OTHER)
+    assert stack.fresh() == {"b": "b.py"}
+    assert len(stack.built) == 2
 
 
 def test_a_bundle_without_requirements_names_none(stack):

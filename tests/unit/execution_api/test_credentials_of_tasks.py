@@ -19,7 +19,9 @@ from gust.model.connection_test import ConnectionTest, ConnectionTestState
 from gust.model.dag_spec import TaskSpec
 from gust.model.dispatch import Dispatch, Scope
 from gust.model.keys import TaskInstanceKey
+from gust.model.task_instance import ParkedTrigger
 from gust.model.task_role import AwsCredentials, RoleSession, role_of
+from gust.model.worker_group import WorkerGroup
 from gust.scheduling import transition
 from gust.services.specs import load_spec
 from tests.unit.execution_api.world import NOW, RUN, World
@@ -27,6 +29,8 @@ from tests.unit.execution_api.world import NOW, RUN, World
 DEFAULT = "arn:aws:iam::123456789012:role/tasks"
 TEAM_A = "arn:aws:iam::123456789012:role/gust-team-a"
 BILLING = "arn:aws:iam::210987654321:role/teams/billing"
+OF_GROUP = "arn:aws:iam::123456789012:role/gust/gust/large"
+LARGE = WorkerGroup(name="large", queue_url="https://sqs/large", memory=2048, task_role=OF_GROUP)
 DOCUMENT = json.dumps({"tasks": [{"path": "team_a/*", "role": TEAM_A}, {"dag": "bill*", "role": BILLING}]})
 
 
@@ -47,11 +51,13 @@ class Roles:
         return AwsCredentials(role, "ASIA", "secret", "token", NOW + timedelta(hours=1))
 
 
-def a_world(document: str = "", *, dag_id: str = "etl", path: str = "etl.py") -> tuple[World, Roles]:
+def a_world(
+    document: str = "", *, dag_id: str = "etl", path: str = "etl.py", queue: str = "default"
+) -> tuple[World, Roles]:
     world, roles = World(), Roles(document)
     object.__setattr__(world.services, "task_roles", roles)
     run = replace(RUN, dag_id=dag_id)
-    world.given_dag(TaskSpec(task_id="extract", retries=3), dag_id=dag_id, relative_fileloc=path)
+    world.given_dag(TaskSpec(task_id="extract", retries=3, queue=queue), dag_id=dag_id, relative_fileloc=path)
     world.given_run(run)
     return world, roles
 
@@ -130,6 +136,45 @@ def test_neither_does_one_that_is_no_object(document: str) -> None:
     world, roles = a_world(document)
     assert ask(world, world.token(world.given_running("extract")))[0] == 403
     assert roles.assumed == []
+
+
+@pytest.mark.parametrize(
+    ("document", "queue", "role"),
+    [
+        ({}, "large", OF_GROUP),
+        ({}, "plain", DEFAULT),
+        ({}, "default", DEFAULT),
+        ({}, "removed", DEFAULT),
+        ({"tasks": [{"path": "team_a/*", "role": TEAM_A}]}, "large", TEAM_A),
+        ({"tasks": [{"path": "team_b/*", "role": TEAM_A}]}, "large", OF_GROUP),
+        ({"queues": [{"queue": "large", "path": "team_a/*"}]}, "large", OF_GROUP),
+        ({"queues": [{"queue": "large", "path": "team_b/*"}]}, "large", None),
+    ],
+)
+def test_a_task_of_a_worker_group_gets_the_groups_role_unless_its_dag_has_one(
+    document: dict[str, Any], queue: str, role: str | None
+) -> None:
+    """Also while the group is being removed: a running task keeps its identity."""
+    world, roles = a_world(json.dumps(document) if document else "", path="team_a/etl.py", queue=queue)
+    world.store.register_worker_group(LARGE)
+    world.store.register_worker_group(replace(LARGE, name="plain", task_role=""))
+    running = world.given_running("extract")
+    world.store.close_worker_group("large")
+    status, answer = ask(world, world.token(running))
+    assert [assumed for assumed, _ in roles.assumed] == ([role] if role else [])
+    assert status == (200 if role else 403)
+    if role is None:
+        assert "does not let this DAG use the queue 'large'" in answer["detail"]
+
+
+def test_the_trigger_of_such_a_task_has_its_role() -> None:
+    world, roles = a_world(queue="large")
+    world.store.register_worker_group(LARGE)
+    trigger = ParkedTrigger(classpath="a.Trigger", kwargs={}, next_method="resume")
+    deferred = transition.defer(world.given_running("extract"), trigger=trigger)
+    world.store.move(deferred)
+    assert ask(world, world.token(deferred.after))[0] == 200
+    assert [role for role, _ in roles.assumed] == [OF_GROUP]
 
 
 def test_a_try_that_has_ended_gets_none() -> None:

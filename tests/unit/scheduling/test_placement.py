@@ -20,7 +20,10 @@ GROUPS = Workers(
         "large": LARGE,
         "onprem": WorkerGroup(name="onprem", queue_url="https://sqs/onprem", heard_at=datetime(2026, 3, 2, tzinfo=UTC)),
         "new": WorkerGroup(name="new", queue_url="https://sqs/new"),
+        "intel": WorkerGroup(name="intel", queue_url="https://sqs/intel", memory=2048, architecture="x86_64"),
+        "payroll": WorkerGroup(name="payroll", queue_url="https://sqs/payroll", memory=2048),
     },
+    closed={"payroll": "The access document says no."},
 )
 ECS = "airflow.providers.amazon.aws.executors.ecs.ecs_executor.AwsEcsExecutor"
 LAMBDA = "airflow.providers.amazon.aws.executors.aws_lambda.lambda_executor.AwsLambdaExecutor"
@@ -99,7 +102,9 @@ REFUSED = [
     (of_gust(cpu=20_000), "Fargate has 16384 at most"),
     (of_gust(cpu=256, memory=8192), "with that CPU it has 2048 MB at most. Write cpu=1024"),
     (of_gust(ephemeral_storage=300), "Fargate has 200 GB at most"),
-    (of_gust(architecture="x86_64"), "workers are arm64"),
+    (of_gust(architecture="x86_64"), "workers are arm64. Write the queue of a worker group that has it"),
+    ({"queue": "fargate", **of_gust(architecture="x86_64")}, "./gust workers add NAME --architecture x86_64"),
+    (of_gust(architecture="sparc"), "is 'sparc'. Write one of 'arm64', 'x86_64'."),
     (of_gust(cpus=2), "has 'cpus', which Gust does not know. It takes architecture, compute, cpu"),
     (of_gust(cpu="much"), "cpu='much', which is no size"),
     (of_gust(memory=-1), "memory=-1, which is no size"),
@@ -177,7 +182,17 @@ def test_a_queue_of_a_worker_group_selects_it():
     where = place(task(queue="large"), GROUPS)
     assert where == InGroup(group=LARGE, why="queue='large'")
     assert describe(where) == "Runs in the worker group 'large' (Lambda, 4096 MB): queue='large'."
-    assert "'default', 'fargate', 'large', 'new', 'onprem'" in place(task(queue="huge"), GROUPS).why
+    assert "'default', 'fargate', 'intel', 'large', 'new', 'onprem', or leave" in place(task(queue="huge"), GROUPS).why
+
+
+def test_a_group_of_another_architecture_says_so():
+    assert describe(place(task(queue="intel"), GROUPS)) == (
+        "Runs in the worker group 'intel' (Lambda, x86_64, 2048 MB): queue='intel'."
+    )
+
+
+def test_a_queue_that_is_not_for_the_dag_is_refused_with_the_reason():
+    assert place(task(queue="payroll"), GROUPS) == Refused(why="The access document says no.")
 
 
 def test_a_queue_of_workers_elsewhere_selects_them_once_one_has_come():
@@ -201,6 +216,10 @@ def test_a_queue_of_workers_elsewhere_selects_them_once_one_has_come():
         ({"queue": "onprem", "execution_timeout": 72000.0}, True),
         ({"queue": "onprem", "executor": "AwsLambdaExecutor"}, False),
         ({"queue": "onprem", **of_gust(memory=1)}, False),
+        ({"queue": "intel", **of_gust(architecture="x86_64", memory=2048)}, True),
+        ({"queue": "intel", **of_gust(architecture="arm64")}, False),
+        ({"queue": "large", **of_gust(architecture="arm64")}, True),
+        ({"queue": "large", **of_gust(architecture="x86_64")}, False),
     ],
 )
 def test_what_a_task_asks_for_beside_a_group_is_given_or_refused_by_name(fields, goes):

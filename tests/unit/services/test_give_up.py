@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from gust.errors import ServiceUnavailable
+from gust.aws.memory import MemoryObjects
+from gust.errors import Forbidden, NotFound, ServiceUnavailable
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
@@ -23,6 +24,21 @@ def look(world: World, key: DagRunKey) -> None:
         advance(world.services, key)
     except Exception as error:
         back_off(world.services, key, error)
+
+
+class Unlisted(MemoryObjects):
+    """The bucket as S3 shows it to the scheduler, which may not list it: a missing object is one that it may not read."""
+
+    def get(self, key: str) -> bytes:
+        try:
+            return super().get(key)
+        except NotFound as error:
+            raise Forbidden(str(error)) from error
+
+
+@pytest.fixture
+def world() -> World:
+    return World(objects=Unlisted())
 
 
 @pytest.fixture

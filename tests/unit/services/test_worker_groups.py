@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from gust.aws.task_roles import StsTaskRoles
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
 from gust.model.state import TaskInstanceState as S
@@ -18,7 +25,8 @@ def given(world: World, queue: str, *, retries: int = 0) -> DagRunKey:
     """A run of a DAG whose first task names the queue; its second names none."""
     spec = chain("first", "second")
     first = spec.tasks["first"].model_copy(update={"queue": queue, "retries": retries})
-    world.given_dag(spec.model_copy(update={"tasks": {**spec.tasks, "first": first}}))
+    tasks = {**spec.tasks, "first": first}
+    world.given_dag(spec.model_copy(update={"tasks": tasks, "relative_fileloc": "hr/etl.py"}))
     return world.trigger()
 
 
@@ -53,6 +61,79 @@ def test_a_group_that_was_removed_fails_its_task_at_once_and_names_the_queues(wo
     assert reason(world, run) == (
         "No worker takes tasks of the queue 'large'. Write one of 'default', 'fargate', 'onprem', or leave it out."
     )
+
+
+def test_a_group_that_is_being_removed_takes_no_further_task(world: World) -> None:
+    world.store.register_worker_group(LARGE)
+    world.store.close_worker_group("large")
+    run = given(world, "large")
+    world.advance(run)
+
+    assert world.state(run, "first") is S.FAILED
+    assert "The workers that take tasks of the queue 'large' are being removed." in reason(world, run)
+
+
+def test_a_task_that_waits_for_a_group_that_is_being_removed_runs_there_for_ten_minutes_and_then_fails(
+    world: World,
+) -> None:
+    """`./gust workers remove` waits until the workers have done what they have."""
+    world.store.register_worker_group(LARGE)
+    run = given(world, "large")
+    world.advance(run)
+    world.store.close_worker_group("large")
+    world.queues.busy_groups.add("large")
+    world.pass_time(minutes=5)
+    world.advance(run)
+    assert world.queues.tasks == []
+
+    world.pass_time(minutes=6)
+    world.advance(run)
+    (told,) = world.queues.tasks
+    assert "are being removed. Write another queue" in told.refused
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        ({"queues": [{"queue": "large", "path": "hr/*"}]}, ""),
+        ({"queues": [{"queue": "lar*", "dag": "x"}, {"queue": "large", "dag": "etl", "path": "hr/*"}]}, ""),
+        ({"queues": [{"queue": "other", "dag": "x"}]}, ""),
+        ({"queues": [{"queue": "large", "path": "finance/*"}]}, "does not let this DAG use the queue 'large'"),
+        ({"queues": [{"queue": "*", "dag": "x"}]}, "does not let this DAG use the queue 'large'"),
+        ({"queues": [{"queue": "large", "dag": "etl", "path": "x"}]}, "does not let this DAG use the queue 'large'"),
+        ({"queues": [{"queue": "large"}]}, "now: The access document is invalid: queues.0: names neither dag nor path"),
+        ({"queues": [{"queue": "default", "dag": "x"}]}, "invalid: queues.0.queue: is every stack's own queue"),
+    ],
+)
+def test_the_access_document_says_which_dags_may_use_a_groups_queue(
+    world: World, document: dict[str, Any], why: str
+) -> None:
+    world.store.register_worker_group(LARGE)
+    roles = StsTaskRoles(None, default="", external_id="", text=lambda: json.dumps(document))
+    object.__setattr__(world.services, "task_roles", roles)
+    run = given(world, "large", retries=2)
+    world.advance(run)
+
+    assert world.state(run, "first") is (S.FAILED if why else S.QUEUED)
+    assert why in reason(world, run)
+    assert len(world.queues.of_groups.get("large", [])) == (0 if why else 1)
+
+
+def test_a_document_that_cannot_be_read_opens_no_queue_and_stops_no_other_task(world: World) -> None:
+    def text() -> str:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetParameter")
+
+    world.store.register_worker_group(LARGE)
+    roles = StsTaskRoles(None, default="", external_id="", text=text)
+    object.__setattr__(world.services, "task_roles", roles)
+    run = given(world, "large")
+    world.advance(run)
+    assert world.state(run, "first") is S.FAILED
+    assert "No DAG may use the queue 'large' now: The access document cannot be read" in reason(world, run)
+    world.given_dag(chain("first", dag_id="other"))
+    other = world.trigger(dag_id="other")
+    world.advance(other)
+    assert world.state(other, "first") is S.QUEUED
 
 
 def test_a_message_that_the_groups_queue_refuses_for_good_loses_its_try_alone(world: World) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gust.airflow_bridge.bundle import SealedBundleFolder, environment_of, environments_of
+from gust.airflow_bridge.bundle import SealedBundleFolder, environments_of
 from gust.airflow_bridge.connection_test import run_connection_test
 from gust.model import bucket_keys
 from gust.model.bundle import Bundle
@@ -132,7 +132,7 @@ def test_an_archive_that_is_not_what_its_name_says_fails_the_try_with_its_reason
     whole.environments = {"one": greeting("hello")}
     whole.upload(one__etl=TEAM.format(head=HEAD, dag="one"))
     other = whole.pack(greeting("evil"))
-    name = environment_of(whole.bundles.fetch(str(whole.store.get_dag("one").bundle_version)), "one/etl.py")
+    name = environments_of(whole.bundles.fetch(str(whole.store.get_dag("one").bundle_version))).of_file("one/etl.py")
     whole.objects.put(bucket_keys.environment(name), whole.objects.get(bucket_keys.environment(other)))
     whole.bundles = SealedBundleFolder(whole.objects, tmp_path / "another-worker")
     key = whole.trigger("one")

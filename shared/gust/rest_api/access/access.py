@@ -7,7 +7,7 @@
 All matching entries count: the highest of their roles, and all of their `dag_roles`, to which DAGs may give rights in
 their `access_control`. A user without a matching entry is refused. Without a document every principal that IAM lets in
 is an administrator, and OIDC sign-in is off (docs/adr/0017-who-may-what-is-one-document.md). `gust.model.task_role` reads
-`tasks`.
+`tasks`, `gust.model.queue_access` reads `queues`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 
 from gust.errors import Invalid
 from gust.model.access import Role
+from gust.model.queue_access import QueueAccess
 from gust.model.task_role import TaskRole
 from gust.model.user import User
 from gust.rest_api.lists.like import Like, literal
@@ -76,6 +77,7 @@ class AccessDocument(BaseModel):
     iam: tuple[IamEntry, ...] = ()
     oidc: tuple[OidcEntry, ...] = ()
     tasks: tuple[TaskRole, ...] = ()
+    queues: tuple[QueueAccess, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> AccessDocument:

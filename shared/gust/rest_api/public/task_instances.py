@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, NonNegativeInt
 from gust.http.answer import Json, Problem, bad_request, not_found
 from gust.http.check import Query
 from gust.model.dag import DagVersion
-from gust.model.dag_spec import TaskSpec
+from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.place import InGroup, OnFargate, describe
 from gust.model.state import TaskInstanceState
@@ -210,8 +210,8 @@ def get_task_instance_dependencies(services: Services, request: Request) -> Json
     found = view.instance(request.path["task_id"], map_index) if view else None
     if view is None or found is None:
         raise no_instance(request, map_index, None)
-    if found.instance.state is TaskInstanceState.QUEUED and found.task is not None:
-        reason = _why_queued(services, found.task, found.instance)
+    if found.instance.state is TaskInstanceState.QUEUED and found.task is not None and view.spec is not None:
+        reason = _why_queued(services, view.spec, found.task, found.instance)
         return {"dependencies": [{"name": Dependency.STATE.value, "reason": reason}] if reason else []}
     if found.instance.state not in (None, TaskInstanceState.SCHEDULED):
         return {"dependencies": []}
@@ -219,10 +219,10 @@ def get_task_instance_dependencies(services: Services, request: Request) -> Json
     return {"dependencies": [{"name": o.dependency.value, "reason": o.reason} for o in objections]}
 
 
-def _why_queued(services: Services, task: TaskSpec, instance: TaskInstance) -> str:
+def _why_queued(services: Services, spec: DagSpec, task: TaskSpec, instance: TaskInstance) -> str:
     """What a queued instance waits for, if that may take longer than a moment: a container, or workers elsewhere that are
     away."""
-    where = place(task, workers_for_tasks(services, [task]), instance.outgrew)
+    where = place(task, workers_for_tasks(services, spec, [task]), instance.outgrew)
     if isinstance(where, OnFargate):
         return f"{describe(where)} Its container starts."
     if isinstance(where, InGroup) and (heard_at := where.group.heard_at) is not None:

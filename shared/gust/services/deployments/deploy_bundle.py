@@ -50,6 +50,7 @@ from gust.services.deployments.fail_deployment import THE_FOLDER
 from gust.services.deployments.paths import parents, shown, why_no_disk_takes
 from gust.services.deployments.requirements_file import LARGEST_TEXT, text_of
 from gust.services.settings.settings_read import versions_now
+from gust.services.workers_of import architectures_of_workers
 
 BATCH: Final = 50
 """Files that one function parses in turn, at some 50 ms each: as long as a cold start with Airflow's import takes."""
@@ -151,7 +152,7 @@ def look(services: Services, turn: DeploymentTurn, parsers: int) -> Snapshot:
         alive = SignsOfLife(services.store, turn.holder, services.clock)
         folder = read_folder(services.objects, before, Path(place), alive)
         began = turn.began or services.clock.now()
-        planned = environments_of(services.objects, folder, before, began)
+        planned = environments_of(services, folder, before, began)
         folder = with_root(services.objects, folder, before, Path(place))
         folder = with_options(services, folder, before, Path(place))
         folder = naming(folder, planned.environments, Path(place))
@@ -239,9 +240,12 @@ def read_folder(objects: Objects, before: Manifest | None, place: Path, alive: C
     return Folder(manifest, {path: content for path, (content, _) in fresh.items()}, refused, modified, sizes)
 
 
-def environments_of(objects: Objects, folder: Folder, before: Manifest | None, began: datetime) -> PlannedEnvironments:
+def environments_of(
+    services: Services, folder: Folder, before: Manifest | None, began: datetime
+) -> PlannedEnvironments:
     """The environments of the folder's `requirements.txt` files, and of the one beside `dags/` in the bucket, where
-    MWAA has it."""
+    MWAA has it: for the stack's own functions, and for each other architecture of its workers."""
+    objects = services.objects
     outside = objects.entries(REQUIREMENTS).get(REQUIREMENTS)
     above = f"{OUTSIDE}/{REQUIREMENTS}"
 
@@ -266,6 +270,7 @@ def environments_of(objects: Objects, folder: Folder, before: Manifest | None, b
         read=read,
         uploaded=lambda path: outside.modified if outside and path == above else folder.modified.get(path, 0.0),
         began=began,
+        also=architectures_of_workers(services),
     )
 
 

@@ -23,10 +23,16 @@ class MemoryWorkerGroups(MemoryState):
 
     @atomic
     def hear_of_worker_group(self, name: str, at: datetime) -> bool:
-        if (group := self._worker_groups.get(name)) is None:
+        group = self._worker_groups.get(name)
+        if group is None or group.is_closing:
             return False
         self._worker_groups[name] = replace(group, heard_at=at)
         return True
+
+    @atomic
+    def close_worker_group(self, name: str) -> None:
+        if (group := self._worker_groups.get(name)) is not None:
+            self._worker_groups[name] = replace(group, is_closing=True)
 
     @atomic
     def delete_worker_group(self, name: str) -> None:
