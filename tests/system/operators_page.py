@@ -51,7 +51,7 @@ def _row(case: Case) -> tuple[str, ...]:
     good = case.of(Ending.SUCCESS)
     return (
         case.service,
-        _each(f"`{proof.operator}`" for proof in case.proofs),
+        _each(f"`{proof.hook or proof.operator}`" for proof in case.proofs),
         _against(proof for proof in good if not proof.deferred),
         _against(proof for proof in case.proofs if proof.deferred),
         _against(case.proofs),

@@ -59,6 +59,7 @@ class Job:
     bad: str
     stopped: str
     looks: int = 0
+    told: str = ""
     is_stopped: bool = False
     request: Mapping[str, Any] = field(default_factory=dict)
 
@@ -74,13 +75,14 @@ class Job:
         return self.bad if "fails" in self.name else self.good
 
     def look(self) -> str:
-        state = self.state
+        self.told = self.state
         self.looks += 1
-        return state
+        return self.told
 
     @property
     def failed(self) -> bool:
-        return self.state == self.bad and not self.is_stopped
+        """Whether the last look saw it."""
+        return self.told == self.bad and not self.is_stopped
 
 
 class Play:
@@ -207,7 +209,7 @@ def _routes(service: str) -> list[tuple[str, re.Pattern[str], OperationModel]]:
     routes = []
     for each in sorted(operations, key=lambda each: -len(re.sub(r"\{[^}]*\}", "", each.http["requestUri"]))):
         path = each.http["requestUri"].partition("?")[0].rstrip("/") or "/"
-        pattern = re.sub(r"\\\{(\w+)\\\+?\\\}", _group, re.escape(path))
+        pattern = re.sub(r"\\\{(\w+)(\\\+)?\\\}", _group, re.escape(path))
         routes.append((each.http["method"], re.compile(f"{pattern}/?"), each))
     return routes
 

@@ -5,9 +5,12 @@ server, or from `scripted_aws`; the connections `moto` and `scripted` lead there
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
+import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -48,7 +51,12 @@ def world(gust: LocalGust) -> Iterator[World]:
     with moto_server.running() as moto, serving(aws_plays.plays()) as scripted:
         scripted_services = {service: {"endpoint_url": f"{scripted.url}/{service}"} for service in scripted.plays}
         for name, extra in (("moto", {"endpoint_url": moto}), ("scripted", {"service_config": scripted_services})):
-            connection = {"connection_id": name, "conn_type": "aws", "login": "any", "password": "any"}
+            connection = {
+                "connection_id": name,
+                "conn_type": "aws",
+                "login": "operators",
+                "password": "operators-secret",
+            }
             connection["extra"] = json.dumps({"region_name": "us-east-1", **extra})
             gust.api.call("POST", "/api/v2/connections", body=connection)
         found = World(gust, scripted)
@@ -91,8 +99,102 @@ def _prepare_glue(world: World) -> None:
         glue.create_job(Name=name, Role="arn:aws:iam::000000000000:role/glue", Command=command)
 
 
-PREPARE: Final[Mapping[str, Callable[[World], None]]] = {"glue": _prepare_glue}
-"""What the DAGs of a case find at AWS."""
+def _prepare_athena(world: World) -> None:
+    world.aws("glue").create_database(DatabaseInput={"Name": "sales"})
+
+
+def _prepare_lambda_function(world: World) -> None:
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr(
+            "double.py", "def handler(event, context):\n    print('doubling')\n    return 2 * int(event['number'])\n"
+        )
+    world.aws("s3").put_object(Bucket="operators", Key="double.zip", Body=code.getvalue())
+    world.aws("lambda").create_function(
+        FunctionName="thrice",
+        Runtime="python3.12",
+        Role="arn:aws:iam::000000000000:role/lambda",
+        Handler="double.handler",
+        Code={"ZipFile": code.getvalue()},
+    )
+
+
+def _prepare_step_function(world: World) -> None:
+    states: dict[str, dict[str, Any]] = {
+        "passes": {"Type": "Pass", "Result": {"written": 7}, "End": True},
+        "gives_up": {"Type": "Fail", "Error": "NoRows", "Cause": "no rows today"},
+    }
+    for name, state in states.items():
+        definition = json.dumps({"StartAt": "Only", "States": {"Only": state}})
+        role = "arn:aws:iam::000000000000:role/states"
+        world.aws("stepfunctions").create_state_machine(name=name, definition=definition, roleArn=role)
+
+
+def _prepare_ecs(world: World) -> None:
+    ecs = world.aws("ecs")
+    ecs.create_cluster(clusterName="operators")
+    commands = {
+        "prints": "print('seven rows')",
+        "breaks": "raise SystemExit(3)",
+        "lasts": "import time; time.sleep(300)",
+    }
+    for name, command in commands.items():
+        container = {"name": "main", "image": "etl:1", "command": ["python3", "-c", command], "essential": True}
+        ecs.register_task_definition(family=name, containerDefinitions=[container])
+
+
+def _prepare_sqs(world: World) -> None:
+    url = world.aws("sqs").create_queue(QueueName="operators")["QueueUrl"]
+    world.aws("sqs").create_queue(QueueName="operators-empty")
+    world.gust.api.call("POST", "/api/v2/variables", body={"key": "operators_queue", "value": url})
+
+
+def _prepare_sns(world: World) -> None:
+    topic = world.aws("sns").create_topic(Name="operators")["TopicArn"]
+    url = world.aws("sqs").create_queue(QueueName="operators-topic")["QueueUrl"]
+    world.aws("sns").subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:us-east-1:000000000000:{url.rpartition('/')[2]}"
+    )
+
+
+def _prepare_dynamodb(world: World) -> None:
+    world.aws("dynamodb").create_table(
+        TableName="operators",
+        KeySchema=[{"AttributeName": "name", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "name", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
+def _prepare_cloudwatch(world: World) -> None:
+    logs = world.aws("logs")
+    logs.create_log_group(logGroupName="operators")
+    logs.create_log_stream(logGroupName="operators", logStreamName="today")
+    now = int(time.time() * 1000)
+    events = [{"timestamp": now + number, "message": f"{number} rows"} for number in (7, 9)]
+    logs.put_log_events(logGroupName="operators", logStreamName="today", logEvents=events)
+
+
+def _prepare_firehose(world: World) -> None:
+    destination = {"RoleARN": "arn:aws:iam::000000000000:role/firehose", "BucketARN": "arn:aws:s3:::operators"}
+    world.aws("firehose").create_delivery_stream(
+        DeliveryStreamName="operators", ExtendedS3DestinationConfiguration=destination
+    )
+
+
+PREPARE: Final[Mapping[str, Callable[[World], None]]] = {
+    "glue": _prepare_glue,
+    "athena": _prepare_athena,
+    "lambda_function": _prepare_lambda_function,
+    "step_function": _prepare_step_function,
+    "ecs": _prepare_ecs,
+    "sqs": _prepare_sqs,
+    "sns": _prepare_sns,
+    "dynamodb": _prepare_dynamodb,
+    "cloudwatch": _prepare_cloudwatch,
+    "firehose": _prepare_firehose,
+}
+"""What the DAGs of a case find at AWS; `glue` makes the bucket `operators`."""
 
 
 @pytest.mark.parametrize(("case", "proof"), KILLED, ids=[f"{case.name}.{proof.task}" for case, proof in KILLED])
@@ -100,7 +202,7 @@ def test_marking_a_running_task_cancels_what_it_started(world: World, case: Case
     gust, dag_id = world.gust, case.dag_id(proof.ending)
     run_id = world.runs[dag_id]
     is_running, is_cancelled = REMOTE[f"{case.name}.{proof.task}"]
-    gust.await_state(dag_id, run_id, "running", task=proof.task, within=WITHIN)
+    gust.await_state(dag_id, run_id, "deferred" if proof.deferred else "running", task=proof.task, within=WITHIN)
     gust._await(lambda: is_running(world) or None, 30, lambda: gust.logs(dag_id, run_id, proof.task))
 
     path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{proof.task}"
@@ -188,7 +290,23 @@ def _scripted(service: str, name: str = "lasts") -> tuple[Look, Look]:
     return looked_at, lambda world: world.scripted.plays[service].named(name).is_stopped
 
 
+def _ecs_task(world: World, status: str) -> bool:
+    ecs = world.aws("ecs")
+    arns = ecs.list_tasks(cluster="operators", family="lasts", desiredStatus=status)["taskArns"]
+    return bool(arns) and all(
+        task["lastStatus"] == status for task in ecs.describe_tasks(cluster="operators", tasks=arns)["tasks"]
+    )
+
+
 REMOTE: dict[str, tuple[Look, Look]] = {
+    "athena.lasts": _scripted("athena"),
+    "datasync.lasts": _scripted("datasync"),
+    "ecs.lasts": (lambda world: _ecs_task(world, "RUNNING"), lambda world: _ecs_task(world, "STOPPED")),
+    "emr.lasts": _scripted("emr"),
+    "emr_serverless.lasts": _scripted("emr-serverless", "lasts_blocking"),
+    "emr_serverless.waits": _scripted("emr-serverless", "lasts_deferred"),
+    "redshift_data.lasts": _scripted("redshift-data", "lasts_blocking"),
+    "redshift_data.waits": _scripted("redshift-data", "lasts_deferred"),
     "glue.lasts": (lambda world: _glue_state(world) == "RUNNING", lambda world: _glue_state(world) == "STOPPED"),
     "batch.lasts": _scripted("batch"),
 }

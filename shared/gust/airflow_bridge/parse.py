@@ -242,7 +242,7 @@ def parse_event_file(bundle: Path, path: str) -> FileOutcome:
         rules = [rule.model_dump() for rule in found.rules]
         return json.dumps({"rules": rules, "mistakes": found.mistakes}).encode()
 
-    ended = run_in_child(read, timeout=EVENT_FILE_TIMEOUT, memory=LARGEST_EVENT_FILE)
+    ended = run_in_child(read, timeout=EVENT_FILE_TIMEOUT, memory=LARGEST_EVENT_FILE, runs_foreign_code=False)
     mistakes = [f"{path} could not be read. {ended.how}"]
     rules: tuple[EventRule, ...] = ()
     if ended.answer is not None:

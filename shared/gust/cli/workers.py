@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -160,15 +161,23 @@ def add(clients: Clients, options: argparse.Namespace) -> int:
         return 2
     if before is None:
         given.setdefault("Architecture", of.architecture)
+    architecture = given.get("Architecture") or (before or {}).get("Architecture", of.architecture)
     if not options.local and not options.elsewhere:
-        architecture = given.get("Architecture") or (before or {}).get("Architecture", of.architecture)
         given |= layers_for(clients, options.stack, architecture, print)
+    store = store_of(clients, of)
+    have_packages = partial(have_packages_built, store, bucket_of(clients, of), deployments_of(clients, of), say=print)
+    for group in store.list_worker_groups():
+        if group.name == options.queue and not group.is_closing and architecture != of.architecture:
+            newer = replace(
+                group, architecture=architecture
+            )  # its workers get new processors and find the packages there
+            store.register_worker_group(newer)
+            have_packages(newer)
     group = worker_groups.deploy(
         clients, of, options.queue, partial(template, is_local=options.local), {**given, "Place": place}
     )
-    store = store_of(clients, of)
     store.register_worker_group(group)
-    have_packages_built(store, bucket_of(clients, of), deployments_of(clients, of), group, print)
+    have_packages(group)
     print(f"Tasks with queue={options.queue!r} run there now.")
     if options.elsewhere:
         outputs = worker_groups.outputs_of(clients, worker_groups.stack_name(options.stack, options.queue))

@@ -15,9 +15,10 @@ class Workers:
 
     has_fargate: bool = False
     groups: Mapping[str, WorkerGroup] = field(default_factory=dict)
-    """Further worker groups, by the queue that each takes tasks from. Loaded only for a DAG that names such a queue."""
+    """Further worker groups, by the queue that each takes tasks from; also those that are being removed. Loaded only for a
+    DAG that names such a queue."""
     closed: Mapping[str, str] = field(default_factory=dict)
-    """Of these queues, those that the DAG may not use → why."""
+    """Of these queues, those that take no further task of the DAG → why."""
     memory: int = 1769
     """MB that a Lambda worker of the default group has."""
     room: int = room(SMALLEST_STORAGE)

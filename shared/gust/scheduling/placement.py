@@ -104,7 +104,7 @@ def _place(task: TaskSpec, workers: Workers, outgrew: Limit | None) -> Place:
             raise _RefusedError(why)
         return _in_group(group, executor, wish)
     if queue not in OWN_QUEUES:
-        raise _RefusedError(_unknown_queue(queue, workers.groups))
+        raise _RefusedError(_unknown_queue(queue, workers.groups.keys() - workers.closed.keys()))
     if wish.architecture not in {None, ARM64}:
         raise _RefusedError(
             f"The task asks for the architecture {wish.architecture!r}, and the stack's own workers are {ARM64}. Write the "

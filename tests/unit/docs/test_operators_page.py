@@ -37,8 +37,9 @@ def _dags(module: ast.Module) -> list[tuple[str, ast.With]]:
 
 
 def _tasks(body: ast.With) -> list[tuple[str, str]]:
-    """Task id and class."""
-    return [
+    """Task id, and class or `@task`."""
+    functions = [(node.name, "@task") for node in ast.walk(body) if isinstance(node, ast.FunctionDef)]
+    return functions + [
         (str(keyword.value.value), call.func.id)
         for call in ast.walk(body)
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)

@@ -94,6 +94,7 @@ def park(
         return None
     workload = trigger_workload(
         services,
+        run,
         instance,
         bundle=bundle_version(services, run),
         relative_fileloc=relative_fileloc,
