@@ -137,8 +137,8 @@ def _billed(
             yield f"S3 {kind} requests", number, prices["s3"][kind]
         case "logs", "bytes":
             yield "CloudWatch Logs GB", number / 1e9, prices["logs"]["ingested_gb"]
-        case "secretsmanager", "calls":
-            yield "Secrets Manager requests", number, prices["secretsmanager"]["request"]
+        case "ssm", "calls":  # SSM's own requests cost nothing; each reads a key, which KMS decrypts
+            yield "KMS requests", number, prices["kms"]["request"]
 
 
 def short_name(caller: str) -> str:

@@ -1,11 +1,14 @@
-"""The price of an idle stack for a month, computed from the template: `python -m benches.idle`.
+"""The price of an idle stack for a month, computed from the template: `python -m benches.idle [--check]`.
 
-Nothing is billed by the hour, but four things go on: two secrets are kept, Lambda polls the queues, a tick looks at the
-table every minute, and it leaves a line in a log. Storage is left out: an idle stack has next to none.
+Nothing is billed by the hour, but three things go on: Lambda polls the queues, a tick looks at the table every minute, and
+it leaves a line in a log. The two keys are kept where that costs nothing. Storage is left out: there is next to none.
+`--check` ends with 1 if the month costs a dollar or more.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +18,25 @@ from benches.cost import load_prices
 
 ROOT: Final = Path(__file__).parents[1]
 
+CEILING: Final = 1.00
+"""Dollars a month."""
+
 MINUTES: Final = 30 * 24 * 60
 
 LONG_POLL: Final = 20
 """Seconds that a poller of Lambda waits for a message before it asks again; each time is a request."""
 
 POLLERS: Final = 5
-"""Of a queue's event source mapping, always."""
+"""Of a queue's event source mapping when traffic is low, where it has a MaximumConcurrency (AWS Lambda's developer guide,
+"Configuring scaling behavior for SQS event source mappings")."""
 POLLERS_WHEN_IDLE: Final = 2
-"""Lambda goes down to so many where the mapping has no MaximumConcurrency."""
+"""Lambda "can optimize" to so few where it has none."""
+
+KEYS: Final = frozenset({"Signing", "Encryption"})
+"""Properties of the keys' resource, each with the name of a parameter."""
+
+KMS_REQUESTS: Final = 2
+"""A rotation of the signing key decrypts and encrypts it. A tick that finds nothing needs no key."""
 
 TICK_SECONDS: Final = 0.05
 TICK_READS: Final = 1.5
@@ -44,6 +57,7 @@ class Line:
 def lines(resources: Mapping[str, Any], prices: Mapping[str, Any]) -> list[Line]:
     """`resources` after SAM's transform, by logical id."""
     secrets = sum(resource["Type"] == "AWS::SecretsManager::Secret" for resource in resources.values())
+    keys = sum(len(KEYS & resource["Properties"].keys()) for resource in of_type(resources, "Custom::Keys"))
     polls = sum(pollers(mapping["Properties"]) for mapping in mappings_of_queues(resources)) * MINUTES * 60 / LONG_POLL
     memory = resources["SchedulerFunction"]["Properties"]["MemorySize"] / 1024
     tick = (
@@ -54,7 +68,9 @@ def lines(resources: Mapping[str, Any], prices: Mapping[str, Any]) -> list[Line]
     )
     logged = MINUTES * TICK_LOG_BYTES / 2**30
     return [
-        Line("secrets", secrets, secrets * prices["secretsmanager"]["secret_month"]),
+        Line("keys in SSM", keys, keys * prices["ssm"]["parameter_month"]),
+        *([Line("secrets", secrets, secrets * prices["secretsmanager"]["secret_month"])] if secrets else []),
+        Line("requests to KMS", KMS_REQUESTS, KMS_REQUESTS * prices["kms"]["request"]),
         Line("polls of the queues", polls, polls * prices["sqs"]["request"]),
         Line("ticks", MINUTES, MINUTES * tick),
         Line("GB of the ticks' log", logged, logged * prices["logs"]["ingested_gb"]),
@@ -68,6 +84,15 @@ def lines_on_request(resources: Mapping[str, Any], prices: Mapping[str, Any]) ->
         Line("alarms", alarms, alarms * prices["cloudwatch"]["alarm_month"]),
         Line("dashboard", 1, prices["cloudwatch"]["dashboard_month"]),
     ]
+
+
+def of_type(resources: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+    return [resource for resource in resources.values() if resource["Type"] == kind]
+
+
+def of_mwaa(prices: Mapping[str, Any]) -> Line:
+    """The same month of Amazon MWAA's smallest environment, without its storage."""
+    return Line("MWAA's mw1.micro", MINUTES / 60, MINUTES / 60 * prices["mwaa"]["micro_hour"])
 
 
 def mappings_of_queues(resources: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -84,17 +109,33 @@ def pollers(mapping: Mapping[str, Any]) -> int:
     return POLLERS if mapping.get("ScalingConfig", {}).get("MaximumConcurrency") else POLLERS_WHEN_IDLE
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benches.idle", description=__doc__)
+    parser.add_argument("--check", action="store_true", help=f"exit code 1 from ${CEILING:.2f} a month")
+    options = parser.parse_args(arguments)
+
     from gust.local import deployment
 
     resources, prices = deployment.transform(ROOT, {})["Resources"], load_prices()
     found = lines(resources, prices)
     for line in found:
-        print(f"{line.what:22} {line.count:12,.2f}  ${line.dollars:.2f}")
-    print(f"{'a month':22} {'':12}  ${sum(line.dollars for line in found):.2f}")
+        print(told(line))
+    together = sum(line.dollars for line in found)
+    print(f"{'a month':24} {'':12}  ${together:.2f}")
+    print(told(of_mwaa(prices)))
     for line in lines_on_request(resources, prices):
-        print(f"{line.what + ' (by parameter)':22} {line.count:12,.2f}  ${line.dollars:.2f}")
+        print(told(Line(f"{line.what} (by parameter)", line.count, line.dollars)))
+    if options.check and together >= CEILING:
+        print(f"An idle stack costs ${together:.2f} a month; less than ${CEILING:.2f} is the target.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def told(line: Line) -> str:
+    return f"{line.what:24} {line.count:12,.2f}  ${line.dollars:.2f}"
 
 
 if __name__ == "__main__":
-    main()
+    # `gust` is not installed: the benches run from the checkout, as the tests do.
+    sys.path.insert(0, str(ROOT / "shared"))
+    sys.exit(main())

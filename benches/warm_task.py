@@ -10,6 +10,7 @@ a function in this process that answers after `--answer-ms`; the log goes nowher
 from __future__ import annotations
 
 import argparse
+import compileall
 import io
 import json
 import os
@@ -85,15 +86,28 @@ class NoLog:
         return True
 
 
+def pack(folder: Path, archive: Path) -> Path:
+    """An environment's archive of the folder, with bytecode, as the builder stores it."""
+    compileall.compile_dir(folder, quiet=2, workers=1)
+    with zipfile.ZipFile(archive, "w") as into:
+        for file in sorted(folder.rglob("*")):
+            into.write(file, file.relative_to(folder))
+    return archive
+
+
 def cpu_seconds(nursery: int | None) -> float:
-    """Processor seconds of this process, the nursery and their dead children: unlike wall time, independent of the machine's
-    load."""
+    """Processor seconds of this process, the nursery, its preparers and their dead children: unlike wall time, they do not
+    depend on the machine's load."""
     usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
     own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
     if nursery is None:
         return own
-    fields = Path(f"/proc/{nursery}/stat").read_text().rpartition(")")[2].split()
-    return own + sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    preparers = Path(f"/proc/{nursery}/task/{nursery}/children").read_text().split()
+    ticks = 0
+    for pid in (nursery, *preparers):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += sum(map(int, fields[11:15]))
+    return own + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -103,6 +117,9 @@ def main() -> None:
     parser.add_argument("--shape", choices=["chain", "fan_out"], help="a task of this one of `benches/dags`")
     parser.add_argument("--no-rehearsal", action="store_true")
     parser.add_argument("--forks", action="store_true", help="children are forks of the worker itself")
+    parser.add_argument("--imports", nargs="*", default=[], metavar="MODULE", help="that the DAG file imports")
+    parser.add_argument("--packages", type=Path, help="a folder that has them, as `pip install --target` makes it")
+    parser.add_argument("--unprepared", action="store_true", help="each child makes its own imports")
     parser.add_argument("--immortal", action="store_true", help="as after many tasks: imported objects are immortal")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -111,12 +128,14 @@ def main() -> None:
         bundles = Path(folder) / "bundles"
         warm.set_environment(bundles)
         began = time.perf_counter()
-        from gust.airflow_bridge.bundle import BundleFolder
+        from gust.airflow_bridge.bundle import SealedBundleFolder
         from gust.airflow_bridge.execute import run_try
         from gust.airflow_bridge.nursery import Children, Forks, Nursery
+        from gust.airflow_bridge.preparers import Preparers
         from gust.airflow_bridge.worker_ports import WorkerPorts
         from gust.aws.memory import MemoryObjects
         from gust.model import bucket_keys
+        from gust.model.environment import ENVIRONMENTS_FILE, Environments
         from gust.model.workload import TaskWorkload
 
         if options.no_rehearsal:
@@ -135,17 +154,23 @@ def main() -> None:
         RUN["dag_id"] = dag_id
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as into:
-            into.writestr("noop.py", source)
+            into.writestr("noop.py", "".join(f"import {name}\n" for name in options.imports) + source)
+            if options.packages:
+                into.writestr(ENVIRONMENTS_FILE, Environments(of={"": "packages"}).model_dump_json())
         objects = MemoryObjects()
         objects.put(bucket_keys.bundle("bench"), archive.getvalue())
+        if options.packages:
+            packed = pack(options.packages, Path(folder) / "packages.zip")
+            objects.put(bucket_keys.environment("packages"), packed.read_bytes())
         control_plane = ControlPlane(options.answer_ms / 1000)
         ports = WorkerPorts(
             invoke=control_plane,
             objects=objects,
-            bundles=BundleFolder(objects, bundles),
+            bundles=SealedBundleFolder(objects, bundles),
             sink=NoLog(),
             remaining=900,
             children=children,
+            preparers=None if nursery is None or options.unprepared else Preparers(nursery),
         )
         to_report, to_return, of_cpu = [], [], []
         for number in range(options.tasks + 1):

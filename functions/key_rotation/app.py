@@ -1,4 +1,4 @@
-"""The key rotator's door: Secrets Manager asks for one step after the other, each with the rotation's token."""
+"""The key rotator's door: EventBridge calls once a month, and `./gust rotate-key` at any time."""
 
 import os
 from typing import Any
@@ -7,18 +7,17 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from gust import bootstrap
-from gust.aws.key_rotation import KeyRotation
+from gust.aws.key_parameter import KeyParameter
+from gust.aws.key_rotation import rotate
 from gust.ports.clock import SystemClock
 
 log = Logger(service="key_rotation")
 clock = SystemClock()
-secret = os.environ["GUST_SIGNING_SECRET"]
-rotation = KeyRotation(secret, bootstrap.client("secretsmanager"))
+parameter = KeyParameter(os.environ["GUST_SIGNING_KEYS"], bootstrap.client("ssm"), os.environ.get("GUST_KMS_KEY", ""))
 
 
-def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Raises if the step failed: Secrets Manager repeats it."""
-    if event["SecretId"] != secret:
-        raise ValueError(f"{event['SecretId']} is not the secret that tokens are signed with")
-    rotation.step(event["Step"], event["ClientRequestToken"], clock.now())
-    log.info("rotating the signing key", step=event["Step"], token=event["ClientRequestToken"])
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Raises if there could be no new key: Lambda calls again, twice."""
+    is_new = rotate(parameter, clock.now())
+    log.info("rotating the signing key", is_new=is_new)
+    return {"is_new": is_new}

@@ -1,10 +1,10 @@
-"""The scheduler's door: records of the table's stream, wake-ups from SQS, the tick of every minute, and the word of state
-machine fargate_task that a container is gone.
+"""The scheduler's door: records of the table's stream, wake-ups and uploads from SQS, the tick of every minute, and the word
+of state machine fargate_task that a container is gone.
 
 Every record becomes a `Wake`, and one function handles each kind: it advances one run or one backfill, makes one DAG's due
-runs (and its asset-triggered ones), gives out the slots of one limit, and so on. Records of a batch
-that ask for the same wake-up are handled together: of the changes of one run, a quick look mostly tells that nothing
-follows.
+runs (and its asset-triggered ones), gives out the slots of one limit, and so on. On the queue of wake-ups are events of AWS,
+too, for which parked triggers may wait. Records of a batch that ask for the same wake-up are handled together: of the
+changes of one run, a quick look mostly tells that nothing follows.
 
 A message that fails is reported alone; the others of its batch are done. A stream delivers a failed record again together
 with every record behind it, and stops its shard until it gives the record up. So a wake-up of the stream that fails is
@@ -12,6 +12,7 @@ requeued by way of SQS, and a record that cannot be read is dropped: it could no
 """
 
 import gc
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
@@ -21,6 +22,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import TypeAdapter
 
 from gust import bootstrap
+from gust.aws.uploads import is_upload
+from gust.model.awaited import is_state_event, resource_of
 from gust.model.workload import (
     TellListeners,
     Wake,
@@ -30,6 +33,7 @@ from gust.model.workload import (
     WakeLimit,
     WakeReaders,
     WakeRun,
+    WakeWaiting,
     WakeWatcher,
 )
 from gust.scheduling.quick_look import Change
@@ -42,6 +46,7 @@ from gust.services.scheduler.follow import follow, ring
 from gust.services.scheduler.give_up import back_off
 from gust.services.scheduler.grant_slots import grant_slots
 from gust.services.scheduler.tick import tick
+from gust.services.scheduler.wake_waiting import wake_waiting
 from gust.services.settings.settings_read import setting_changed
 from gust.services.time_left import TimeLeft
 from gust.services.worker.report_container import report_container
@@ -108,16 +113,34 @@ def handle_messages(records: Sequence[dict[str, Any]]) -> list[str]:
     """Returns the names of the messages that failed."""
     wakes: dict[Wake, RecordGroup] = {}
     unreadable: list[str] = []
+    uploads: list[str] = []
     for record in records:
         try:
-            wakes.setdefault(wake_message.validate_json(record["body"]), RecordGroup()).names.append(
-                record["messageId"]
-            )
+            wake = wake_in(record["body"])
         except ValueError:
+            if is_upload(record["body"]):
+                uploads.append(record["messageId"])
+                continue
             log.exception("A message could not be read", record=record)
             unreadable.append(record["messageId"])
+        else:
+            if wake is not None:
+                wakes.setdefault(wake, RecordGroup()).names.append(record["messageId"])
+    if uploads:
+        # One deployment of the whole folder for all of them; the same one if the batch is delivered twice.
+        wakes[WakeDeployment(name=f"upload-{uploads[0]}")] = RecordGroup(uploads)
     time_left = TimeLeft.of(services.clock)
     return unreadable + each(wakes, lambda wake, _: handle_or_back_off(wake, time_left))
+
+
+def wake_in(body: str) -> Wake | None:
+    """A message of Gust, or an event of AWS for which triggers may wait; None for one of a state that they do not wait for.
+    Raises ValueError for any other text."""
+    raw = json.loads(body)
+    if not (isinstance(raw, dict) and is_state_event(raw)):
+        return wake_message.validate_json(body)
+    resource = resource_of(raw)
+    return None if resource is None else WakeWaiting(resource=resource)
 
 
 def each(wakes: dict[Wake, RecordGroup], do: Callable[[Wake, RecordGroup], None]) -> list[str]:
@@ -175,6 +198,8 @@ def handle(wake: Wake, *, changes: list[Change] | None = None, goes_on_with_edit
             from gust.services.assets.watchers import look_after_watcher
 
             look_after_watcher(services, wake.watcher_id)
+        case WakeWaiting():
+            wake_waiting(services, wake.resource)
         case TellListeners():
             have_worker_tell(services, wake)
         case _:

@@ -27,7 +27,7 @@ from gust import bootstrap  # noqa: E402
 from gust.airflow_bridge.bundle import SealedBundleFolder  # noqa: E402
 from gust.airflow_bridge.nursery import Nursery  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
-from gust.airflow_bridge.trigger import run_trigger  # noqa: E402
+from gust.airflow_bridge.trigger import End, run_trigger  # noqa: E402
 from gust.airflow_bridge.worker_ports import WorkerPorts, do_nothing  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
 from gust.aws.queues import Receipt  # noqa: E402
@@ -61,7 +61,8 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         receipt.hide()
         ports = replace(wired, remaining=context.get_remaining_time_in_millis() / 1000, hide=receipt.hide)
         try:
-            work(for_triggerer.validate_json(record["body"]), ports)
+            if work(for_triggerer.validate_json(record["body"]), ports) is End.EARLY:
+                failed.append({"itemIdentifier": record["messageId"]})
         except Exception:
             log.exception("A trigger's message could not be worked off", message_id=record["messageId"])
             receipt.give_back()
@@ -69,12 +70,13 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     return {"batchItemFailures": failed}
 
 
-def work(workload: ForTriggerer, ports: WorkerPorts) -> None:
+def work(workload: ForTriggerer, ports: WorkerPorts) -> End | None:
     match workload:
         case TriggerWorkload():
-            run(workload, ports)
+            return run(workload, ports)
         case WatcherWorkload():
             watch(workload, ports)
+            return None
 
 
 def watch(workload: WatcherWorkload, ports: WorkerPorts) -> None:
@@ -89,11 +91,12 @@ def watch(workload: WatcherWorkload, ports: WorkerPorts) -> None:
         log.info(end, **names)
 
 
-def run(workload: TriggerWorkload, ports: WorkerPorts) -> None:
-    names = workload.model_dump(include={"dag_id", "run_id", "task_id", "map_index", "try_number"})
+def run(workload: TriggerWorkload, ports: WorkerPorts) -> End | None:
+    names = workload.names
     try:
         end = run_trigger(workload, ports)
     except StaleTaskInstance as stale:
         log.info("stale", reason=str(stale), **names)
-    else:
-        log.info(end, **names)
+        return None
+    log.info(end, **names)
+    return end

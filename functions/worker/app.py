@@ -28,6 +28,7 @@ from gust.airflow_bridge import immortal  # noqa: E402
 from gust.airflow_bridge.bundle import SealedBundleFolder  # noqa: E402
 from gust.airflow_bridge.execute import run_try  # noqa: E402
 from gust.airflow_bridge.nursery import Nursery  # noqa: E402
+from gust.airflow_bridge.preparers import Preparers  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.airflow_bridge.worker_ports import WorkerPorts, do_nothing  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
@@ -42,6 +43,7 @@ credentials.restore()
 log = Logger(service="worker", stream=sys.stderr)
 logging.getLogger("worker").propagate = False  # Airflow's handler would write it a second time
 objects = bootstrap.bucket()
+megabytes = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None
 bundles = SealedBundleFolder(objects, bundles_root, architecture=os.environ.get("GUST_ARCHITECTURE", ""))
 wired = WorkerPorts(
     invoke=bootstrap.execution_api(),
@@ -49,8 +51,9 @@ wired = WorkerPorts(
     bundles=bundles,
     sink=LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
     children=children,
+    preparers=Preparers(children, megabytes, say=log.info),
     tidy=leftovers.Leftovers(kept=bundles.folders).remove if leftovers.is_on_lambda() else do_nothing,
-    megabytes=int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None,
+    megabytes=megabytes,
 )
 tasks = itertools.count(1)
 for_worker: TypeAdapter[ForWorker] = TypeAdapter(ForWorker)
@@ -81,7 +84,7 @@ def work(workload: ForWorker, ports: WorkerPorts) -> None:
 
 
 def run(workload: TaskWorkload, ports: WorkerPorts) -> None:
-    names = workload.model_dump(include={"dag_id", "run_id", "task_id", "map_index", "try_number"})
+    names = workload.names
     try:
         exit_code = run_try(workload, ports)
     except StaleTaskInstance as stale:
@@ -95,7 +98,7 @@ def run(workload: TaskWorkload, ports: WorkerPorts) -> None:
 def call(workload: CallbackWorkload, ports: WorkerPorts) -> None:
     from gust.airflow_bridge.callback import run_callback  # most workers never need it
 
-    names = workload.model_dump(include={"dag_id", "run_id", "callback_id"})
+    names = workload.model_dump(include={"dag_id", "run_id", "callback_id", "correlation_id"})
     try:
         output = run_callback(workload, ports)
     except StaleCallback as stale:

@@ -19,6 +19,7 @@ from gust.aws.deployments import StepFunctionsDeployments
 from gust.aws.event_bus import EventBridgeBus
 from gust.aws.inventory import ParserInventory
 from gust.aws.invoke import LambdaInvoker
+from gust.aws.key_parameter import KeyParameter
 from gust.aws.logs import CloudWatchLogReader
 from gust.aws.metrics import Detail, EmfMetrics
 from gust.aws.objects import S3Objects
@@ -101,10 +102,11 @@ def from_environment() -> Services:
         deployments=deployments(),
         event_bus=event_bus(),
         configuration=SsmConfiguration(os.environ.get("GUST_CONFIGURATION_PARAMETER", ""), client("ssm")),
-        secrets=AwsSecrets(client_in),
+        secrets=AwsSecrets(client_in, hidden=own_keys()),
         workers=workers(),
         containers=containers(),
         task_roles=task_roles(),
+        wakes_in=os.environ.get("AWS_REGION", "") if os.environ.get("GUST_WAKE_TRIGGERS") == "Enabled" else "",
     )
 
 
@@ -178,15 +180,18 @@ def task_roles() -> StsTaskRoles:
 
 
 def signing_keys() -> str:
-    """The secret with the signing keys. Not cached here: it may change while the process lives."""
-    answer = client("secretsmanager").get_secret_value(SecretId=os.environ["GUST_SIGNING_SECRET"])
-    return str(answer["SecretString"])
+    """The keys that sign tokens. Not cached here: they may change while the process lives."""
+    return KeyParameter(os.environ["GUST_SIGNING_KEYS"], client("ssm")).read().text
 
 
 def encryption_keys() -> str:
-    """The secret with the encryption keys. Not cached here: it may change while the process lives."""
-    answer = client("secretsmanager").get_secret_value(SecretId=os.environ["GUST_ENCRYPTION_SECRET"])
-    return str(answer["SecretString"])
+    """The keys that encrypt settings. Not cached here: they may change while the process lives."""
+    return KeyParameter(os.environ["GUST_ENCRYPTION_KEYS"], client("ssm")).read().text
+
+
+def own_keys() -> frozenset[str]:
+    """The parameters with the stack's keys, as far as this function may read them."""
+    return frozenset(filter(None, (os.environ.get("GUST_SIGNING_KEYS"), os.environ.get("GUST_ENCRYPTION_KEYS"))))
 
 
 def package_index_variables() -> dict[str, str]:

@@ -57,7 +57,7 @@ def main() -> int:
     except StaleTaskInstance as stale:
         log.warning("stale: %s", stale)
         return NOT_ITS_TASK
-    log.warning("ran %s: exit code %d", workload.key, exit_code)
+    log.warning("ran %s: exit code %d, correlation id %s", workload.key, exit_code, workload.correlation_id)
     return 0
 
 

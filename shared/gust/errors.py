@@ -22,8 +22,7 @@ GustError
 │   ├── StaleBackfill
 │   ├── StaleHITLDetail
 │   ├── StaleWatcher
-│   ├── StaleAssetQueue
-│   └── StaleSigningKeys
+│   └── StaleAssetQueue
 ├── IllegalTransition        the state has no such edge: a bug, or a request to refuse
 ├── LimitReached             not now: it stays where it is until a slot is free
 ├── Unopenable               this bundle cannot be opened here, now or ever: fail whatever needs it
@@ -167,10 +166,6 @@ class StaleAssetQueue(Stale):
     def __init__(self, message: str, closed_until: datetime | None = None) -> None:
         super().__init__(message)
         self.closed_until = closed_until
-
-
-class StaleSigningKeys(Stale):
-    """The secret's keys are no longer the ones that the rotation started from, or the rotation is over."""
 
 
 class IllegalTransition(GustError):

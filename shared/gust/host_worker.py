@@ -27,6 +27,7 @@ from gust import bootstrap  # noqa: E402
 from gust.airflow_bridge.execute import run_try  # noqa: E402
 from gust.airflow_bridge.nursery import Nursery  # noqa: E402
 from gust.airflow_bridge.packages_of_host import PackagesOfHost  # noqa: E402
+from gust.airflow_bridge.preparers import Preparers  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.airflow_bridge.worker_ports import WorkerPorts  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
@@ -57,6 +58,7 @@ def main() -> int:
         bundles=PackagesOfHost(objects, bundles_root, architecture=os.environ.get("GUST_ARCHITECTURE", "")),
         sink=LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
         children=children,
+        preparers=Preparers(children, say=log.info),
     )
     sqs = bootstrap.client("sqs", PATIENCE)
     while not is_told_to_end():
@@ -109,7 +111,7 @@ def work(body: str, ports: WorkerPorts) -> bool:
         log.exception("A task's message could not be worked off")
         return False
     else:
-        log.warning("ran %s: exit code %d", workload.key, exit_code)
+        log.warning("ran %s: exit code %d, correlation id %s", workload.key, exit_code, workload.correlation_id)
     return True
 
 

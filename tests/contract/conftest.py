@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from uuid import uuid4
 
@@ -17,37 +15,13 @@ from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION
 from gust.store.memory import MemoryStore
 from tests.contract.given import NOW
-from tests.contract.stores import Aws, CountedCalls, OnDynamoDB, _await_answer, _free_port
-from tests.environment import of_a_user
+from tests.contract.stores import Aws, CountedCalls, OnDynamoDB, emulated
 
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    home = tmp_path_factory.mktemp("ministack")
-    port = _free_port()
-    log = (home / "log").open("w")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ministack"],
-        cwd=home,
-        stdout=log,
-        stderr=log,
-        env=of_a_user(
-            HOME=str(home),
-            TMPDIR=str(home),
-            BIND_HOST="127.0.0.1",
-            MINISTACK_HOST="127.0.0.1",
-            GATEWAY_PORT=str(port),
-            SERVICES="dynamodb,dynamodbstreams,events,s3,sqs",
-            LOG_LEVEL="WARNING",
-        ),
-    )
-    try:
-        _await_answer(process, port, home / "log")
-        yield Aws(f"http://127.0.0.1:{port}")
-    finally:
-        process.terminate()
-        process.wait(10)
-        log.close()
+    with emulated(tmp_path_factory.mktemp("ministack"), "dynamodb,dynamodbstreams,events,s3,sqs") as found:
+        yield found
 
 
 @pytest.fixture

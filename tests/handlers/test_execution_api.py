@@ -38,7 +38,7 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "GUST_TABLE": "table",
         "GUST_BUCKET": "bucket",
-        "GUST_SIGNING_SECRET": "signing-key",
+        "GUST_SIGNING_KEYS": "signing-key",
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -46,7 +46,7 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     with mock_aws():
         boto3.client("dynamodb").create_table(TableName="table", **TABLE_DEFINITION)
         boto3.client("s3").create_bucket(Bucket="bucket")
-        boto3.client("secretsmanager").create_secret(Name="signing-key", SecretString="k" * 32)
+        boto3.client("ssm").put_parameter(Name="signing-key", Value="k" * 32, Type="SecureString")
         yield bootstrap.from_environment()
     bootstrap.client.cache_clear()
 

@@ -16,6 +16,7 @@ import pytest
 from moto import mock_aws
 
 from gust import bootstrap
+from gust.errors import ServiceUnavailable
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec, TimetableSpec
@@ -23,7 +24,7 @@ from gust.model.keys import DagRunKey
 from gust.model.place import OnFargate
 from gust.model.state import DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
-from gust.model.workload import TaskWorkload, WakeReaders
+from gust.model.workload import TaskWorkload, WakeReaders, WakeRun, WakeWaiting
 from gust.ports.containers import ContainerStart
 from gust.scheduling.placement import place
 from gust.services.runs.create_dag_run import create_dag_run
@@ -32,6 +33,14 @@ from gust.store import keyspace
 from gust.store.keyspace import TABLE_DEFINITION
 
 DOOR = Path(__file__).parents[2] / "functions/scheduler/app.py"
+UPLOADS = json.loads((Path(__file__).parent / "events/scheduler_uploads.json").read_text())
+NAME = "upload-059f36b4-87a3-44ab-83d2-661975830a7d"
+TEST_MESSAGE = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2026-03-01T10:00:00.000Z", "Bucket": "bucket"}
+CONFIGURED = {
+    "source": "aws.ssm",
+    "detail-type": "Parameter Store Change",
+    "detail": {"name": "/gust/gust/configuration"},
+}
 
 
 @pytest.fixture
@@ -43,14 +52,14 @@ def queues(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "GUST_TABLE": "table",
         "GUST_BUCKET": "bucket",
-        "GUST_SIGNING_SECRET": "signing-key",
+        "GUST_SIGNING_KEYS": "signing-key",
     }.items():
         monkeypatch.setenv(name, value)
     bootstrap.client.cache_clear()
     with mock_aws():
         boto3.client("dynamodb").create_table(TableName="table", **TABLE_DEFINITION)
         boto3.client("s3").create_bucket(Bucket="bucket")
-        boto3.client("secretsmanager").create_secret(Name="signing-key", SecretString="k" * 32)
+        boto3.client("ssm").put_parameter(Name="signing-key", Value="k" * 32, Type="SecureString")
         urls = {name: boto3.client("sqs").create_queue(QueueName=name)["QueueUrl"] for name in ("task", "wake")}
         for name, url in urls.items():
             monkeypatch.setenv(f"GUST_{name.upper()}_QUEUE_URL", url)
@@ -192,6 +201,20 @@ def test_a_message_that_is_none_is_reported_alone(door: ModuleType, poison: str)
     assert state_of(door, good) is S.QUEUED
 
 
+def test_events_of_aws_come_on_the_queue_of_wake_ups(door: ModuleType) -> None:
+    """One of a state for which no trigger waits is done with; one of another kind is no message of ours."""
+    told = {
+        "source": "aws.batch",
+        "detail-type": "Batch Job State Change",
+        "detail": {"jobId": "1", "status": "FAILED"},
+    }
+    assert door.wake_in(json.dumps(told)) == WakeWaiting(resource="Batch Job State Change: 1")
+    runs = told | {"detail": {"jobId": "1", "status": "RUNNING"}}
+    bodies = [json.dumps(told), json.dumps(runs), json.dumps(told | {"source": "shop"})]
+    answer = door.lambda_handler({"Records": [message(body, n) for n, body in enumerate(bodies)]}, None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": message("", 2)["messageId"]}]}
+
+
 def test_a_timers_wake_up_brings_a_run_forward_that_the_process_does_not_remember(door: ModuleType) -> None:
     run = given_run(door, "good")
     wake = {"kind": "wake_run", "dag_id": "good", "run_id": "r", "at": "2026-03-01T00:00:00Z", "is_timer": True}
@@ -250,3 +273,80 @@ def test_a_container_is_started_once_for_a_dispatch_and_its_end_is_heard(
     told = {"dispatch": given["dispatch"], "error": {"Error": "ECS.ClientException", "Cause": "no such image"}}
     assert door.lambda_handler({"container": told}, None) == {}
     assert state_of(door, run) is S.FAILED
+
+
+class Deployments:
+    """Implements `ports.Deployments`. `fails`: how often Step Functions refuses."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.fails = 0
+
+    def start(self, name: str) -> None:
+        if self.fails:
+            self.fails -= 1
+            raise ServiceUnavailable("StartExecution")
+        if name not in self.started:
+            self.started.append(name)
+
+
+@pytest.fixture
+def deployments(door: ModuleType) -> Deployments:
+    found = Deployments()
+    door.services = replace(door.services, deployments=found)  # type: ignore[attr-defined]
+    return found
+
+
+def test_a_batch_of_uploads_starts_one_deployment_however_often_it_is_delivered(
+    door: ModuleType, deployments: Deployments
+) -> None:
+    for _ in range(2):
+        assert door.lambda_handler(UPLOADS, None) == {"batchItemFailures": []}
+
+    assert deployments.started == [NAME]
+
+
+def test_uploads_while_it_runs_start_one_that_waits(door: ModuleType, deployments: Deployments) -> None:
+    door.lambda_handler(UPLOADS, None)
+    for another in ("aaaaaaaa", "bbbbbbbb"):
+        door.lambda_handler(json.loads(json.dumps(UPLOADS).replace("059f36b4", another)), None)
+
+    assert len(deployments.started) == 2
+    turn = door.services.store.deployment_turn()
+    assert turn is not None
+    assert turn.again
+
+
+@pytest.mark.parametrize("body", [TEST_MESSAGE, CONFIGURED])
+def test_a_new_notification_and_changed_options_deploy_the_folder_too(
+    door: ModuleType, deployments: Deployments, body: dict[str, Any]
+) -> None:
+    door.lambda_handler({"Records": [message(json.dumps(body), 1)]}, None)
+
+    assert deployments.started == ["upload-message-1"]
+
+
+def test_uploads_that_fail_come_again_and_wake_ups_of_their_batch_do_not(
+    door: ModuleType, deployments: Deployments
+) -> None:
+    key = given_run(door, "etl")
+    deployments.fails = 1
+    wake = WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=door.services.clock.now())
+    batch = [*UPLOADS["Records"], message(wake.model_dump_json(), 3)]
+
+    failed = door.lambda_handler({"Records": batch}, None)["batchItemFailures"]
+
+    assert [each["itemIdentifier"] for each in failed] == [each["messageId"] for each in UPLOADS["Records"]]
+    assert state_of(door, key) is S.QUEUED
+    door.lambda_handler(UPLOADS, None)
+    assert deployments.started == [NAME]
+
+
+@pytest.mark.parametrize(
+    "body", ["", "[]", "null", '{"Records": []}', '{"Records": [{"s3": null}]}', '{"source": "aws.s3"}']
+)
+def test_a_message_of_no_kind_is_given_up(door: ModuleType, deployments: Deployments, body: str) -> None:
+    failed = door.lambda_handler({"Records": [message(body, 1)]}, None)["batchItemFailures"]
+
+    assert failed == [{"itemIdentifier": "message-1"}]
+    assert deployments.started == []

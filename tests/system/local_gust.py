@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from gust.aws.cipher import FernetCipher
+from gust.aws.key_parameter import KeyParameter
 from gust.aws.logs import CloudWatchLogReader
 from gust.aws.objects import S3Objects
 from gust.aws.queues import SqsQueues
@@ -29,6 +30,7 @@ from gust.ports.clock import SystemClock
 from gust.services.context import Services
 from gust.store.dynamodb import DynamoDBStore
 from tests.aws_like import calls
+from tests.aws_like.holding import At, Held, Order
 from tests.environment import of_a_user
 from tests.oracle.drive import ApiClient, ApiError
 
@@ -272,6 +274,16 @@ class LocalGust(AnyAirflow):
         self.stack.kill()
         calls.keep(self.data, means_to_refuse=self._means_to_refuse)
 
+    @property
+    def emulator(self) -> int:
+        """Process id of the emulator, whose children the functions are."""
+        assert self.stack._emulator is not None
+        return self.stack._emulator.pid
+
+    def holding(self, method: str, path: str, *, at: At, text: str = "") -> Held:
+        """A context in which the first such request of a function stands still, from `wait` to the context's end."""
+        return Held(self.data, Order(method, path, at, text))
+
     def upload(self, name: str, text: str) -> None:
         """Save a file in the DAG folder; it is on its way to the bucket when this returns."""
         super().upload(name, text)
@@ -285,11 +297,9 @@ class LocalGust(AnyAirflow):
         """The verbs' view of the running stack, for what no person does: looking into the table, sending a message."""
         client = self.stack.client
         objects = S3Objects(self.stack.outputs["BucketName"], client("s3"))
-        secrets = client("secretsmanager")
 
-        def secret(name: str) -> str:
-            (found,) = [each for each in secrets.list_secrets()["SecretList"] if name in each["Name"]]
-            return str(secrets.get_secret_value(SecretId=found["ARN"])["SecretString"])
+        def keys(of: str) -> str:
+            return KeyParameter(self.stack.outputs[of], client("ssm")).read().text
 
         return Services(
             store=DynamoDBStore(self.stack.outputs["TableName"], client("dynamodb"), objects),
@@ -300,10 +310,10 @@ class LocalGust(AnyAirflow):
                 trigger_queue_url=self.queue_url("TriggersQueue"),
                 wake_queue_url=self.queue_url("WakesQueue"),
             ),
-            tokens=JwtTokens(lambda: secret("SigningSecret")),
+            tokens=JwtTokens(lambda: keys("SigningKeys")),
             clock=SystemClock(),
             logs=CloudWatchLogReader(self.stack.outputs["TaskLogGroup"], client("logs")),
-            cipher=FernetCipher(lambda: secret("EncryptionSecret")),
+            cipher=FernetCipher(lambda: keys("EncryptionKeys")),
         )
 
     def queue_url(self, name: str) -> str:

@@ -141,15 +141,6 @@ def messages_that_no_function_can_read(gust: LocalGust) -> Iterator[None]:
     purge(gust, "WakesDeadLetters", "TasksDeadLetters", "TriggersDeadLetters", "EventsDeadLetters")
 
 
-@sets_off("UploadsDeadLettersAlarm")
-def deployments_that_cannot_be_requested(gust: LocalGust) -> Iterator[None]:
-    with broken(gust, "dag-processor"), given_up_after_one_failure(gust, "UploadsQueue"):
-        gust.upload("never_deployed.py", DAGS.replace('DAG("', 'DAG("never_'))
-        yield
-    assert "never_works" not in gust.dag_ids()
-    purge(gust, "UploadsDeadLetters")
-
-
 @sets_off("ExecutionApiErrorsAlarm")
 def an_execution_api_that_fails(gust: LocalGust) -> Iterator[None]:
     with broken(gust, "execution-api"):
@@ -201,7 +192,7 @@ def a_scheduler_without_concurrency(gust: LocalGust) -> Iterator[None]:
 
 AT_ONCE: Final[tuple[tuple[Cause, ...], ...]] = (
     (a_broken_file, runs_that_time_out, no_tick, messages_that_no_function_can_read),
-    (deployments_that_cannot_be_requested, an_execution_api_that_fails),
+    (an_execution_api_that_fails,),
     (an_execution_api_without_concurrency, a_scheduler_without_concurrency),
     (workers_that_take_no_task, a_scheduler_that_fails),
 )

@@ -65,12 +65,22 @@ BROKEN = """
         breaks()
 """
 
+WAITS: Final = """
+    from airflow.providers.amazon.aws.operators.step_function import StepFunctionStartExecutionOperator
+    from airflow.sdk import DAG
+
+    with DAG("wait_for_execution"):
+        StepFunctionStartExecutionOperator(
+            task_id="wait", state_machine_arn="MACHINE", deferrable=True, waiter_delay=600
+        )
+"""
+
 FILES_AT_ONCE = 200
 
 BUSY: Final = 150
 """Seconds until a wait fails: the first message of a queue starts its function."""
 
-TELLS_ALL = {"TellEvents": "All", "AlertEmail": "team@example.com"}
+TELLS_ALL = {"TellEvents": "All", "AlertEmail": "team@example.com", "WakeTriggers": "Enabled"}
 
 
 def rules_of(gust: LocalGust) -> list[str]:
@@ -191,7 +201,7 @@ def test_an_entry_that_is_gone_has_no_rule_of_the_bus(watched: LocalGust) -> Non
 
 
 def test_a_dropped_file_starts_its_dag_within_two_seconds(watched: LocalGust) -> None:
-    """The quickest of three: other programs of this machine may delay any one."""
+    """The quicker of two: other programs of this machine may delay any one."""
     put(watched, "other/first.csv")
     put(watched, "incoming/first.txt")
     took: list[float] = []
@@ -257,6 +267,57 @@ def test_a_dropped_file_goes_through_glue_and_redshift_to_cloudwatch(watched: Lo
     assert redshift.statements == ["COPY sales FROM 's3://sales-landing/transformed/' FORMAT PARQUET"]
     (metric,) = clients("cloudwatch").list_metrics(Namespace="Sales")["Metrics"]
     assert metric["MetricName"] == "FilesLoaded"
+
+
+def a_machine_that_waits_for_a_word(gust: LocalGust, queue: str) -> str:
+    """Its ARN. Each execution sends its token to the queue and lasts until the token is answered."""
+    machine = {
+        "StartAt": "Ask",
+        "States": {
+            "Ask": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+                "Parameters": {"QueueUrl": queue, "MessageBody": {"token.$": "$$.Task.Token"}},
+                "End": True,
+            }
+        },
+    }
+    made = gust.stack.client("stepfunctions").create_state_machine(
+        name="waits", definition=json.dumps(machine), roleArn="arn:aws:iam::000000000000:role/waits"
+    )
+    return str(made["stateMachineArn"])
+
+
+def test_the_event_of_an_executions_end_has_its_task_go_on_within_two_seconds(watched: LocalGust) -> None:
+    """The trigger itself would poll again after ten minutes. The quickest of three: the first starts the
+    functions, and other programs of this machine may delay any one."""
+    sqs, machines = watched.stack.client("sqs"), watched.stack.client("stepfunctions")
+    queue = sqs.create_queue(QueueName="words")["QueueUrl"]
+    triggers = watched.queue_url("TriggersQueue")
+    watched.upload("waits.py", WAITS.replace("MACHINE", a_machine_that_waits_for_a_word(watched, queue)))
+    watched.await_dag("wait_for_execution", within=BUSY)
+
+    def token() -> str | None:
+        for message in sqs.receive_message(QueueUrl=queue).get("Messages", []):
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            return str(json.loads(message["Body"])["token"])
+        return None
+
+    def parked() -> int:
+        name = "ApproximateNumberOfMessagesDelayed"
+        return int(sqs.get_queue_attributes(QueueUrl=triggers, AttributeNames=[name])["Attributes"][name])
+
+    took: list[float] = []
+    for number in (1, 2):
+        run_id = watched.trigger("wait_for_execution", run_id=f"waits-{number}")
+        word = watched._await(token, BUSY, lambda: "the execution sends no token")
+        watched._await(lambda: parked() == number or None, BUSY, lambda: "the trigger is not parked")  # noqa: B023
+        machines.send_task_success(taskToken=word, output="{}")
+        ended = datetime.now(UTC)
+        watched.await_state("wait_for_execution", run_id, "success", within=BUSY)
+        waited = watched.task_instance("wait_for_execution", run_id, "wait")
+        took.append((datetime.fromisoformat(waited["scheduled_when"]) - ended).total_seconds())
+    assert min(took) < 2, took
 
 
 def test_the_stack_tells_of_each_transition_once_and_mails_a_failed_run(watched: LocalGust) -> None:

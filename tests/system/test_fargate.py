@@ -10,6 +10,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from tests.aws_like.holding import At
 from tests.system.local_gust import LocalGust
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -77,6 +78,13 @@ FAR = """
         ends()
 
     @dag(schedule=None)
+    def reporting():
+        @task(queue="fargate", retries=1, retry_delay=timedelta(seconds=1))
+        def reports():
+            return "done"
+        reports()
+
+    @dag(schedule=None)
     def deleted():
         @task(queue="fargate")
         def never_begins():
@@ -86,6 +94,7 @@ FAR = """
     far_away()
     lasting()
     ending()
+    reporting()
     deleted()
 """
 
@@ -96,6 +105,7 @@ def stack(gust: LocalGust) -> LocalGust:
     gust.await_dag("far_away")
     gust.await_dag("lasting")
     gust.await_dag("ending")
+    gust.await_dag("reporting")
     gust.await_dag("deleted")
     return gust
 
@@ -195,24 +205,38 @@ def test_an_execution_that_is_stopped_from_outside_loses_its_try_and_the_next_on
     assert "The container was told to stop" in stack.logs("lasting", run, "lasts", try_number=1)
 
 
-@pytest.mark.parametrize("ends_by", [signal.SIGTERM, signal.SIGKILL, "StopTask"])
-def test_a_container_that_ends_after_it_reported_begins_no_other_try(
-    stack: LocalGust, ends_by: signal.Signals | str
-) -> None:
+@pytest.mark.parametrize("ends_by", [signal.SIGTERM, signal.SIGKILL])
+def test_a_container_that_ends_after_it_reported_begins_no_other_try(stack: LocalGust, ends_by: signal.Signals) -> None:
     earlier = executions_of(stack, "").keys()
     run = stack.trigger("ending")
     stack.await_state("ending", run, "success", task="ends")
     name = name_of(stack, "ending", run)
-    if isinstance(ends_by, str):
-        stop_task_of(stack, name)
-    else:
-        container_of(stack, "ending", run).send_signal(ends_by)
+    container_of(stack, "ending", run).send_signal(ends_by)
 
     await_end_of_execution(stack, name, "SUCCEEDED")
     assert executions_of(stack, "").keys() - earlier == {name}
     stack.await_state("ending", run, "success")
     assert stack.task_instance("ending", run, "ends")["state"] == "success"
     assert stack.task_instance("ending", run, "ends")["try_number"] == 1
+
+
+@pytest.mark.parametrize("at", [At.REQUEST, At.ANSWER])
+def test_a_container_that_is_stopped_in_the_moment_of_its_report_ends_its_try_once(stack: LocalGust, at: At) -> None:
+    """StopTask comes before the report is written, or before the container knows that it is."""
+    earlier = executions_of(stack, "").keys()
+    with stack.holding("POST", "*-execution-api/invocations", at=at, text='/state"') as report:
+        run = stack.trigger("reporting")
+        report.wait()
+        name = name_of(stack, "reporting", run)
+        stop_task_of(stack, name)
+
+    stack.await_state("reporting", run, "success")
+    await_end_of_execution(stack, name, "SUCCEEDED")
+    assert executions_of(stack, "").keys() - earlier == {name}
+    assert [(each["try_number"], each["state"]) for each in stack.tries("reporting", run, "reports")] == [
+        (1, "success")
+    ]
+    assert stack.xcom("reporting", run, "reports") == "done"
 
 
 def begun(stack: LocalGust) -> str:

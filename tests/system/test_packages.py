@@ -1,9 +1,14 @@
 """Packages that requirements.txt files ask for, on the local stack, from the package index."""
 
 import shutil
+from contextlib import suppress
 
+import psutil
 import pytest
 
+from gust.model import bucket_keys
+from gust.model.environment import Built
+from tests.aws_like.holding import At, Held
 from tests.system.local_gust import LocalGust
 from tests.system.package_index import answers
 
@@ -139,6 +144,95 @@ def test_a_broken_requirements_file_is_an_import_error_and_stops_nobody_else(gus
         BUILDS_FOR,
         lambda: f"{gust.import_errors()}",
     )
+
+
+def test_a_builder_that_dies_in_the_middle_of_an_upload_leaves_the_last_good_packages(gust: LocalGust) -> None:
+    (gust.dags / "packages_dying").mkdir()
+    file = "packages_dying/requirements.txt"
+    gust.save(file, "toolz==0.12.0\n")
+    gust.upload("packages_dying/etl.py", toolz_dag("packages_dying"))
+    assert tags(gust, "packages_dying") == ["0.12.0"]
+    kept = archives(gust)
+
+    with uploading(gust) as first, uploading(gust) as second:
+        gust.upload(file, "toolz==0.11.1\n")
+        for upload in (first, second):  # the deployment asks a second builder
+            upload.wait(BUILDS_FOR)
+            builder_of(gust).kill()
+        trace = gust.await_import_error(file, within=BUILDS_FOR)
+    assert "The builder died at it" in trace
+    assert archives(gust) == kept
+    run_id = gust.trigger("packages_dying")
+    gust.await_state("packages_dying", run_id, "success")
+    gust.await_log("packages_dying", run_id, "tell", "installed 0.12.0 0.12.0")
+
+    with uploading(gust) as upload:
+        before = gust.await_dag("packages_dying")["last_parsed_time"]
+        gust.upload(file, "toolz==0.11.1  # once more\n")
+        upload.wait(BUILDS_FOR)
+        builder_of(gust).kill()
+    gust.await_dag("packages_dying", since=before, within=BUILDS_FOR)
+    assert tags(gust, "packages_dying") == ["0.11.1"]
+    assert file not in gust.import_errors()
+
+
+def test_packages_too_large_for_lambda_take_their_task_to_fargate_and_a_corrupt_archive_fails_it(
+    gust: LocalGust,
+) -> None:
+    (gust.dags / "packages_large").mkdir()
+    kept = archives(gust)
+    gust.save("packages_large/requirements.txt", "toolz==0.12.1\n")
+    gust.upload("packages_large/etl.py", toolz_dag("packages_large"))
+    assert tags(gust, "packages_large") == ["0.12.1"]
+    objects = gust.services().objects
+    (archive,) = archives(gust) - kept
+    (built,) = [key for key in objects.list(bucket_keys.RECIPES) if archive.encode() in objects.get(key)]
+    said = Built.model_validate_json(objects.get(built))
+    objects.put(built, said.model_copy(update={"size": 1_250_000_000}).model_dump_json().encode())
+    before = gust.await_dag("packages_large")["last_parsed_time"]
+    gust.upload("packages_large/etl.py", toolz_dag("packages_large") + "# edited\n")
+    gust.await_dag("packages_large", since=before)
+
+    whole = objects.get(bucket_keys.environment(archive))
+    objects.put(bucket_keys.environment(archive), whole[: len(whole) // 2])
+    run_id = gust.trigger("packages_large")
+    gust.await_state("packages_large", run_id, "queued", task="tell")
+    path = f"/api/v2/dags/packages_large/dagRuns/{run_id}/taskInstances/tell"
+    why = "the packages of its requirements.txt take 1300 MB, and Lambda workers have room for 819 MB."
+    assert why in str(gust.api.call("GET", f"{path}/dependencies"))
+    gust.await_state("packages_large", run_id, "failed")
+    gust.await_log("packages_large", run_id, "tell", f"Environment {archive} (packages of requirements.txt) cannot be")
+
+    objects.put(bucket_keys.environment(archive), whole)
+    gust.api.call(
+        "POST", "/api/v2/dags/packages_large/clearTaskInstances", body={"dag_run_id": run_id, "dry_run": False}
+    )
+    gust.await_state("packages_large", run_id, "success")
+    log = gust.await_log("packages_large", run_id, "tell", "installed 0.12.1 0.12.1", try_number=2).splitlines()
+    assert log[log.index("::endgroup::") + 1] == f"Runs on Fargate (1 vCPU, 2 GB): {why}"
+
+
+def archives(gust: LocalGust) -> set[str]:
+    """Hashes of the archives that the bucket has."""
+    found = gust.services().objects.list(bucket_keys.ENVIRONMENTS)
+    return {key.removeprefix(bucket_keys.ENVIRONMENTS).removesuffix(".zip") for key in found if key.endswith(".zip")}
+
+
+def uploading(gust: LocalGust) -> Held:
+    """The next upload of an archive, in its middle."""
+    return gust.holding("PUT", f"*/{bucket_keys.ENVIRONMENTS}*.zip", at=At.UPLOAD)
+
+
+def builder_of(gust: LocalGust) -> psutil.Process:
+    """The builder's process that is at work; there is one at a time."""
+    found = []
+    for process in psutil.Process(gust.emulator).children(recursive=True):
+        with suppress(psutil.Error):
+            name = process.environ().get("AWS_LAMBDA_FUNCTION_NAME", "")
+            if name.endswith("-environment-builder"):
+                found.append(process)
+    (builder,) = found
+    return builder
 
 
 def test_what_lies_beside_the_folder_holds_for_all_and_survives_a_restart(own_gust: LocalGust) -> None:

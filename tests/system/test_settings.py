@@ -30,6 +30,27 @@ USES_SETTINGS = """
     uses_settings()
 """
 
+WAITS_FOR_A_KEY = """
+    import time
+    from airflow.sdk import Variable, dag, task
+
+    @dag(schedule=None)
+    def waits_for_a_key():
+        @task
+        def before_and_after():
+            Variable.set("task_runs", "yes")
+            while Variable.get("key_is_new", default=None) is None:
+                time.sleep(0.2)
+
+        @task
+        def downstream():
+            return Variable.get("key_is_new")
+
+        before_and_after() >> downstream()
+
+    waits_for_a_key()
+"""
+
 PLUGIN = """
     from airflow.plugins_manager import AirflowPlugin
     from airflow.timetables.base import DagRunInfo, DataInterval, Timetable
@@ -102,6 +123,19 @@ def test_settings_reach_tasks_and_come_back(gust: LocalGust) -> None:
     assert call("GET", "/api/v2/connections/warehouse")["password"] == "***"
     log = call("GET", "/api/v2/eventLogs?order_by=-when&dag_id=uses_settings")["event_logs"]
     assert [(event["event"], event["run_id"]) for event in log] == [("trigger_dag_run", run_id)]
+
+
+def test_the_signing_key_is_replaced_under_a_task_that_runs(gust: LocalGust) -> None:
+    gust.upload("waits_for_a_key.py", WAITS_FOR_A_KEY)
+    gust.await_dag("waits_for_a_key")
+    run_id = gust.trigger("waits_for_a_key", run_id="one")
+    gust.await_variable("task_runs")
+
+    rotated = gust.stack.client("lambda").invoke(FunctionName="gust-key-rotation", Payload=b"{}")
+
+    assert json.loads(rotated["Payload"].read()) == {"is_new": True}
+    gust.api.call("POST", "/api/v2/variables", body={"key": "key_is_new", "value": "yes"})
+    gust.await_state("waits_for_a_key", run_id, "success")
 
 
 def test_what_is_installed_and_a_file_that_is_parsed_again(gust: LocalGust) -> None:

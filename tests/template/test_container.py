@@ -77,7 +77,7 @@ def test_the_container_is_told_what_the_lambda_worker_is_told(
     told = {variable["Name"] for variable in container["Environment"]}
     worker = source["Resources"]["WorkerFunction"]["Properties"]["Environment"]["Variables"]
     assert told >= set(worker) - {"GUST_TASK_QUEUE_URL"}
-    assert not {"GUST_TABLE", "GUST_SIGNING_SECRET", "GUST_ENCRYPTION_SECRET"} & told
+    assert not {"GUST_TABLE", "GUST_SIGNING_KEYS", "GUST_ENCRYPTION_KEYS"} & told
 
 
 def test_the_definition_is_the_one_that_starts_are_made_for(definition: dict[str, Any]) -> None:

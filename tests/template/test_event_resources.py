@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ def test_a_stack_without_events_has_no_queue_no_function_and_no_rule_for_them(re
     named = [name for name in resources if name.startswith(ours)]
     assert len(named) >= 9
     conditions = {resources[name].get("Condition") for name in named}
-    assert conditions == {"HasEvents", "HasBus", "WatchesBuckets", "AlertsOfEvents", "EventsUseKey"}
+    assert conditions == {"HasEvents", "HasBus", "WatchesBuckets", "AlertsOfEvents", "EventsUseKey", "EventsAreTraced"}
 
 
 def test_a_stack_that_tells_nothing_and_has_no_alerts_reads_its_stream_once(resources: Resources) -> None:
@@ -87,3 +88,28 @@ def test_the_rule_names_the_watched_buckets(resources: Resources) -> None:
     pattern = resources["ObjectsCreated"]["Properties"]["EventPattern"]
     assert pattern["detail"]["bucket"]["name"]["Fn::If"][2] == {"Ref": "WatchedBuckets"}
     assert deployment.transform(ROOT, {})["Conditions"]["WatchesBuckets"]
+
+
+def test_aws_tells_the_scheduler_and_only_where_that_is_asked_for(resources: Resources) -> None:
+    rules = {
+        name: one for name, one in resources.items() if name.startswith("Wakes") and "EventPattern" in one["Properties"]
+    }
+    assert {rule["Condition"] for rule in rules.values()} == {"WakesTriggers"}
+    dead = resources["WakesQueue"]["Properties"]["RedrivePolicy"]["deadLetterTargetArn"]
+    for rule in rules.values():
+        assert "EventBusName" not in rule["Properties"], "AWS's events are on the default bus"
+        (target,) = rule["Properties"]["Targets"]
+        assert target["Arn"] == {"Fn::GetAtt": ["WakesQueue", "Arn"]}
+        assert target["DeadLetterConfig"]["Arn"] == dead
+    names = [rule["Properties"]["Name"]["Fn::Sub"] for rule in rules.values()]
+    assert len(set(names)) == len(names) == 6
+    policies = [resource for resource in resources.values() if resource["Type"] == "AWS::SQS::QueuePolicy"]
+    queues = [json.dumps(queue) for policy in policies for queue in policy["Properties"]["Queues"]]
+    assert len(set(queues)) == len(queues), "a queue has one policy: of two, the later one stays"
+    statement = resources["WakesQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"][-1]["Fn::If"][1]
+    of_dead_letters = resources["WakesDeadLettersPolicy"]
+    assert of_dead_letters["Condition"] == "WakesTriggers"
+    assert of_dead_letters["Properties"]["PolicyDocument"]["Statement"][0]["Condition"] == statement["Condition"]
+    allowed = statement["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Sub"]
+    assert allowed.endswith(":rule/${AWS::StackName}-wakes-*")
+    assert all(name.startswith("${AWS::StackName}-wakes-") for name in names)

@@ -45,7 +45,8 @@ INVOKED_AND_WAITED_FOR = {
     "ApiFunction": "the caller sees the error",
     "ParseFunction": "the state machine sees the error and repeats",
     "EnvironmentBuilderFunction": "the state machine sees the error and repeats",
-    "KeyRotationFunction": "Secrets Manager sees the error and repeats",
+    "DagProcessorFunction": "the state machine sees the error and repeats",
+    "KeyMakerFunction": "CloudFormation waits for the answer, which tells the error",
 }
 """Functions whose caller waits for the answer: a dead letter queue would stay empty."""
 
@@ -83,8 +84,14 @@ def test_what_is_delivered_asynchronously_ends_somewhere_if_it_fails(resources: 
             for _, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping")
             if mapping["Properties"]["FunctionName"] == {"Ref": name}
         ]
-        if not mappings:
-            assert name in INVOKED_AND_WAITED_FOR, f"who notices when {name} fails?"
+        if not mappings and name not in INVOKED_AND_WAITED_FOR:
+            invoked = [
+                each["Properties"]
+                for _, each in of_type(resources, "AWS::Lambda::EventInvokeConfig")
+                if each["Properties"]["FunctionName"] == {"Ref": name}
+            ]
+            assert invoked, f"who notices when {name} fails?"
+            assert invoked[0]["DestinationConfig"]["OnFailure"]["Destination"], f"{name} drops what fails"
         for mapping in mappings:
             source = logical_id(mapping["EventSourceArn"])
             if source in queues:
@@ -137,9 +144,7 @@ def test_no_queue_can_take_all_of_the_accounts_concurrency(resources: Resources)
     """A thousand functions at once is all that an account has: one queue's backlog must not starve the others."""
     for name, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping"):
         source = resources[logical_id(mapping["Properties"]["EventSourceArn"])]
-        if (
-            source["Type"] != "AWS::SQS::Queue" or mapping["Properties"]["BatchSize"] >= 1000
-        ):  # few invocations, however many
+        if source["Type"] != "AWS::SQS::Queue":
             continue
         assert mapping["Properties"]["ScalingConfig"]["MaximumConcurrency"], name
 
@@ -152,18 +157,19 @@ def test_strangers_code_reaches_no_table_and_no_secret(resources: Resources, fun
     assert services <= {"logs", "sqs", "s3", "lambda"}
     assert not {"sqs:SendMessage", "s3:DeleteObject"} & allowed
     names = resources[function]["Properties"]["Environment"]["Variables"]
-    assert not {"GUST_TABLE", "GUST_SIGNING_SECRET", "GUST_ENCRYPTION_SECRET"} & set(names)
+    assert not {"GUST_TABLE", "GUST_SIGNING_KEYS", "GUST_ENCRYPTION_KEYS"} & set(names)
 
 
 @pytest.mark.parametrize("function", RUNS_STRANGERS_CODE)
 def test_links_that_users_code_makes_lead_to_the_api_or_to_the_domain_before_it(
     source: dict[str, Any], function: str
 ) -> None:
-    api = {"Fn::Sub": "https://${HttpApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}"}
     variables = source["Resources"][function]["Properties"]["Environment"]["Variables"]
+    api = source["Outputs"]["ApiUrl"]["Value"]
     assert variables["AIRFLOW__API__BASE_URL"] == {"Fn::If": ["HasBaseUrl", {"Ref": "BaseUrl"}, api]}
-    assert source["Outputs"]["ApiUrl"]["Value"] == api
-    assert "ApiFunction" not in json.dumps(source["Resources"]["HttpApi"]), "else each would wait for the other"
+    for name in ("HttpApi", "RestApi"):
+        assert f"https://${{{name}}}.execute-api.${{AWS::Region}}.${{AWS::URLSuffix}}" in json.dumps(api)
+        assert "ApiFunction" not in json.dumps(source["Resources"][name]), "else each would wait for the other"
 
 
 def test_a_worker_reads_bundles_speaks_to_the_execution_api_and_writes_its_log(resources: Resources) -> None:
@@ -320,8 +326,23 @@ def test_each_function_and_container_that_unpacks_bundles_can_fetch_their_enviro
         )
         and "/bundles/*" in resources
         and "/environments/*" not in resources
+        and name != "DagProcessorRole"  # it packs them, and runs nothing of them
     ]
     assert not readers
+
+
+def test_no_role_reads_the_whole_bucket(resources: Resources) -> None:
+    allowed = [statement for _, role in of_type(resources, "AWS::IAM::Role") for statement in statements(role)]
+    of_objects = [each for each in allowed if any(one.startswith("s3:") for one in as_list(each["Action"]))]
+    assert {"Fn::Sub": "${Bucket.Arn}/*"} not in [one for each in of_objects for one in as_list(each["Resource"])]
+    keys = bucket_keys
+    read = prefixes_of(resources["DagProcessorRole"], "s3:GetObject")
+    assert {f"{keys.DAGS}*", *keys.BESIDE_DAGS} <= read
+    assert not {f"{prefix}*" for prefix in (keys.TRANSFERS, keys.WORKLOADS, keys.FUNCTIONS, keys.SOURCES)} & read
+    assert prefixes_of(resources["ApiRole"], "s3:GetObject") == {
+        *("bundles/*.json", "environments/*.json"),
+        *(f"{prefix}*" for prefix in (keys.SPECS, keys.SERIALIZED, keys.SOURCES, keys.DOCUMENTS)),
+    }
 
 
 def test_the_builder_reads_a_secret_only_where_the_stack_names_one(source: dict[str, Any]) -> None:
@@ -344,69 +365,109 @@ def prefixes_of(role: dict[str, Any], action: str) -> set[str]:
     return {resource["Fn::Sub"].removeprefix("${Bucket.Arn}/") for resource in resources}
 
 
-def test_only_who_signs_or_decrypts_reads_secrets(resources: Resources) -> None:
-    readers = {
-        name: {
-            resource["Ref"]
-            for s in statements(role)
-            if "secretsmanager:GetSecretValue" in as_list(s["Action"])
-            for resource in as_list(s["Resource"])
-        }
-        for name, role in of_type(resources, "AWS::IAM::Role")
+KEYS = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter/gust/${AWS::StackName}/keys/"
+
+
+def keys_for(role: dict[str, Any], action: str) -> set[str]:
+    """The last part of the names of the key parameters that the role has the right to `action` for."""
+    return {
+        resource["Fn::Sub"].removeprefix(KEYS)
+        for statement in statements(role)
+        if action in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+        if "Fn::Sub" in resource and resource["Fn::Sub"].startswith(KEYS)
     }
-    both = {"SigningSecret", "EncryptionSecret"}
+
+
+def test_only_functions_that_sign_or_decrypt_read_the_keys(resources: Resources) -> None:
+    readers = {name: keys_for(role, "ssm:GetParameter") for name, role in of_type(resources, "AWS::IAM::Role")}
+    both = {"signing", "encryption"}
     assert {name: read for name, read in readers.items() if read} == {
         "SchedulerRole": both,  # a deadline's interval may be a variable
         "ExecutionApiRole": both,
         "ApiRole": both,
         "DagProcessorRole": both,  # signs the parser's token, encrypts arguments of asset watchers
-        "KeyRotationRole": {"SigningSecret"},
+        "KeyRotationRole": {"signing"},
+        "KeyMakerRole": both,  # carries them over, and encrypts them with another key of KMS
+    }
+    writers = {name: keys_for(role, "ssm:PutParameter") for name, role in of_type(resources, "AWS::IAM::Role")}
+    assert {name: written for name, written in writers.items() if written} == {
+        "KeyRotationRole": {"signing"},
+        "KeyMakerRole": both,
     }
 
 
-def test_who_replaces_the_signing_key_reaches_that_secret_and_nothing_else(resources: Resources) -> None:
+def test_no_role_reads_parameters_by_their_path_or_all_of_them(resources: Resources) -> None:
+    """SSM lets a caller read below a path what it may not read by its name."""
+    for name, role in of_type(resources, "AWS::IAM::Role"):
+        for statement in statements(role):
+            asked = [action for action in as_list(statement["Action"]) if action.startswith("ssm:")]
+            assert set(asked) <= {"ssm:GetParameter", "ssm:PutParameter", "ssm:DeleteParameters"}, name
+            assert not asked or "*" not in as_list(statement["Resource"]), name
+
+
+def test_the_key_rotator_reaches_the_signing_keys_and_nothing_else(resources: Resources) -> None:
     allowed = {
         action: statement["Resource"]
         for statement in statements(resources["KeyRotationRole"])
         for action in as_list(statement["Action"])
+        if not action.startswith("kms:")
     }
-    logs = {"Fn::GetAtt": ["KeyRotationLogs", "Arn"]}
+    logs, signing = {"Fn::GetAtt": ["KeyRotationLogs", "Arn"]}, {"Fn::Sub": f"{KEYS}signing"}
     assert allowed == {
         "logs:CreateLogStream": logs,
         "logs:PutLogEvents": logs,
-        "secretsmanager:DescribeSecret": {"Ref": "SigningSecret"},
-        "secretsmanager:GetSecretValue": {"Ref": "SigningSecret"},
-        "secretsmanager:PutSecretValue": {"Ref": "SigningSecret"},
-        "secretsmanager:UpdateSecretVersionStage": {"Ref": "SigningSecret"},
+        "ssm:GetParameter": signing,
+        "ssm:PutParameter": signing,
+        "sqs:SendMessage": {"Fn::GetAtt": ["ChangesDeadLetters", "Arn"]},
     }
     function = resources["KeyRotationFunction"]["Properties"]
     assert function["Role"] == {"Fn::GetAtt": ["KeyRotationRole", "Arn"]}
     ours = {name: value for name, value in function["Environment"]["Variables"].items() if name.startswith("GUST_")}
-    assert ours == {"GUST_SIGNING_SECRET": {"Ref": "SigningSecret"}}
-    writers = {
-        name
-        for name, role in of_type(resources, "AWS::IAM::Role")
-        for statement in statements(role)
-        if any(action.startswith("secretsmanager:") for action in as_list(statement["Action"]))
-        and as_list(statement["Action"]) != ["secretsmanager:GetSecretValue"]
-    }
-    assert writers == {"KeyRotationRole"}
+    assert ours == {"GUST_SIGNING_KEYS": {"Fn::GetAtt": ["Keys", "Signing"]}, "GUST_KMS_KEY": {"Ref": "KmsKeyArn"}}
 
 
-def test_the_signing_key_is_replaced_by_itself_and_only_secrets_manager_may_ask_for_it(source: dict[str, Any]) -> None:
-    """After its permission is there, because the first rotation begins with the schedule. The encryption key is not:
-    without the old one everything would have to be encrypted anew first."""
-    ((_, schedule),) = of_type(source["Resources"], "AWS::SecretsManager::RotationSchedule")
-    assert schedule["Properties"]["SecretId"] == {"Ref": "SigningSecret"}
-    assert schedule["Properties"]["RotationLambdaARN"] == {"Fn::GetAtt": ["KeyRotationFunction", "Arn"]}
-    permission = source["Resources"][schedule["DependsOn"]]
-    assert permission["Properties"] == {
-        "Action": "lambda:InvokeFunction",
-        "FunctionName": {"Ref": "KeyRotationFunction"},
-        "Principal": "secretsmanager.amazonaws.com",
-        "SourceAccount": {"Ref": "AWS::AccountId"},
+def test_the_key_maker_reads_the_secrets_of_this_stack_alone(resources: Resources) -> None:
+    (statement,) = [
+        each
+        for each in statements(resources["KeyMakerRole"])
+        if "secretsmanager:GetSecretValue" in as_list(each["Action"])
+    ]
+    assert statement["Condition"] == {
+        "StringEquals": {"aws:ResourceTag/aws:cloudformation:stack-id": {"Ref": "AWS::StackId"}}
     }
-    rate = re.fullmatch(r"rate\((\d+) days\)", schedule["Properties"]["RotationRules"]["ScheduleExpression"])
+    (asks,) = [each for each in statements(resources["KeyMakerRole"]) if "cloudformation" in str(each["Action"])]
+    assert asks["Resource"] == {"Ref": "AWS::StackId"}
+
+
+@pytest.mark.parametrize("role", ["KeyMakerRole", "KeyRotationRole"])
+def test_a_writer_of_keys_uses_kms_for_these_parameters_alone(resources: Resources, role: str) -> None:
+    for statement in statements(resources[role]):
+        if any(action.startswith("kms:") for action in as_list(statement["Action"])):
+            equals = statement["Condition"]["StringEquals"]
+            through = equals["kms:ViaService"]["Fn::Sub"].split(".")[0]
+            if through == "ssm":
+                named = {each["Fn::Sub"] for each in as_list(equals["kms:EncryptionContext:PARAMETER_ARN"])}
+                assert named == {f"{KEYS}{each}" for each in keys_for(resources[role], "ssm:PutParameter")}
+            else:
+                assert (role, statement["Action"]) == ("KeyMakerRole", "kms:Decrypt")
+                assert statement["Condition"]["StringLike"]["kms:EncryptionContext:SecretARN"]
+
+
+def test_a_stack_without_an_answer_of_the_key_maker_does_not_wait_for_an_hour(source: dict[str, Any]) -> None:
+    keys = source["Resources"]["Keys"]["Properties"]
+    # Lambda calls a function that fails twice more, after one and two minutes.
+    assert source["Resources"]["KeyMakerFunction"]["Properties"]["Timeout"] < keys["ServiceTimeout"] <= 600
+
+
+def test_the_signing_key_is_replaced_by_itself(resources: Resources) -> None:
+    """The encryption key is not: without the old one everything would have to be encrypted anew first."""
+    (rule,) = [
+        each["Properties"]
+        for _, each in of_type(resources, "AWS::Events::Rule")
+        if each["Properties"].get("Targets", [{}])[0].get("Arn") == {"Fn::GetAtt": ["KeyRotationFunction", "Arn"]}
+    ]
+    rate = re.fullmatch(r"rate\((\d+) days\)", rule["ScheduleExpression"])
     assert rate is not None
     # A key is dropped by the rotation after next: what it signed must have run out by then, or keys pile up.
     assert timedelta(days=int(rate[1])) > LONGEST_LIFETIME + 2 * SIGNS_AFTER
@@ -562,9 +623,11 @@ def test_every_request_leaves_a_line_without_what_is_secret_in_its_query(resourc
 def test_no_route_takes_signatures_where_nobody_verifies_them(source: dict[str, Any]) -> None:
     """On the local stack, whose emulator believes whatever name a signature bears."""
     assert source["Conditions"]["IsSigned"] == {"Fn::Equals": [{"Ref": "ApiAuthorization"}, "AWS_IAM"]}
-    for name, route in of_type(source["Resources"], "AWS::ApiGatewayV2::Route"):
-        is_signed = route["Properties"]["AuthorizationType"] == "AWS_IAM"
-        assert route.get("Condition") == ("IsSigned" if is_signed else None), name
+    for api, kind in (("HttpApi", "AWS::ApiGatewayV2::Route"), ("RestApi", "AWS::ApiGateway::Method")):
+        assert source["Conditions"][f"{api}IsSigned"]["Fn::And"][0] == {"Condition": "IsSigned"}
+        for name, route in of_type(source["Resources"], kind):
+            is_signed = route["Properties"]["AuthorizationType"] == "AWS_IAM"
+            assert route["Condition"] == (f"{api}IsSigned" if is_signed else f"Has{api}"), name
 
 
 def test_the_state_machine_gets_every_name_that_it_uses(source: dict[str, Any]) -> None:
@@ -694,6 +757,21 @@ def test_the_execution_api_reads_secrets_for_tasks_only_where_the_stack_names_th
         assert policy["Condition"] in source["Conditions"]
 
 
+def test_uploads_wait_a_second_in_the_queue_of_wake_ups(resources: Resources) -> None:
+    """A burst of uploads lies in the bucket when its first message is read. A wake-up brings its own delay (SqsQueues)."""
+    assert resources["WakesQueue"]["Properties"]["DelaySeconds"] == 1
+    told = resources["Bucket"]["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
+    assert {json.dumps(each["Queue"]) for each in told} == {'{"Fn::GetAtt": ["WakesQueue", "Arn"]}'}
+    # S3 tries the queue when it is told of it.
+    assert "WakesQueuePolicy" in as_list(resources["Bucket"]["DependsOn"])
+    senders = [
+        each["Fn::If"][1] if "Fn::If" in each else each
+        for each in resources["WakesQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    ]
+    assert {each["Principal"]["Service"] for each in senders} == {"s3.amazonaws.com", "events.amazonaws.com"}
+    assert all(each["Action"] == "sqs:SendMessage" and each["Condition"] for each in senders)
+
+
 def test_the_deployer_alone_reads_airflows_options_and_hears_of_their_change(resources: Resources) -> None:
     readers = {
         name: resource
@@ -701,6 +779,7 @@ def test_the_deployer_alone_reads_airflows_options_and_hears_of_their_change(res
         for s in statements(role)
         if "ssm:GetParameter" in as_list(s["Action"])
         for resource in as_list(s["Resource"])
+        if not resource["Fn::Sub"].startswith(KEYS)
     }
     parameter = resources["DagProcessorFunction"]["Properties"]["Environment"]["Variables"][
         "GUST_CONFIGURATION_PARAMETER"
@@ -709,4 +788,4 @@ def test_the_deployer_alone_reads_airflows_options_and_hears_of_their_change(res
     assert set(readers) == {"DagProcessorRole"}
     rule = resources["ConfigurationChanged"]["Properties"]
     assert rule["EventPattern"]["detail"]["name"] == [parameter]
-    assert [target["Arn"] for target in rule["Targets"]] == [{"Fn::GetAtt": ["UploadsQueue", "Arn"]}]
+    assert [target["Arn"] for target in rule["Targets"]] == [{"Fn::GetAtt": ["WakesQueue", "Arn"]}]

@@ -17,12 +17,27 @@ ROOT: Final = Path(__file__).parents[2]
 RELEASED: Final = Path(__file__).with_name("released.json")
 
 HOLDING_STATE: Final = frozenset(
-    {"AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::SecretsManager::Secret"}
+    {
+        "AWS::DynamoDB::Table",
+        "AWS::Logs::LogGroup",
+        "AWS::S3::Bucket",
+        "AWS::SQS::Queue",
+        "AWS::SecretsManager::Secret",
+        "Custom::Keys",
+    }
 )
 """Types of resources whose replacement loses something: state, files, keys, logs, messages."""
 
 AS_GOOD_AS_LOST: Final = {"AWS::SecretsManager::Secret": {"GenerateSecretString"}}
 """Properties whose change keeps the resource and replaces what is in it."""
+
+HANDED_OVER: Final = {
+    "SigningSecret": "the key maker takes its text (tests/handlers/test_key_maker.py)",
+    "EncryptionSecret": "likewise",
+    "UploadsQueue": "S3's test message to the new queue deploys what came before (tests/handlers/test_scheduler.py)",
+    "UploadsDeadLetters": "uploads that were never deployed: likewise",
+}
+"""Resources that may go, because another one has what they hold by then → which, and the test that shows it."""
 
 Release = Mapping[str, Mapping[str, Any]]
 """Logical id → `type`, and of the properties those that cannot be changed in place."""
@@ -55,7 +70,7 @@ def create_only(kind: str) -> frozenset[str]:
 def lost(before: Release, after: Release) -> Iterator[str]:
     """Sentences, one for each resource that holds state and would be replaced or deleted."""
     for name, old in before.items():
-        if old["type"] not in HOLDING_STATE:
+        if old["type"] not in HOLDING_STATE or name in HANDED_OVER:
             continue
         new = after.get(name)
         if new is None:
@@ -76,15 +91,15 @@ def test_an_update_from_the_last_release_keeps_everything_that_holds_state() -> 
     assert list(lost(json.loads(RELEASED.read_text()), today())) == []
 
 
-def test_a_new_sort_key_and_a_renamed_secret_would_be_noticed() -> None:
+def test_a_new_sort_key_and_a_renamed_log_would_be_noticed() -> None:
     released = json.loads(RELEASED.read_text())
     changed = json.loads(RELEASED.read_text())
     changed["Table"]["fixed"]["KeySchema"] = []
-    changed["Secret"] = changed.pop("EncryptionSecret")
+    changed["LogsOfTasks"] = changed.pop("TaskLogs")
 
     assert list(lost(released, changed)) == [
-        "EncryptionSecret would be deleted",
         "Table would be replaced: KeySchema cannot be changed in place",
+        "TaskLogs would be deleted",
     ]
 
 

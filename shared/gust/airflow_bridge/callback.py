@@ -41,7 +41,7 @@ def run_callback(workload: CallbackWorkload, ports: WorkerPorts) -> str | None:
 
     Raises StaleCallback where it is not this message's to run (nothing was run). Any other error comes from before the
     callback was begun, or its end could not be reported."""
-    client = ExecutionApiClient(ports, workload.token)
+    client = ExecutionApiClient(ports, workload.token, workload.correlation_id)
     try:
         with stale_if_gone(
             lambda _: StaleCallback(
@@ -109,8 +109,8 @@ def _as_instance(workload: CallbackWorkload, claimed: Mapping[str, Any]) -> Task
 
 
 def _logger(sink: Sink, workload: CallbackWorkload, claimed: Mapping[str, Any]) -> Any:
-    """Every line names the callback; those about a try name the try, and so stand in its log."""
-    is_of_try = claimed["kind"] == CallbackKind.TASK and claimed["ti"]
+    """Every line names the callback; those about a try name the try, and so stand in its log, as in Airflow."""
+    is_of_try = claimed["kind"] in (CallbackKind.TASK, CallbackKind.TRIGGER) and claimed["ti"]
     ti_id = claimed["ti"]["id"] if is_of_try else str(workload.id)
     return try_logger(sink.of_stream(claimed["ti"]["log_stream"] if is_of_try else None), ti_id).bind(
         callback_id=workload.callback_id, dag_id=workload.dag_id, run_id=workload.run_id

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -915,6 +915,24 @@ def configuration() -> dict[str, dict[str, str]]:
 
 
 # --- a worker's rehearsal -----------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def once_parsed(call: Callable[[], None]) -> Iterator[None]:
+    """Have Airflow's task runner call it between the parse of the DAG file and the task."""
+    from airflow.sdk.execution_time import task_runner
+
+    run = task_runner.run
+
+    def call_and_run(*args: Any) -> Any:
+        call()
+        return run(*args)
+
+    task_runner.run = call_and_run
+    try:
+        yield
+    finally:
+        task_runner.run = run
 
 
 @contextlib.contextmanager

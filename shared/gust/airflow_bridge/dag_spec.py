@@ -47,9 +47,11 @@ DEADLINES_SIZE: Final = 200_000
 """Bytes of a DAG's deadlines in all. Each is an item of at most 400 KB."""
 
 
-def build_spec(serialized: str, *, bundle_name: str, environment_size: int = 0) -> tuple[DagSpec, tuple[AssetRef, ...]]:
+def build_spec(
+    serialized: str, *, bundle_name: str, environment_size: int = 0, modules: tuple[str, ...] = ()
+) -> tuple[DagSpec, tuple[AssetRef, ...]]:
     """The spec of a serialized DAG (JSON text), and the assets that its schedule, inlets and outlets define. For
-    `environment_size` see `TaskSpec`.
+    `environment_size` see `TaskSpec`, for `modules` DagSpec.
 
     Raises what Airflow raises where it cannot read its own form, e.g. a timetable that no plugin registers.
     """
@@ -97,6 +99,7 @@ def build_spec(serialized: str, *, bundle_name: str, environment_size: int = 0) 
         },
         task_groups={group_id: group_spec(group) for group_id, group in groups.items()},
         root_children=children_of(dag.task_group),
+        modules=modules,
     )
     return spec, assets_of(dag)
 

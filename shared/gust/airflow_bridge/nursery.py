@@ -142,15 +142,16 @@ class Forks:
         work()
 
 
-class Nursery:
-    """Children are forks of this process as it was when `Nursery` was made. For a process without other threads."""
+class ParentGone(Exception):
+    """The process that forks the children has ended."""
 
-    def __init__(self) -> None:
-        self._control, theirs = socket.socketpair()
-        worker, self.pid = os.getpid(), os.fork()
-        if self.pid == 0:
-            _be_the_nursery(theirs, worker)
-        theirs.close()
+
+class Asked:
+    """Children are forks of another process, which is asked for them. Raises ParentGone where it has ended."""
+
+    def __init__(self, control: socket.socket) -> None:
+        """`control`: leads to the process that runs `serve`."""
+        self._control = control
 
     def fork(
         self,
@@ -176,7 +177,7 @@ class Nursery:
             socket.send_fds(self._control, [_HEAD.pack(kind, len(message))], list(descriptors))
             self._control.sendall(message)
         except OSError:
-            _end_without_nursery()
+            self._has_gone()
 
     def _born(self) -> tuple[int, int]:
         """The child's id, and a descriptor of it."""
@@ -184,15 +185,32 @@ class Nursery:
         with suppress(OSError):
             said, descriptors, _, _ = socket.recv_fds(self._control, _PID.size, 1, socket.MSG_WAITALL)
         if len(said) < _PID.size:
-            _end_without_nursery()
+            self._has_gone()
         return _PID.unpack(said)[0], descriptors[0]
 
+    def _has_gone(self) -> NoReturn:
+        raise ParentGone
 
-def _end_without_nursery() -> NoReturn:
-    """A new one would be a fork of a process that knows secrets."""
-    sys.stderr.write("The nursery has died, and the worker ends with it\n")
-    sys.stderr.flush()
-    os._exit(LOST)
+
+class Nursery(Asked):
+    """Children are forks of this process as it was when `Nursery` was made. For a process without other threads."""
+
+    def __init__(self) -> None:
+        control, theirs = socket.socketpair()
+        self.modules = frozenset(sys.modules)
+        """Names of those that children inherit."""
+        worker, self.pid = os.getpid(), os.fork()
+        if self.pid == 0:
+            control.close()
+            _be_the_nursery(theirs, worker)
+        theirs.close()
+        super().__init__(control)
+
+    def _has_gone(self) -> NoReturn:
+        """A new one would be a fork of a process that knows secrets."""
+        sys.stderr.write("The nursery has died, and the worker ends with it\n")
+        sys.stderr.flush()
+        os._exit(LOST)
 
 
 # --- in the nursery ---------------------------------------------------------------------------------------------------
@@ -202,7 +220,7 @@ def _be_the_nursery(control: socket.socket, worker: int) -> NoReturn:
     try:
         dumpable.forbid()
         _die_with(worker)
-        _Nursery(_close_all_but(control)).serve()
+        serve(_close_all_but(control))
     except BaseException:
         traceback.print_exc()
     os._exit(0)
@@ -216,6 +234,11 @@ def _close_all_but(control: socket.socket) -> socket.socket:
     kept = os.dup2(control.detach(), 3, inheritable=False) if control.fileno() != 3 else control.detach()
     os.closerange(4, max(4096, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 65536)))
     return socket.socket(fileno=kept)
+
+
+def serve(control: socket.socket) -> None:
+    """Fork children for the process at the other end, until it is gone."""
+    _Nursery(control).serve()
 
 
 class _Nursery:

@@ -11,6 +11,9 @@ of them: it starts afresh, polls once, and is parked again. A poller keeps this 
 - Its arguments: where `serialize` returns others than at the beginning of the life, the next life begins with these.
 
 Everything else in memory, a counter or a deadline, begins anew with each life (docs/adr/0006 and 0026).
+
+A poller of whose resource an event will tell polls seldom, and the polls that it leaves out count (docs/adr/0055). One
+that an event has woken polls once and is parked at its next sleep, however short.
 """
 
 from __future__ import annotations
@@ -50,6 +53,18 @@ TIGHT: Final = 1.0
 """Seconds that a poller sleeps at least. Some sleep for zero seconds, and would poll as fast as the processor can."""
 
 
+PATIENCE: Final = 2
+"""One that polls seldom polls again after half of the time that it has waited. So where the event does not come, a task
+waits half as long again at most."""
+
+MOST_PATIENCE: Final = 3 * 3600.0
+"""Seconds between two polls at most."""
+
+EXTRA_LOOKS: Final = 10
+"""One that an event has woken may poll this much more often than its argument allows: polls that no one expects fail no
+task."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parked:
     """Where a trigger's next life goes on."""
@@ -87,6 +102,10 @@ class Pace:
     looks: int = 0
     """How often it has polled and slept at `place`, earlier lives included."""
     place: str = ""
+    looks_seldom: bool = False
+    """An event will tell of what it waits for."""
+    is_woken: bool = False
+    """The event has come."""
     task: asyncio.Task[Any] | None = None
     parked: asyncio.Future[Parked] | None = None
     trigger: BaseTrigger | None = None
@@ -106,7 +125,7 @@ class Pace:
         self.arguments = Arguments.of(trigger)
         if self.arguments is not None:
             self.arguments.are_kept = keeps_arguments
-            self.arguments.use_up(trigger, self.looks)
+            self.arguments.use_up(trigger, -EXTRA_LOOKS if self.is_woken else self.looks)
 
     def look(self) -> None:
         """The trigger uses a socket or a thread."""
@@ -121,11 +140,11 @@ class Pace:
         self.sleeps += 1
         if not self.has_looked:
             self.leading = self.sleeps
-        if self.sleeps <= self.skip:
+        if self.sleeps <= self.skip or (self.is_woken and not self.has_looked):
             return 0.0
         if self.has_looked:
             self._count(place_of(frame))
-        if delay >= PARK_FROM:
+        if delay >= PARK_FROM or (self.has_looked and (self.is_woken or self.looks_seldom)):
             self.park(delay)
         elif delay <= TIGHT and self.sleeps > FEW_SLEEPS and self._changed() is not None:
             self.park(PARK_FROM)
@@ -144,6 +163,15 @@ class Pace:
         self.looks = self.looks + 1 if place == self.place else 1
         self.place = place
 
+    def left_out(self, delay: float) -> int:
+        """How many polls it leaves out: not so many that it would give up later than without events."""
+        if not self.looks_seldom or self.is_woken or not self.has_looked or delay <= 0:
+            return 0
+        pause = min(MOST_PATIENCE, max(PARK_FROM, self.looks * delay / PATIENCE))
+        most = self.arguments.limit if self.arguments else None
+        left = math.inf if most is None else most - self.looks - 1
+        return int(max(0, min(pause // delay - 1, left)))
+
     def _changed(self) -> dict[str, Any] | None:
         return self.arguments.changed(self.trigger) if self.arguments and self.trigger else None
 
@@ -152,14 +180,15 @@ class Pace:
         if self.parked is None or self.parked.done():
             return
         passed = self.sleeps if delay else max(self.skip, self.sleeps - 1)
-        counts = self.arguments is not None and self.arguments.have_limit
+        counts = self.looks_seldom or (self.arguments is not None and self.arguments.have_limit)
+        left_out = self.left_out(delay)
         is_poller = self.has_looked and (self.is_poller or counts or passed > FEW_SLEEPS)
         self.parked.set_result(
             Parked(
-                delay,
+                delay * (1 + left_out),
                 self.leading if is_poller else passed,
                 is_poller,
-                self.looks,
+                self.looks + left_out,
                 self.place,
                 self._changed() if is_poller else None,
             )
@@ -185,6 +214,14 @@ class Arguments:
     @property
     def have_limit(self) -> bool:
         return any(name.endswith(MOST_ATTEMPTS) for name in self.encoded)
+
+    @property
+    def limit(self) -> int | None:
+        """How often the trigger may poll in all its lives."""
+        for name, value in self.encoded.items():
+            if name.endswith(MOST_ATTEMPTS) and str(value).isdecimal():
+                return int(value)
+        return None
 
     def use_up(self, trigger: BaseTrigger, looks: int) -> None:
         """Reduce the trigger's limit by the polls of earlier lives."""

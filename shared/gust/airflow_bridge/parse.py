@@ -242,7 +242,7 @@ def parse_event_file(bundle: Path, path: str) -> FileOutcome:
         rules = [rule.model_dump() for rule in found.rules]
         return json.dumps({"rules": rules, "mistakes": found.mistakes}).encode()
 
-    ended = run_in_child(read, timeout=EVENT_FILE_TIMEOUT, memory=LARGEST_EVENT_FILE)
+    ended = run_in_child(read, timeout=EVENT_FILE_TIMEOUT, memory=LARGEST_EVENT_FILE, runs_foreign_code=False)
     mistakes = [f"{path} could not be read. {ended.how}"]
     rules: tuple[EventRule, ...] = ()
     if ended.answer is not None:
@@ -353,7 +353,7 @@ def parse_here(
     environment: Path | None = None,
 ) -> bytes:
     """Run the file in this process: the child's work. The answer is JSON for `stored`."""
-    from gust.airflow_bridge import crashes
+    from gust.airflow_bridge import crashes, imports
     from gust.airflow_bridge.dag_spec import build_spec  # our last import: see `surroundings`
 
     compat.log_here()
@@ -368,6 +368,7 @@ def parse_here(
     if environment is not None:
         places[str(environment)] = surroundings.ENVIRONMENT
     footprint = Footprint(bundle)
+    recorder = imports.Recorder(surroundings.installed_for(bundle)) if environment is not None else None
     file = bundle / path
     warning, error = compat.stability(file, bundle)
     if error is not None:
@@ -376,7 +377,8 @@ def parse_here(
         import_errors = {path: error}
     else:
         dags, import_errors, made_in = compat.import_dags(file, bundle, bundle_name)
-    to_spec = partial(build_spec, bundle_name=bundle_name, environment_size=size)
+    modules = recorder.names_below(environment) if recorder is not None and environment is not None else ()
+    to_spec = partial(build_spec, bundle_name=bundle_name, environment_size=size, modules=modules)
     parsed: list[dict[str, Any]] = []
     for dag in dags.values():
         try:

@@ -65,8 +65,20 @@ from airflow.sdk.api.datamodels._generated import (
 from airflow.sdk.execution_time import comms, supervisor
 from airflow.sdk.execution_time.coordinator import BaseCoordinator
 
-from gust.airflow_bridge import compat, crashes, dumpable, orphans, secrets_backend, speech, surroundings
+from gust.airflow_bridge import (
+    compat,
+    crashes,
+    dumpable,
+    imports,
+    orphans,
+    preparer,
+    secrets_backend,
+    speech,
+    surroundings,
+)
 from gust.airflow_bridge.credentials import CredentialsEndpoint, ask_through
+from gust.airflow_bridge.nursery import Children
+from gust.airflow_bridge.preparers import Report, Subject
 from gust.airflow_bridge.task_log import Held, Sink, stream_name, try_logger
 from gust.airflow_bridge.transport import EXECUTION_API, LambdaTransport
 from gust.airflow_bridge.worker_ports import Hide, WorkerPorts
@@ -148,8 +160,8 @@ def stale_if_gone(stale: Callable[[httpx.HTTPStatusError], Stale], *, gone: Coll
 class ExecutionApiClient(Client):  # type: ignore[misc]  # untyped to us
     """The Task SDK's client, over `LambdaTransport`."""
 
-    def __init__(self, ports: WorkerPorts, token: str) -> None:
-        transport = LambdaTransport(ports.invoke, ports.objects)
+    def __init__(self, ports: WorkerPorts, token: str, correlation_id: str = "") -> None:
+        transport = LambdaTransport(ports.invoke, ports.objects, correlation_id)
         super().__init__(base_url=EXECUTION_API, token=token, transport=transport)
         self.transport = transport
         self.ports = ports
@@ -225,13 +237,15 @@ class SupervisedChild(supervisor.ActivitySubprocess):  # type: ignore[misc]  # u
         logger: Any,
         sentry_integration: str = "",
         descriptors: Sequence[int] = (),
+        children: Children | None = None,
         **fields: Any,
     ) -> Self:
-        """Start a child from the nursery and tell it what to do, as Airflow's `start` does with a fork of this process.
+        """Start a child from `children`, or the nursery, and tell it what to do, as Airflow's `start` does with a fork of
+        this process.
         `target` is pickled where there is a nursery, and called with copies of `descriptors`."""
         ours, theirs = zip(*(socket.socketpair() for _ in range(4)), strict=True)
         try:
-            born = client.ports.children.fork(
+            born = (children or client.ports.children).fork(
                 partial(_in_child, target), [each.fileno() for each in theirs] + list(descriptors), not_for_child=ours
             )
         finally:
@@ -286,8 +300,8 @@ class SupervisedChild(supervisor.ActivitySubprocess):  # type: ignore[misc]  # u
         return exit_code
 
     def _handle_request(self, msg: Any, log: Any, req_id: int) -> None:
-        if isinstance(msg, comms.GetVariable) and (path := secrets_backend.path_of(msg.key)) is not None:
-            answer = self.client.get(path).json()
+        if isinstance(msg, comms.GetVariable) and (secret := secrets_backend.secret_of(msg.key)) is not None:
+            answer = self.client.get(execution_paths.secret(*secret)).json()
             self.send_msg(secrets_backend.reply(msg.key, answer), request_id=req_id, error=None)
             return
         super()._handle_request(msg, log, req_id)
@@ -326,12 +340,32 @@ class TryClient(ExecutionApiClient):
     """The client of one try. `supervise_task` hands it through untouched, so it carries what `LambdaCoordinator` needs."""
 
     def __init__(self, ports: WorkerPorts, workload: TaskWorkload, sink: Sink) -> None:
-        super().__init__(ports, workload.token)
+        super().__init__(ports, workload.token, workload.correlation_id)
         self.workload = workload
         self.sink = Held(sink)
         self.deadline = time.monotonic() + ports.seconds_before(STOP_BEFORE_LIMIT)
         self.bundle = Path()
         self.environment: Path | None = None
+
+    @contextmanager
+    def source_of_child(self, workspace: Path, *, is_prepared: bool) -> Iterator[tuple[Children, list[int]]]:
+        """Where the try's child comes from, and the descriptor to which it reports its imports, if it shall. `is_prepared`:
+        whether modules may be imported before it, in `workspace`."""
+        known = self.ports.preparers
+        if known is None or not is_prepared:
+            yield self.ports.children, []
+            return
+        subject = Subject(self.bundle, self.workload.relative_fileloc, self.workload.task_id, self.environment)
+        known.hear(subject, self.workload.modules)
+        if not known.is_ready(subject):
+            self.ports.hide(HIDDEN_FOR)  # imports take a while
+        children = known.children_of(subject, workspace)
+        if known.knows(subject):
+            yield children, []
+            return
+        with Report() as report:
+            yield children, [report.writing]
+            known.learn(subject, report.read())
 
     def mark_end_of_log(self) -> None:
         self.sink.mark_end(str(self.workload.id), self.workload.dispatch_count)
@@ -363,13 +397,20 @@ class LambdaCoordinator(BaseCoordinator):  # type: ignore[misc]  # untyped to us
         logger = logger or try_logger(client.sink, str(what.id))
         if client.workload.place:
             logger.info(client.workload.place)
+        place = surroundings.place_of_tries() if client.ports.preparers is not None else None
         try:
-            with surroundings.workspace("try") as workspace, _credentials(client, logger) as credentials:
+            with (
+                surroundings.workspace("try", at=place) as workspace,
+                _credentials(client, logger) as credentials,
+                client.source_of_child(workspace, is_prepared=workspace == place) as (children, reports),
+            ):
                 process = SupervisedTry.start(
                     what=what.model_copy(update={"queue": client.workload.queue}),
                     client=client,
+                    children=children,
                     logger=logger,
                     target=partial(_run_task, bundle, workspace, environment, credentials.variables),
+                    descriptors=reports,
                     credentials=credentials,
                     deadline=client.deadline,
                     **kwargs,
@@ -385,12 +426,24 @@ def _credentials(client: ExecutionApiClient, log: Any) -> CredentialsEndpoint:
     return CredentialsEndpoint(ask_through(client), log=log)
 
 
-def _run_task(bundle: Path, workspace: Path, environment: Path | None, credentials: Mapping[str, str]) -> None:
-    """The child's work."""
+def _run_task(
+    bundle: Path, workspace: Path, environment: Path | None, credentials: Mapping[str, str], report: int | None = None
+) -> None:
+    """The child's work. `report`: where to write what it imports."""
+    preparer.seed_anew()
     enter_child(bundle, workspace, environment, credentials)
-    from airflow.sdk.execution_time.task_runner import main
+    from airflow.sdk.execution_time import task_runner
 
-    main()
+    if report is None:
+        task_runner.main()
+        return
+    os.set_inheritable(report, False)
+    recorder = imports.Recorder(surroundings.installed_for(bundle))
+    with compat.once_parsed(recorder.parsed):
+        try:
+            task_runner.main()
+        finally:
+            recorder.write(report)
 
 
 def _what_runs() -> str:

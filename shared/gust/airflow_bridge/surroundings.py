@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -89,16 +91,8 @@ def enter(
     """Prepare this process for a DAG author's code: in `workspace`, with the plugins and modules of `bundle`, the packages
     of `environment`, and the variables by which AWS's SDKs find `credentials`. For a child made for one bundle. Modules of
     ours that are not imported yet may be unreachable afterwards."""
-    of_task = json.loads(os.environ.get(TASK_VARIABLES, "{}"))
-    _set_environment(environment, credentials)
-    os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
-    if not os.access(os.path.expanduser("~"), os.W_OK):  # Lambda's user has no home
-        os.environ["HOME"] = str(workspace)
-    os.chdir(workspace)
+    _set_variables(bundle, workspace, environment, credentials)
     if bundle is not None:
-        _export_variables_of(bundle)
-        os.environ |= of_task
-        _use_options_of(bundle)
         compat.use_dags_folder(bundle)
         compat.use_plugins_of(bundle)
     _make_way_for(bundle, environment)
@@ -109,13 +103,73 @@ def enter(
 
 
 @contextmanager
-def workspace(kind: str) -> Iterator[Path]:
-    """A folder for one child; deleted afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix=f"gust-{kind}-")).resolve()
+def without_bundle(bundle: Path, workspace: Path, environment: Path | None) -> Iterator[tuple[str, ...]]:
+    """What `enter` prepares for children of the bundle, without its modules, its plugins and credentials: yields the folders
+    of installed modules. Variables, `sys.path` and the working folder are as before afterwards, so that a child of this
+    process can `enter`."""
+    variables, path, folder = dict(os.environ), list(sys.path), os.getcwd()
+    temporary, executable = tempfile.tempdir, sys.executable
+    _set_variables(bundle, workspace, environment, NO_CREDENTIALS)
+    ours = _make_way_for(None, environment)
+    if environment is not None:
+        compat.use_environment(environment)
+    compat.read_options_again(options_of(bundle))
+    try:
+        yield tuple(f"{entry}/" for entry in sys.path if entry not in ours)
+    finally:
+        os.environ.clear()
+        os.environ.update(variables)
+        sys.path[:] = path
+        os.chdir(folder)
+        tempfile.tempdir, sys.executable = temporary, executable
+
+
+def _set_variables(
+    bundle: Path | None, workspace: Path, environment: Path | None, credentials: Mapping[str, str]
+) -> None:
+    of_task = json.loads(os.environ.get(TASK_VARIABLES, "{}"))
+    _set_environment(environment, credentials)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(workspace)
+    if not os.access(os.path.expanduser("~"), os.W_OK):  # Lambda's user has no home
+        os.environ["HOME"] = str(workspace)
+    os.chdir(workspace)
+    if bundle is not None:
+        _export_variables_of(bundle)
+        os.environ |= of_task
+        _use_options_of(bundle)
+
+
+def installed_for(bundle: Path) -> list[str]:
+    """In a child that has entered: the folders of installed modules, each with a slash at its end. They are the first of
+    `sys.path`."""
+    plugins = str(bundle / PLUGINS_PREFIX.rstrip("/"))
+    here = sys.path.index(plugins) if plugins in sys.path else 0
+    return [f"{entry}/" for entry in sys.path[:here]]
+
+
+@cache
+def place_of_tries() -> Path:
+    """The folder that each try of this process finds empty: modules that read its path while they are imported may be
+    imported before the try."""
+    return Path(tempfile.gettempdir()).resolve() / f"gust-try-{secrets.token_hex(6)}"
+
+
+@contextmanager
+def workspace(kind: str, *, at: Path | None = None) -> Iterator[Path]:
+    """A folder for one child; deleted afterwards. It is `at`, if that is given and can be made."""
+    folder = _made(at) if at is not None else None
+    folder = folder or Path(tempfile.mkdtemp(prefix=f"gust-{kind}-")).resolve()
     try:
         yield folder
     finally:
         leftovers.remove(folder)
+
+
+def _made(folder: Path) -> Path | None:
+    with suppress(OSError):
+        folder.mkdir(mode=0o700)
+        return folder
+    return None
 
 
 def _set_environment(environment: Path | None, credentials: Mapping[str, str]) -> None:
@@ -199,9 +253,9 @@ def _forget_session() -> None:
         boto3.DEFAULT_SESSION = None  # type: ignore[attr-defined]  # it has the credentials of our own clients
 
 
-def _make_way_for(bundle: Path | None, environment: Path | None) -> None:
+def _make_way_for(bundle: Path | None, environment: Path | None) -> list[str]:
     """The user's folders before ours on the path, and no module of ours in the place of one of theirs. Airflow's packages
-    come first, and those of the environment next."""
+    come first, and those of the environment next. Returns our folders."""
     door, runtime = os.environ.get("LAMBDA_TASK_ROOT"), os.environ.get("LAMBDA_RUNTIME_DIR")
     theirs = [
         *([str(environment)] if environment is not None else []),
@@ -215,6 +269,7 @@ def _make_way_for(bundle: Path | None, environment: Path | None) -> None:
         is_door = door is not None and file.startswith(f"{door}/")
         if is_door or (file.startswith(from_behind) and any(_has(their, name) for their in theirs)):
             _forget(name)
+    return behind
 
 
 def _top_level() -> list[tuple[str, str]]:

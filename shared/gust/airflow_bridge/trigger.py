@@ -13,8 +13,8 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from typing import Any, Final
@@ -47,6 +47,9 @@ from gust.model.workload import TriggerWorkload
 CLEANUP_TIME: Final = 5.0
 """Seconds for a trigger's `cleanup` after it fired."""
 
+AGAIN_AFTER: Final = 10.0
+"""Seconds between two polls of a trigger that an event has woken, at most."""
+
 STILL_WANTED_EVERY: Final = 60.0
 """Seconds between two questions to the execution API whether the try still waits for the trigger."""
 
@@ -60,6 +63,11 @@ class End(StrEnum):
 
     REPORTED = "reported"
     PARKED = "parked"
+    EARLY = "early"
+    """Its message came before its time, since SQS delays one by 15 minutes at most, and stays on the queue, hidden until
+    then: the door reports it as failed."""
+    NOT_AWAITED = "not awaited"
+    """An event woke it, it has not fired, and it polls next when its other message comes."""
 
 
 def run_trigger(
@@ -73,21 +81,34 @@ def run_trigger(
     seconds.
 
     Raises StaleTaskInstance where the try no longer waits for the trigger."""
-    client = ExecutionApiClient(ports, workload.token)
+    client = ExecutionApiClient(ports, workload.token, workload.correlation_id)
     try:
         with stale_if_gone(lambda _: StaleTaskInstance(f"{workload.key} does not wait for this trigger", None)):
-            if workload.wake_at is not None and workload.wake_at > now() + timedelta(seconds=1):
-                end: Parked | Report = _as_it_was(workload, (workload.wake_at - now()).total_seconds())
-            else:
-                end = _run(workload, client, hide_every)
-            if isinstance(end, Parked):
-                parked = {**end.to_payload(now()), "relative_fileloc": workload.relative_fileloc}
-                client.post(_url(PARK_TRIGGER, workload), content=json.dumps(parked))
-                return End.PARKED
-            client.post(_url(TRIGGER_EVENT, workload), content=json.dumps(end))
+            early = 0.0 if workload.wake_at is None else (workload.wake_at - now()).total_seconds()
+            if early > 1.0:
+                if ports.hide(early):
+                    return End.EARLY
+                return _park(workload, client, _as_it_was(workload, early), woken=workload.woken, now=now)
+            end = _run(workload, client, hide_every)
+            if not isinstance(end, Parked):
+                client.post(_url(TRIGGER_EVENT, workload), content=json.dumps(end))
+                return End.REPORTED
+            if not workload.woken:
+                return _park(workload, client, end, woken=0, now=now)
+            if workload.woken == 1:
+                return End.NOT_AWAITED
+            soon = replace(end, delay=min(end.delay, AGAIN_AFTER), kwargs=None)
+            return _park(workload, client, soon, woken=workload.woken - 1, now=now)
     finally:
         ports.sink.flush()
-    return End.REPORTED
+
+
+def _park(
+    workload: TriggerWorkload, client: ExecutionApiClient, end: Parked, *, woken: int, now: Callable[[], datetime]
+) -> End:
+    parked = {**end.to_payload(now()), "relative_fileloc": workload.relative_fileloc, "woken": woken}
+    client.post(_url(PARK_TRIGGER, workload), content=json.dumps(parked))
+    return End.PARKED
 
 
 def _url(path: str, workload: TriggerWorkload) -> str:
@@ -113,6 +134,8 @@ def _run(workload: TriggerWorkload, client: ExecutionApiClient, hide_every: floa
         end=time.monotonic() + max(0.5, seconds - 5),
         looks=workload.looks,
         place=workload.place,
+        looks_seldom=bool(definition.get("looks_seldom")),
+        is_woken=workload.woken > 0,
     )
     ended = run_supervised(
         partial(_live, definition, ti, pace),

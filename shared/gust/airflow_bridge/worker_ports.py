@@ -9,6 +9,7 @@ from typing import Final
 
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.nursery import Children, Forks
+from gust.airflow_bridge.preparers import Preparers
 from gust.airflow_bridge.task_log import Sink
 from gust.airflow_bridge.transport import Invoke
 from gust.ports.objects import Objects
@@ -43,6 +44,8 @@ class WorkerPorts:
     hide: Hide = do_not_hide
     children: Children = field(default_factory=Forks)
     """Made once per process, too."""
+    preparers: Preparers | None = None
+    """Makes the imports of tasks before their children are forked; None where each child makes its own."""
     tidy: Callable[[], object] = do_nothing
     """Called after each child: removes what it left on the disk."""
     megabytes: int | None = None

@@ -28,10 +28,16 @@ Client = Callable[[str, str | None], Any]
 
 
 class AwsSecrets:
-    def __init__(self, client: Client) -> None:
+    """`hidden`: names of parameters that the function may read for itself and never for a task."""
+
+    def __init__(self, client: Client, *, hidden: frozenset[str] = frozenset()) -> None:
         self._client = client
+        self._hidden = hidden
 
     def read(self, service: Service, name: str, region: str | None) -> str | None:
+        # SSM takes a version or label behind a colon, and drops spaces.
+        if name.partition(":")[0].strip() in self._hidden:
+            raise Forbidden(f"{name} is the stack's own")
         client = self._client(service, region)
         try:
             if service is Service.SECRETS_MANAGER:

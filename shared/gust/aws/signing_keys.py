@@ -1,9 +1,9 @@
-"""The signing keys: one secret's text that holds several, the newest first, separated by commas.
+"""The signing keys: one text that holds several, the newest first, separated by commas.
 
 All keys verify; a token names its key in its header (`kid`). The key rotator writes a new key before the others
 (`key_rotation`). The new key signs once it is old enough that every process verifies with it. A later rotation drops a
 key when every token that it signed has expired. So no user is signed out, and no waiting task is refused. Each key carries
-the moment it was made, `<epoch seconds>~<key>`; the key that CloudFormation generated carries none.
+the moment it was made, `<epoch seconds>~<key>`; the stack's first key carries none.
 """
 
 from __future__ import annotations
@@ -91,15 +91,7 @@ def rotated(secret: str, *, now: datetime, longest_lifetime: timedelta) -> str:
     return ",".join([f"{int(now.timestamp())}~{secrets.token_urlsafe(48)}", *kept])
 
 
-def builds_on(secret: str, current: str) -> bool:
-    """Whether `secret` is `current` with one new key in front, and perhaps without the oldest ones."""
-    (made, new), *kept = parse(secret)
-    known = parse(current)
-    return made is not None and bool(kept) and kept == known[: len(kept)] and new not in {key for _, key in known}
-
-
-def comes_too_late(secret: str, now: datetime) -> bool:
-    """Whether the newest key would sign before every process has read it: its age counts from its making, and processes
-    can read it only once it is AWSCURRENT."""
-    made, _ = parse(secret)[0]
-    return made is not None and now.timestamp() - made > SIGNS_AFTER.total_seconds() - ASK_AGAIN_AFTER
+def is_under_way(secret: str, now: datetime) -> bool:
+    """Whether the newest key only verifies yet."""
+    made, text = parse(secret)[0]
+    return not _Key(made, text).is_known(now)

@@ -85,6 +85,7 @@ def find_deployment(clients: Clients, stack: str, architecture: str = "") -> Dep
     configuration = worker["Configuration"]
     variables = configuration["Environment"]["Variables"]
     given = {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", ())}
+    told = {one["OutputKey"]: one["OutputValue"] for one in described.get("Outputs", ())}
     code_hash = base64.b64decode(configuration["CodeSha256"]).hex()
     return Deployment(
         stack=stack,
@@ -102,6 +103,7 @@ def find_deployment(clients: Clients, stack: str, architecture: str = "") -> Dep
             "BaseUrl": variables["AIRFLOW__API__BASE_URL"],
             "DefaultDeferrable": variables["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"],
             "LogRetentionDays": given.get("LogRetentionDays", "30"),
+            "AlertTopic": told.get("AlertTopic", ""),
             "KmsKeyArn": given.get("KmsKeyArn", ""),
             "PermissionsBoundaryArn": given.get("PermissionsBoundaryArn", ""),
         },

@@ -16,7 +16,7 @@ NEW: Final = frozenset({"REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "CREATE_FAILE
 """States of a stack that was never whole."""
 
 HOLDS_STATE: Final = frozenset(
-    {"AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SecretsManager::Secret", "AWS::Logs::LogGroup", "AWS::SQS::Queue"}
+    {"AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::Logs::LogGroup", "AWS::SQS::Queue", "Custom::Keys"}
 )
 
 POLL_EVERY: Final = 3.0

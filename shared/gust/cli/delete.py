@@ -58,7 +58,7 @@ def delete(
         )
     objects, size = _contents(aws("s3"), bucket)
     say(f"This deletes the stack {stack.name}: functions, queues, logs, the API, and the table with its runs, XComs,")
-    say("variables and connections. The encryption key goes too: without it, nothing reads those values again.")
+    say("variables and connections. Its keys go too: without the encryption key, nothing reads those values again.")
     if options.bucket == "delete":
         say(f"It also deletes the bucket {bucket}: {objects} objects, {size / 1e9:.2f} GB, your DAG files among them.")
     else:

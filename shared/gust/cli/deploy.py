@@ -16,14 +16,19 @@ import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from botocore.exceptions import ClientError
+
 from gust import __version__
 from gust.cli import ROOT, artifacts, changes, concurrency, layers, workers
 from gust.cli import aws as cli_aws
 from gust.cli.aws import AwsError, Clients, Stack
+from gust.cli.resources import of_type, resources_of
 
 HELP: Final = "deploy to your AWS account: no SAM, no Docker; asks before it changes anything"
 
 VERSION_TAG: Final = "gust:version"
+
+REST_STAGE: Final = "airflow"
 
 LONGEST: Final = {"AWS::Serverless::Function": ("FunctionName", 64), "AWS::Serverless::StateMachine": ("Name", 80)}
 """Characters of a name that AWS takes, by the property that holds the stack's name."""
@@ -132,11 +137,24 @@ def deploy(
         return 0 if options.dry_run else 1
     changes.carry_out(aws, change, say, pause=pause)
     deployed = cli_aws.require_stack(aws, name)
+    if not is_new:
+        deploy_rest_api(aws, deployed, say)
     if not is_new and workers.named(aws, deployed):
         workers.update(aws, name, say=say)
     for line in _afterwards(deployed, options):
         say(line)
     return 0
+
+
+def deploy_rest_api(aws: Clients, stack: Stack, say: Callable[[str], None]) -> None:
+    """Deploys the stack's REST API, if it has one: CloudFormation changes its routes and its policy, and deploys them
+    only when it creates the API."""
+    for api in of_type(resources_of(aws, stack), "AWS::ApiGateway::RestApi"):
+        try:
+            aws("apigateway").create_deployment(restApiId=api.id, stageName=REST_STAGE)
+        except ClientError as refused:
+            say(f"The REST API answers as before, because it could not be deployed: {refused}")
+            say(f"  aws apigateway create-deployment --rest-api-id {api.id} --stage-name {REST_STAGE}")
 
 
 # --- what is said ------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ SERVICES: Final = (
     "stepfunctions",
     "apigatewayv2",
     "events",
-    "secretsmanager",
+    "ssm",
     "logs",
 )
 """Services that every stack uses, by boto3's names."""
@@ -50,7 +50,6 @@ DEPLOYER: Final = (
     "states:CreateStateMachine",
     "apigateway:POST",
     "events:PutRule",
-    "secretsmanager:CreateSecret",
     "logs:CreateLogGroup",
 )
 """Rights without which a deployment fails, one of each service. CloudFormation's role (--role-arn) may have them instead."""
@@ -189,6 +188,7 @@ def _stack(aws: Clients, stack: Stack, now: datetime) -> Iterator[Finding]:
         yield bad(f"{depth.queue} holds {depth.waiting} messages that were given up: docs/runbooks.md#dead-letters")
     if not dead:
         yield ok("no dead letters")
+    yield from _private_api(aws, stack)
     store = store_of(aws, stack)
     beat = store.last_alive().get("scheduler")
     if beat is None or now - beat > MISSED:
@@ -200,6 +200,24 @@ def _stack(aws: Clients, stack: Stack, now: datetime) -> Iterator[Finding]:
     yield (note if problems else ok)(
         f"import errors: {len(problems)}" + (" (./gust status lists them)" if problems else "")
     )
+
+
+def _private_api(aws: Clients, stack: Stack) -> Iterator[Finding]:
+    """The endpoints through which a private API is reached: the stack names them and does not own them."""
+    from botocore.exceptions import ClientError
+
+    for endpoint in filter(None, stack.parameters.get("ApiVpcEndpoints", "").split(",")):
+        try:
+            (found,) = aws("ec2").describe_vpc_endpoints(VpcEndpointIds=[endpoint])["VpcEndpoints"]
+        except ClientError as refused:
+            yield bad(f"the private API's endpoint {endpoint}: {refused.response['Error']['Message']}")
+            continue
+        if not found["ServiceName"].endswith(".execute-api"):
+            yield bad(f"{endpoint} is an endpoint for {found['ServiceName']}: a private API needs one for execute-api")
+        elif found["State"].lower() != "available":
+            yield bad(f"the private API's endpoint {endpoint} is {found['State']}")
+        else:
+            yield ok(f"the private API's endpoint {endpoint} is there, in {found['VpcId']}")
 
 
 def _worker_groups(aws: Clients, stack: Stack, groups: Sequence[WorkerGroup]) -> Iterator[Finding]:

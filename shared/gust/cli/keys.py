@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 
 from gust.cli import aws as cli_aws
-from gust.cli.aws import Clients, require_stack
+from gust.cli.aws import AwsError, Clients, require_stack
 
 
 class Reencrypt:
@@ -19,12 +20,12 @@ class Reencrypt:
 
     @staticmethod
     def run(options: argparse.Namespace) -> int:
-        """Encrypts all settings with the first key of the secret (docs/adr/0013)."""
+        """Encrypts all settings with the first of the stack's keys (docs/adr/0013)."""
         stack = require_stack(cli_aws.clients(options), options.stack)
         os.environ |= {
             "GUST_TABLE": stack.outputs["TableName"],
             "GUST_BUCKET": stack.outputs["BucketName"],
-            "GUST_ENCRYPTION_SECRET": stack.outputs["EncryptionSecretArn"],
+            "GUST_ENCRYPTION_KEYS": stack.outputs["EncryptionKeys"],
             # `bootstrap` makes its clients from the environment, as in a function.
             **({"AWS_PROFILE": options.profile} if options.profile else {}),
             **({"AWS_DEFAULT_REGION": options.region, "AWS_REGION": options.region} if options.region else {}),
@@ -52,8 +53,14 @@ class RotateKey:
 
 
 def rotate_key(stack: str, aws: Clients) -> int:
-    """Start the monthly rotation now: a new signing key in front of the present ones."""
-    secret = require_stack(aws, stack).outputs["SigningSecretArn"]
-    aws("secretsmanager").rotate_secret(SecretId=secret)
-    print("A new key is being made; it signs within a quarter of an hour. Tokens of older keys stay valid.")
+    """Make the monthly rotation now: a new signing key in front of the present ones."""
+    name = require_stack(aws, stack).name
+    answer = aws("lambda").invoke(FunctionName=f"{name}-key-rotation", Payload=b"{}")
+    told = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise AwsError(f"The key was not replaced: {told.get('errorMessage', told)}")
+    if told["is_new"]:
+        print("There is a new key; it signs in ten minutes. Tokens of older keys stay valid.")
+    else:
+        print("There is a new key already, or another writer replaced the keys at this moment; nothing was changed.")
     return 0

@@ -109,7 +109,9 @@ def _ask(url: str, body: Any, session: Any) -> dict[str, Any]:
     except urllib.error.HTTPError as refused:
         raise LoginError(f"{urlsplit(url).netloc} answered {refused.code}: {_detail(refused)}") from refused
     except urllib.error.URLError as unreachable:
-        raise LoginError(f"{urlsplit(url).netloc} does not answer: {unreachable.reason}") from unreachable
+        host = urlsplit(url).netloc
+        where = " The API is private: this machine must reach its VPC endpoint." if "-vpce-" in host else ""
+        raise LoginError(f"{host} does not answer: {unreachable.reason}.{where}") from unreachable
 
 
 def _signed(url: str, body: Any, session: Any) -> dict[str, Any]:

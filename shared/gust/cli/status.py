@@ -33,7 +33,9 @@ def status(aws: Clients, name: str, *, now: datetime) -> Iterator[str]:
     stack = cli_aws.require_stack(aws, name)
     resources = resources_of(aws, stack)
     yield f"Stack {stack.name}, {stack.status}, Gust {stack.tags.get(VERSION_TAG, 'of unknown version')}"
-    yield f"  {stack.outputs.get('ApiUrl', 'no address')}"
+    endpoints = stack.parameters.get("ApiVpcEndpoints", "")
+    private = f"   private, through {endpoints}" if endpoints else ""
+    yield f"  {stack.outputs.get('ApiUrl', 'no address')}{private}"
     yield f"  s3://{stack.outputs.get('BucketName', '')}/dags/"
     yield "Functions"
     for function in of_type(resources, "AWS::Lambda::Function"):

@@ -3,7 +3,7 @@
 What differs is that layers are left out (where one is named, a text stands for it) and a function's package is its
 folder as it is, because Lambda functions of the emulator are processes of our own interpreter and can import what
 layers hold already; and that numbers among the parameters are put in their places here, because the emulator would put
-text there. A secret's rotation is left out, too: the emulator knows no such resource.
+text there.
 """
 
 from __future__ import annotations
@@ -95,8 +95,6 @@ def _package(root: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
             case "AWS::Serverless::LayerVersion":
                 del template["Resources"][name]
                 layers[name] = f"{name}-is-installed"
-            case "AWS::SecretsManager::RotationSchedule":
-                del template["Resources"][name]
             case "AWS::Serverless::Function":
                 properties.pop("Layers", None)
                 package = _zip(root / properties["CodeUri"])

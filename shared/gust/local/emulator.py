@@ -151,7 +151,8 @@ class Emulator:
     storage: Storage | None = None
     log_files: LogFiles | None = None
     totals: Totals = field(default_factory=Totals)
-    _api_id: str | None = field(default=None, init=False)
+    _api: str | None = field(default=None, init=False)
+    """The API's address inside the emulator, without its stage if that is in the paths of requests."""
     _requests: int = field(default=0, init=False)
     _unsaved_since: float | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
@@ -254,10 +255,10 @@ class Emulator:
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward a request at the front door to the API's address inside the emulator."""
-        if self._api_id is None:
+        if self._api is None:
             await _answer(send, 503, b'{"detail": "Gust is starting"}')
             return
-        prefix = f"/_aws/execute-api/{self._api_id}/$default"
+        prefix = f"/_aws/execute-api/{self._api}"
         headers: Headers = scope["headers"]
         inner = {**scope, "path": prefix + scope["path"], "headers": self.door.inner(headers)}
         if scope.get("raw_path"):
@@ -266,8 +267,8 @@ class Emulator:
 
     async def _obey(self, scope: Scope, send: Send) -> None:
         match scope["path"].removeprefix(CONTROL).split("/"):
-            case ["open", api_id]:
-                self._api_id = api_id
+            case ["open", *address]:
+                self._api = "/".join(address)
                 await _answer(send, 200, b"{}")
             case ["checkpoint"]:
                 saved = await self._checkpoint()

@@ -72,7 +72,19 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "stream_records_since",
     ),
     "ministack.services.eventbridge": ("_rule_last_fired", "_rules._data"),
-    "ministack.services.ecs": ("_describe_tasks", "_docker", "_run_task", "_task_defs", "_tasks"),
+    "ministack.services.ecs": (
+        "_ACTION_MAP",
+        "_describe_tasks",
+        "_docker",
+        "_resolve_cluster_name",
+        "_resolve_task",
+        "_run_task",
+        "_sanitize",
+        "_stop_task",
+        "_task_defs",
+        "_tasks",
+        "json_response",
+    ),
     "ministack.services.lambda_svc": (
         "CODE_BLOB_DIR",
         "_ESM_IDLE_WAKE_GAP_SECONDS",
@@ -105,10 +117,11 @@ LARGEST_LOG: Final = 20_000_000
 """Bytes after which a function's log file starts anew; the previous one is kept."""
 
 LOOK_EVERY: Final = 0.25
-STOP_TIMEOUT: Final = 120
-"""Seconds from a container's SIGTERM to SIGKILL, as in the template."""
 """Seconds between two reads of streams and queues where nothing reports a change: a delayed message comes by time alone, and
 so does another attempt at a failed one."""
+
+STOP_TIMEOUT: Final = 120
+"""Seconds from a container's SIGTERM to SIGKILL, as in the template."""
 
 log = logging.getLogger("gust.emulator")
 
@@ -443,6 +456,7 @@ def run_containers_as_processes(logs: Path, port: int, *, limit: int) -> None:
         return dict(container)
 
     ecs._docker = Processes(logs / "containers.log", f"http://127.0.0.1:{port}", definition_of, limit=limit)
+    ecs._ACTION_MAP["StopTask"] = stop_task
     stepfunctions._SERVICE_DISPATCH["arn:aws:states:::ecs:runTask"] = run_task
     run_execution = stepfunctions._run_execution
 
@@ -486,6 +500,30 @@ def run_task(resource: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     if task.get("StopCode") == "TaskFailedToStart" or any(code != 0 for code in codes):
         raise failed("States.TaskFailed", json.dumps(task))
     return task
+
+
+def stop_task(request: Mapping[str, Any]) -> Any:
+    """ECS's StopTask: answers at once, gives the container its time to end, and tells of the task as stopped after that.
+    MiniStack's own tells so first, and kills the container five seconds later."""
+    from ministack.services import ecs
+
+    cluster = ecs._resolve_cluster_name(request.get("cluster", "default"))
+    task = cluster and ecs._resolve_task(request.get("task", ""), cluster)
+    if not task or task["lastStatus"] != "RUNNING" or not task.get("_docker_ids"):
+        return ecs._stop_task(request)
+    task["lastStatus"] = "STOPPING"  # DescribeTasks does not look whether the container has ended
+    threading.Thread(target=_stop_and_tell, args=(request, task), daemon=True).start()
+    return ecs.json_response({"task": ecs._sanitize(task)})
+
+
+def _stop_and_tell(request: Mapping[str, Any], task: Mapping[str, Any]) -> None:
+    from ministack.services import ecs
+
+    for number, name in enumerate(task["_docker_ids"]):
+        process = ecs._docker.get(name)
+        process.stop(timeout=STOP_TIMEOUT)
+        task["containers"][number]["exitCode"] = process.wait()["StatusCode"]
+    ecs._stop_task(request)
 
 
 def _await_end(cluster: str, arn: str) -> dict[str, Any]:

@@ -149,12 +149,17 @@ class LocalStack:
     @property
     def url(self) -> str:
         """Where this machine finds the API."""
-        return self._door.url(self._port)
+        return self._door.url(self._port) + self._base
 
     @property
     def public_url(self) -> str:
         """The URL for people who open it in a browser, perhaps on another machine."""
-        return self._door.url(self._port, from_elsewhere=True)
+        return self._door.url(self._port, from_elsewhere=True) + self._base
+
+    @property
+    def _base(self) -> str:
+        """A REST API's stage is in its paths, here as on AWS."""
+        return "" if self._parameters.get("ApiEndpoint", "Http") == "Http" else "/airflow"
 
     @property
     def demands_login(self) -> bool:
@@ -191,7 +196,7 @@ class LocalStack:
         deployed = deployment.deploy(self._root, self.client, {"BaseUrl": self.public_url} | self._parameters)
         self.outputs = deployed.outputs
         self._on_progress("Deployed." if deployed.changed else "Nothing to deploy: going on where it stopped.")
-        self._control(f"open/{self.outputs['ApiId']}")
+        self._control(f"open/{self.outputs['ApiId']}{'' if self._base else '/$default'}")
         self.configure(self._configuration)
         objects = S3Objects(self.outputs["BucketName"], self.client("s3"))
         store = DynamoDBStore(self.outputs["TableName"], self.client("dynamodb"), objects)
@@ -437,7 +442,7 @@ class LocalStack:
         """Whether the API has the table and the scheduler has had its first tick. What is to be parsed, and runs that
         are overdue since the stack was last up, take as long as they take."""
         self._require_emulator()
-        health = self._get(self.url, "/api/v2/monitor/health") or {}
+        health = self._get(self._door.url(self._port), f"{self._base}/api/v2/monitor/health") or {}
         return all(health.get(part, {}).get("status") == "healthy" for part in ("metadatabase", "scheduler"))
 
     def _update_worker_groups(self, store: DynamoDBStore) -> None:

@@ -271,6 +271,8 @@ class DagSpec(_Spec):
     task_groups: dict[str, TaskGroupSpec] = {}
     """By group id, outer before inner; the root group is not in it."""
     root_children: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    """Modules of the file's environment that it imports while it is parsed. Workers import them before its tasks."""
 
     @cached_property
     def leaves(self) -> tuple[str, ...]:

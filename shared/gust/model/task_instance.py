@@ -27,6 +27,8 @@ class ParkedTrigger:
     is_poller: bool = False
     looks: int = 0
     place: str = ""
+    looks_seldom: bool = False
+    """An event will tell of what it waits for, so it polls seldom."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

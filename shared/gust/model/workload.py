@@ -30,6 +30,8 @@ class _OfDispatch(_Message):
     """JWT that can only start this dispatch; the execution API exchanges it at the start."""
     log_stream: str | None = None
     """The stream in which the try's log began, if it has."""
+    correlation_id: str = ""
+    """The run's, for logs."""
 
     @property
     def key(self) -> TaskInstanceKey:
@@ -43,6 +45,11 @@ class _OfDispatch(_Message):
     def names_of_try(self) -> dict[str, Any]:
         """The fields by which Airflow's runtime knows the try."""
         return {"id": self.id, "try_number": self.try_number, **asdict(self.key)}
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What a log line says of it."""
+        return {**asdict(self.key), "try_number": self.try_number, "correlation_id": self.correlation_id}
 
 
 class TaskWorkload(_OfDispatch):
@@ -60,6 +67,8 @@ class TaskWorkload(_OfDispatch):
     priority_weight: int = 1
     place: str = ""
     """The place and its reason, for the first line of the log. Empty for the default group."""
+    modules: tuple[str, ...] = ()
+    """Of the DagSpec: a worker that does not know yet what the file imports knows these."""
     refused: str = ""
     """The reason why no worker can run it. The worker starts the try, fails it, and writes the reason to its log."""
 
@@ -92,6 +101,8 @@ class CallbackWorkload(_Message):
     relative_fileloc: str
     token: str
     """JWT, valid for this dispatch of this callback alone."""
+    correlation_id: str = ""
+    """The run's, for logs."""
     call: HookCall | None = None
     """A listener call that belongs to no run. It is in the message itself: there is nothing to claim or to report."""
 
@@ -138,6 +149,8 @@ class TriggerWorkload(_OfDispatch):
     place: str = ""
     wake_at: datetime | None = None
     """Parked until then: SQS delays a message by 15 minutes at most."""
+    woken: int = 0
+    """An event woke it: it polls this often within a minute, beside the message that has it poll later. 0: no event did."""
 
 
 class WatcherWorkload(_Message):
@@ -239,8 +252,23 @@ class WakeWatcher(_Message):
     at: datetime
 
 
+class WakeWaiting(_Message):
+    """Have the triggers that wait for a resource of AWS poll at once: an event says that it has come to a steady state."""
+
+    kind: Literal["wake_waiting"] = "wake_waiting"
+    resource: str
+
+
 Wake = Annotated[
-    WakeRun | WakeDag | WakeBackfill | WakeLimit | WakeDeployment | WakeReaders | WakeWatcher | TellListeners,
+    WakeRun
+    | WakeDag
+    | WakeBackfill
+    | WakeLimit
+    | WakeDeployment
+    | WakeReaders
+    | WakeWatcher
+    | WakeWaiting
+    | TellListeners,
     Field(discriminator="kind"),
 ]
 """What may come on the queue of wake-ups."""

@@ -20,6 +20,7 @@ from gust.ports.runs import RunStore
 from gust.ports.settings import SettingStore
 from gust.ports.state_stores import StateStore
 from gust.ports.task_instances import TaskInstanceStore
+from gust.ports.waits import WaitStore
 from gust.ports.watchers import WatcherStore
 from gust.ports.worker_groups import WorkerGroupStore
 from gust.ports.xcoms import XComStore
@@ -44,6 +45,7 @@ class Store(
     StateStore,
     WatcherStore,
     EventRuleStore,
+    WaitStore,
     WorkerGroupStore,
     Protocol,
 ):

@@ -43,7 +43,11 @@ class Services:
     metrics: Metrics = field(default_factory=NoMetrics)
     configuration: ConfigurationDocument = field(default_factory=NoConfiguration)
     secrets: SecretReader = field(default_factory=NoSecrets)
+    wakes_in: str = ""
+    """The region whose events wake triggers that wait for what they tell of; empty: none do."""
     remembered_options: RememberedOptions = field(default_factory=RememberedOptions)
     remembered_secrets: RememberedSecrets = field(default_factory=dict)
     started_instances: StartedInstanceCache = field(default_factory=StartedInstanceCache)
     memory: MemoryOfRuns = field(default_factory=MemoryOfRuns)
+    correlation_id: str = ""
+    """Of the request that is being served; empty where there is none."""

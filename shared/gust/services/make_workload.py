@@ -32,7 +32,7 @@ def task_workload(
 ) -> TaskWorkload:
     task = spec.tasks[instance.task_id]
     return TaskWorkload(
-        **_dispatch(services, instance, now),
+        **_dispatch(services, run, instance, now),
         max_tries=instance.max_tries,
         version_number=run.version_number,
         **_file_of(spec, bundle),
@@ -41,12 +41,14 @@ def task_workload(
         pool_slots=task.pool_slots,
         priority_weight=task.priority_weight,
         place=describe(where),
+        modules=spec.modules,
         refused=where.why if isinstance(where, Refused) else "",
     )
 
 
 def trigger_workload(
     services: Services,
+    run: DagRun,
     instance: TaskInstance,
     *,
     bundle: str | None,
@@ -57,15 +59,16 @@ def trigger_workload(
     is_poller: bool = False,
     looks: int = 0,
     place: str = "",
+    woken: int = 0,
 ) -> TriggerWorkload:
-    """The arguments from `wake_at` on say where a parked trigger continues. Without them it continues where its last long
+    """The arguments from `wake_at` on say where a parked trigger continues. Without that it continues where its last long
     sleep left it, or starts."""
     if wake_at is None and instance.trigger is not None:
         at_rest = instance.trigger
         sleeps_passed, is_poller = at_rest.sleeps_passed, at_rest.is_poller
         looks, place = at_rest.looks, at_rest.place
     return TriggerWorkload(
-        **_dispatch(services, instance, now),
+        **_dispatch(services, run, instance, now),
         bundle_version=bundle,
         relative_fileloc=relative_fileloc,
         wake_at=wake_at,
@@ -73,11 +76,12 @@ def trigger_workload(
         is_poller=is_poller,
         looks=looks,
         place=place,
+        woken=woken,
     )
 
 
 def callback_workload(
-    services: Services, spec: DagSpec, callback: Callback, *, bundle: str | None, now: datetime
+    services: Services, spec: DagSpec, run: DagRun, callback: Callback, *, bundle: str | None, now: datetime
 ) -> CallbackWorkload:
     return CallbackWorkload(
         dag_id=callback.dag_id,
@@ -86,6 +90,7 @@ def callback_workload(
         dispatch_count=callback.dispatch_count,
         **_file_of(spec, bundle),
         token=services.tokens.for_callback(callback, now=now),
+        correlation_id=run.correlation_id or "",
     )
 
 
@@ -93,7 +98,7 @@ def _file_of(spec: DagSpec, bundle: str | None) -> dict[str, Any]:
     return {"bundle_name": spec.bundle_name, "bundle_version": bundle, "relative_fileloc": spec.relative_fileloc}
 
 
-def _dispatch(services: Services, instance: TaskInstance, now: datetime) -> dict[str, Any]:
+def _dispatch(services: Services, run: DagRun, instance: TaskInstance, now: datetime) -> dict[str, Any]:
     return {
         "dag_id": instance.dag_id,
         "run_id": instance.run_id,
@@ -103,4 +108,5 @@ def _dispatch(services: Services, instance: TaskInstance, now: datetime) -> dict
         "dispatch_count": instance.dispatch_count,
         "token": services.tokens.for_dispatch(instance, now=now),
         "log_stream": instance.log_stream,
+        "correlation_id": run.correlation_id or "",
     }

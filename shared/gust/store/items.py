@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, ge
 
 from gust.errors import Invalid
 from gust.model.asset import Asset, AssetAlias, AssetEvent
+from gust.model.awaited import Wait
 from gust.model.backfill import Backfill
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.callback import Callback
@@ -162,6 +163,7 @@ _PUSHES = frozenset({"xcom_lengths", "pushed_keys"})
 DAG_RUN: Final = Codec(DagRun, keyed=_IN_RUN)
 BACKFILL: Final = Codec(Backfill, keyed=frozenset({"backfill_id"}))
 EVENT_FILE: Final = Codec(EventFile, keyed=frozenset({"filename"}))
+WAIT: Final = Codec(Wait, keyed=frozenset({"resource"}))
 WATCHER: Final = Codec(Watcher, keyed=frozenset({"watcher_id"}))
 WORKER_GROUP: Final = Codec(WorkerGroup, keyed=frozenset({"name"}))
 CALLBACK: Final = Codec(Callback, keyed=_IN_RUN | {"callback_id"})

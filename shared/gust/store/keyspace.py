@@ -53,6 +53,7 @@ names; a field that has its default is left out (`items.py`).
     name of a pool      POOL                         <name>                              list_pools: pk
     Watcher             WATCHER                      <watcher_id>                        get_watcher; list_watchers: pk
     EventFile           EVENT_FILE                   <filename>                          list_event_files: pk
+    Wait                WAIT#<resource>              <id of the try>                     waits_for: pk
     WorkerGroup         WORKER_GROUP                 <name>                              list_worker_groups: pk
     setting             SETTING#<namespace>          <name>                              get_setting; list_settings: pk
     asset's state store ASSET_STATE#<name>#<uri>     <key>                               get_, list_asset_state
@@ -149,6 +150,8 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     note_consumers         1 WRU per event              postpone     1 WRU +1
     put_event_file         1 WRU per KB                 list_event_files       1 RRU per 4 KB of all: once for each batch
                              of events
+    put_wait               1 WRU, with each deferral whose trigger an event will wake; waits_for 0.5 to 1 RRU for each
+                             event that tells of a steady state
     put_watcher            1 WRU +2 (`due_at` moves): two of them for each life, that is for each poll
     list_worker_groups     1 RRU, with each look at a run whose DAG names a queue of its own; hear_of_… 1 WRU a minute and
                              host
@@ -427,6 +430,14 @@ def source_file(relative_path: str) -> Key:
 
 def event_file(filename: str) -> Key:
     return Key(EVENT_FILES, _checked(escape(filename), "filename"))
+
+
+def wait(resource: str, key: TaskInstanceKey, try_number: int) -> Key:
+    return Key(waits(resource), str(key.uuid(try_number)))
+
+
+def waits(resource: str) -> str:
+    return f"WAIT#{escape(resource)}"
 
 
 def import_problem(filename: str) -> Key:

@@ -12,8 +12,8 @@ OUTPUTS = {
     "ApiUrl": "https://abc.execute-api.eu-west-1.amazonaws.com",
     "BucketName": "gust-bucket-1",
     "TableName": "gust-table-1",
-    "SigningSecretArn": "arn:signing",
-    "EncryptionSecretArn": "arn:encryption",
+    "SigningKeys": "/gust/gust/keys/signing",
+    "EncryptionKeys": "/gust/gust/keys/encryption",
     "TaskLogGroup": "gust-tasks",
 }
 

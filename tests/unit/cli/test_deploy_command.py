@@ -12,13 +12,14 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from gust import __version__
 from gust.cli import artifacts, changes, deploy
-from gust.cli.aws import AwsError
+from gust.cli.aws import AwsError, require_stack
 from gust.cli.changes import DeploymentFailedError
-from tests.unit.cli.cloud import CloudFormation, Lambda, Sts
+from tests.unit.cli.cloud import CloudFormation, Lambda, Sts, refusal
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = artifacts.source_template(ROOT)
@@ -77,7 +78,13 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def run(
-    terminal: Terminal, cloud: CloudFormation, s3: Any, *words: str, limit: int = 1000, at_terminal: bool = True
+    terminal: Terminal,
+    cloud: CloudFormation,
+    s3: Any,
+    *words: str,
+    limit: int = 1000,
+    at_terminal: bool = True,
+    api_gateway: Any = None,
 ) -> int:
     parser = argparse.ArgumentParser()
     deploy.add_arguments(parser)
@@ -134,11 +141,15 @@ def test_a_change_that_loses_state_is_marked_and_a_no_changes_nothing(s3: Any) -
     found = [
         ("Modify", "Table", "AWS::DynamoDB::Table", "True"),
         ("Modify", "ApiFunction", "AWS::Lambda::Function", "False"),
+        ("Remove", "Keys", "Custom::Keys", "False"),
+        ("Remove", "SigningSecret", "AWS::SecretsManager::Secret", "False"),
     ]
     terminal, cloud = Terminal(False), CloudFormation(status="UPDATE_COMPLETE", changes=found)
     assert run(terminal, cloud, s3) == 1
     assert "  modify  Table (DynamoDB::Table, replaced)   <- IT HOLDS STATE" in terminal.said
     assert "  modify  ApiFunction (Lambda::Function)" in terminal.said
+    assert "  remove  Keys (Custom::Keys)   <- IT HOLDS STATE" in terminal.said
+    assert "  remove  SigningSecret (SecretsManager::Secret)" in terminal.said, "the key maker has its text"
     assert cloud.calls == ["discard"]
     again = CloudFormation(status="UPDATE_COMPLETE", changes=found)
     assert run(Terminal(), again, s3, "--dry-run", at_terminal=False) == 0
@@ -245,3 +256,27 @@ def test_progress_names_what_is_being_made() -> None:
     changes.follow(cloud, "id", None, 2, said.append, pause=pause, clock=lambda: float(next(moments)))
     assert said[0] == "0 of 2 resources; at Table"
     assert said[-1].startswith("CREATE_COMPLETE after ")
+
+
+class ApiGateway:
+    def __init__(self, refused: ClientError | None = None) -> None:
+        self.refused = refused
+        self.deployed: list[dict[str, str]] = []
+
+    def create_deployment(self, **asked: str) -> None:
+        if self.refused:
+            raise self.refused
+        self.deployed.append(asked)
+
+
+def test_a_changed_rest_api_is_deployed_or_the_command_for_it_is_told() -> None:
+    apis = [("RestApi", "AWS::ApiGateway::RestApi", "a1b2c3"), ("Table", "AWS::DynamoDB::Table", "t")]
+    stack = CloudFormation(status="UPDATE_COMPLETE", resources=apis)
+    terminal, allowed = Terminal(), ApiGateway()
+    refused = ApiGateway(refusal("AccessDeniedException", "not allowed"))
+    for api_gateway in (allowed, refused):
+        clients = {"cloudformation": stack, "apigateway": api_gateway}.__getitem__
+        deploy.deploy_rest_api(clients, require_stack(clients, "gust"), terminal.say)
+
+    assert allowed.deployed == [{"restApiId": "a1b2c3", "stageName": "airflow"}]
+    assert "  aws apigateway create-deployment --rest-api-id a1b2c3 --stage-name airflow" in terminal.said

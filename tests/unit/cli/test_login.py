@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -11,13 +12,11 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from gust.aws.signing_keys import parse
 from gust.cli import login
 from gust.cli.__main__ import main
-from gust.cli.aws import in_one_line
+from gust.cli.aws import AwsError
 from gust.cli.keys import rotate_key
 
 Seen = list[tuple[str, dict[str, str], bytes]]
@@ -101,36 +100,39 @@ def test_a_document_is_checked_before_it_counts(tmp_path: Path, capsys: pytest.C
     assert "oidc.0.role" in capsys.readouterr().err
 
 
-class Stacks:
-    """Stands for CloudFormation, which knows where a stack's secret is."""
+class Invoked:
+    """Stands for CloudFormation, which knows the stack, and for Lambda with its key rotator."""
 
-    def __init__(self, secret: str) -> None:
-        self.outputs = [{"OutputKey": "SigningSecretArn", "OutputValue": secret}]
+    def __init__(self, answer: dict[str, Any], *, fails: bool = False) -> None:
+        self.answer, self.fails = answer, fails
+        self.function = ""
 
     def describe_stacks(self, StackName: str) -> Any:  # noqa: N803 - boto3's
-        return {"Stacks": [{"StackName": StackName, "Outputs": self.outputs}]}
+        return {"Stacks": [{"StackName": StackName, "Outputs": []}]}
+
+    def invoke(self, FunctionName: str, Payload: bytes) -> Any:  # noqa: N803
+        self.function = FunctionName
+        error = {"FunctionError": "Unhandled"} if self.fails else {}
+        return {"Payload": io.BytesIO(json.dumps(self.answer).encode()), **error}
 
 
-def test_a_key_is_replaced_now_by_having_secrets_manager_do_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        secrets = boto3.client("secretsmanager")
-        arn = secrets.create_secret(Name="signing", SecretString="first")["ARN"]
-        clients = {"cloudformation": Stacks(arn), "secretsmanager": secrets}
-        assert "LastRotatedDate" not in secrets.describe_secret(SecretId=arn)
-        assert rotate_key("gust", clients.__getitem__) == 0
-        assert "LastRotatedDate" in secrets.describe_secret(SecretId=arn)
-        secrets.delete_secret(SecretId=arn)
-        with pytest.raises(ClientError) as refused:
-            rotate_key("gust", clients.__getitem__)
-    assert "A new key is being made" in capsys.readouterr().out
-    told = in_one_line(refused.value)
-    assert told is not None
-    assert told.startswith("RotateSecret failed: ")
+@pytest.mark.parametrize(
+    ("is_new", "told"), [(True, "There is a new key; it signs in"), (False, "There is a new key already")]
+)
+def test_the_key_rotator_replaces_the_key_now(is_new: bool, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    aws = Invoked({"is_new": is_new})
+
+    assert rotate_key("team", lambda _: aws) == 0
+
+    assert aws.function == "team-key-rotation"
+    assert told in capsys.readouterr().out
+
+
+def test_a_rotation_that_fails_is_told() -> None:
+    aws = Invoked({"errorMessage": "ParameterNotFound"}, fails=True)
+
+    with pytest.raises(AwsError, match="The key was not replaced: ParameterNotFound"):
+        rotate_key("team", lambda _: aws)
 
 
 def test_a_key_in_the_making_has_no_comma_of_its_own() -> None:

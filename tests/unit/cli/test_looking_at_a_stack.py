@@ -22,7 +22,7 @@ from gust.model.bundle import ImportProblem
 from gust.model.worker_group import WorkerGroup
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION
-from tests.unit.cli.cloud import OUTPUTS, CloudFormation, Iam, LambdaOfStack, Logs, Sts
+from tests.unit.cli.cloud import OUTPUTS, CloudFormation, Iam, LambdaOfStack, Logs, Sts, refusal
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -236,3 +236,32 @@ def test_delete_needs_a_person_and_an_unprotected_table(world: World) -> None:
     with pytest.raises(AwsError, match="--set DeletionProtection=Disabled removes that"):
         deleted(world, "--yes")
     assert world.cloud.calls == []
+
+
+class Ec2:
+    def __init__(self, **endpoints: tuple[str, str]) -> None:
+        self.endpoints = {name.replace("_", "-"): found for name, found in endpoints.items()}
+
+    def describe_vpc_endpoints(self, VpcEndpointIds: list[str]) -> Any:  # noqa: N803 - boto3's
+        (name,) = VpcEndpointIds
+        if name not in self.endpoints:
+            raise refusal("InvalidVpcEndpointId.NotFound", f"The Vpc Endpoint Id '{name}' does not exist")
+        service, state = self.endpoints[name]
+        found = {"ServiceName": f"com.amazonaws.eu-west-1.{service}", "State": state, "VpcId": "vpc-1"}
+        return {"VpcEndpoints": [found]}
+
+
+def test_a_private_api_names_its_endpoints_and_doctor_looks_at_them(world: World) -> None:
+    world.cloud.parameters["ApiVpcEndpoints"] = "vpce-1,vpce-2,vpce-3,vpce-4"
+    world.clients["ec2"] = Ec2(
+        vpce_1=("execute-api", "available"), vpce_2=("s3", "available"), vpce_3=("execute-api", "failed")
+    )
+    assert "private, through vpce-1" in list(status.status(world.clients.__getitem__, "gust", now=NOW))[1]
+    said = world.examine()
+    for told in (
+        "ok: the private API's endpoint vpce-1 is there, in vpc-1",
+        "bad: vpce-2 is an endpoint for com.amazonaws.eu-west-1.s3: a private API needs one for execute-api",
+        "bad: the private API's endpoint vpce-3 is failed",
+        "bad: the private API's endpoint vpce-4: The Vpc Endpoint Id 'vpce-4' does not exist",
+    ):
+        assert told in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import pytest
@@ -52,6 +53,33 @@ def test_without_a_stack_there_are_no_groups() -> None:
 
     with pytest.raises(WorkerGroupError, match="There is no stack 'gust' of Gust here"):
         find_deployment(lambda _: NoFunctions(), "gust")
+
+
+class DeployedStack:
+    """What a group's deployment reads of it; it plays each service."""
+
+    def __init__(self, **outputs: str) -> None:
+        self.outputs = outputs
+
+    def __call__(self, service: str) -> Any:
+        return self
+
+    def get_function(self, FunctionName: str) -> Any:  # noqa: N803 - boto3's
+        configuration = self.get_function_configuration(FunctionName)
+        return {"Configuration": configuration | {"CodeSha256": "AAAA"}, "Code": {"Location": "https://code"}}
+
+    def get_function_configuration(self, FunctionName: str) -> Any:  # noqa: N803
+        return {"Role": f"arn:aws:iam::1:role/{FunctionName}", "Environment": {"Variables": defaultdict(str)}}
+
+    def describe_stacks(self, **_: Any) -> Any:
+        told = [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()]
+        return {"Stacks": [{"Outputs": told}]}
+
+
+def test_a_groups_alarm_goes_to_the_topic_of_the_stack_if_it_has_one() -> None:
+    topic = "arn:aws:sns:eu-west-1:1:gust-AlertTopic"
+    assert find_deployment(DeployedStack(AlertTopic=topic), "gust").parameters["AlertTopic"] == topic
+    assert find_deployment(DeployedStack(), "gust").parameters["AlertTopic"] == ""
 
 
 OTHER = next(name for name in MACHINES if name != this_architecture())

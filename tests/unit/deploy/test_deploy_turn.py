@@ -53,6 +53,17 @@ def test_uploads_while_one_runs_start_one_that_waits_in_case_it_is_dead(stack):
     assert stack.store.deployment_turn().again
 
 
+def test_a_thousand_uploads_while_one_runs_write_once(stack, monkeypatch):
+    machine, written = Machine(), []
+    request(stack, machine, "one")
+    move = stack.store.move_deployment_turn
+    monkeypatch.setattr(stack.store, "move_deployment_turn", lambda *turns: (written.append(turns), move(*turns)))
+    for number in range(1000):
+        request(stack, machine, f"upload-{number}")
+    assert len(written) == 1
+    assert len(machine.started) == 2
+
+
 def test_a_batch_that_is_delivered_twice_starts_one(stack):
     machine = Machine()
     request(stack, machine, "one")

@@ -108,7 +108,7 @@ def test_a_shorter_sleep_is_a_delayed_message(world: World) -> None:
     park(
         world.services,
         Dispatch.of(deferred, Scope.TRIGGER),
-        wake_at=world.clock.now() + timedelta(minutes=50),
+        wake_at=world.clock.now() + timedelta(minutes=40),
         sleeps_passed=1,
         is_poller=True,
     )

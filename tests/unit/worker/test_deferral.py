@@ -3,6 +3,7 @@
 import pytest
 
 from gust.airflow_bridge.task_log import stream_name
+from gust.aws.logs import TRY
 from gust.model.callback import CallbackKind, CallbackState
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
@@ -261,6 +262,11 @@ def test_a_person_who_takes_a_deferred_instance_away_kills_its_trigger(whole: Wh
     whole.run_callbacks()
 
     assert whole.said("said ")[1:3] == ["killed fires job 7 t", "cleaned up"]
+    execute, killed = (
+        next(line for line in whole.log.lines if str(line["event"]).startswith(said))
+        for said in ("said execute", "said killed")
+    )
+    assert killed[TRY] == execute[TRY], "a person finds it in the log of the try"
 
 
 # --- tasks that begin with their trigger ------------------------------------------------------------------------------

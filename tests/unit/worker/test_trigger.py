@@ -46,6 +46,7 @@ class Waiting:
     site: Site
     kwargs: dict[str, Any] = field(default_factory=dict)
     template: dict[str, Any] | None = None
+    looks_seldom: bool = False
     answers: list[int] = field(default_factory=list)
     """Statuses with which to refuse, one per request."""
     requests: list[Request] = field(default_factory=list)
@@ -83,7 +84,7 @@ class Waiting:
             return {"statusCode": 200, "headers": headers, "body": json.dumps(connection)}
         if method == "GET":
             trigger = {"classpath": self.classpath, "kwargs": self.kwargs, "timeout_at": None}
-            trigger["template"] = self.template
+            trigger |= {"template": self.template, "looks_seldom": self.looks_seldom}
             return {"statusCode": 200, "headers": headers, "body": json.dumps(trigger)}
         return {"statusCode": 204, "headers": headers, "body": ""}
 
@@ -249,7 +250,17 @@ def test_a_sleeping_trigger_is_parked(waiting: Waiting) -> None:
     assert [request.method for request in waiting.requests] == ["GET", "POST"]
 
 
-def test_a_message_that_comes_early_is_put_back_without_running(waiting: Waiting) -> None:
+def test_a_message_that_comes_early_stays_on_the_queue_hidden_until_its_time(waiting: Waiting) -> None:
+    workload = waiting.trigger("yield TriggerEvent(1)").model_copy(update={"wake_at": NOW + timedelta(minutes=40)})
+    hidden: list[float] = []
+    ports = replace(waiting.site.ports(900), invoke=waiting, hide=lambda seconds: hidden.append(seconds) or True)
+
+    assert run_trigger(workload, ports, now=lambda: NOW) is End.EARLY
+    assert hidden == [40 * 60]
+    assert waiting.requests == []
+
+
+def test_a_message_that_comes_early_and_cannot_be_hidden_is_sent_again_without_running(waiting: Waiting) -> None:
     workload = waiting.trigger("yield TriggerEvent(1)").model_copy(update={"wake_at": NOW + timedelta(hours=2)})
 
     parked = waiting.run(workload)
@@ -520,6 +531,65 @@ def test_a_trigger_of_the_amazon_provider_succeeds_at_its_last_attempt(waiting: 
 
     assert waiting.reported["event"]["status"] == "success"
     assert delays == [30] * 6
+
+
+def at_polls(delays: list[float]) -> list[float]:
+    """Seconds from the first poll to each of the others."""
+    return [sum(delays[: number + 1]) for number in range(len(delays))]
+
+
+def test_of_whose_resource_an_event_will_tell_polls_ever_more_seldom_and_gives_up_in_time(
+    waiting: Waiting, looks: Path
+) -> None:
+    """Sixty attempts, thirty seconds apart: it gives up after 29.5 minutes, as in Airflow."""
+    waiting.looks_seldom = True
+    polls = at_polls(waiting.live(waiter_trigger(waiting, looks, needs=99, attempts=60)))
+
+    assert "max attempts reached" in waiting.reported["event"]["message"]
+    assert polls[-1] == 59 * 30
+    assert Path(f"{looks}a").stat().st_size == len(polls) + 1
+    assert all(later - earlier <= max(30, later / 2) for earlier, later in itertools.pairwise(polls))
+    assert len(polls) == 10
+
+
+def test_a_pause_between_polls_lasts_three_hours_at_most(waiting: Waiting) -> None:
+    waiting.looks_seldom = True
+    body = "while True:\n    await asyncio.to_thread(os.getcwd)\n    await asyncio.sleep(2)\nyield"
+    first = waiting.run(waiting.trigger(body))
+    assert first is not None
+    assert first.is_poller
+    assert first.wake_at == NOW + timedelta(seconds=4)
+    day = first.model_copy(update={"wake_at": None, "looks": 12 * 3600})
+    after_a_day = waiting.run(day)
+    assert after_a_day is not None
+    assert after_a_day.wake_at == NOW + timedelta(hours=3)
+    assert after_a_day.looks == day.looks + 3 * 1800
+
+
+def test_one_that_an_event_woke_polls_a_few_times_and_leaves_the_rest_to_its_other_message(
+    waiting: Waiting, looks: Path
+) -> None:
+    """Its attempts are not its own: the last of them fails no task."""
+    waiting.looks_seldom = True
+    workload = waiter_trigger(waiting, looks, needs=99, attempts=1).model_copy(update={"woken": 3})
+    second = waiting.run(workload)
+    assert second is not None
+    assert (second.woken, second.wake_at) == (2, NOW + timedelta(seconds=10))
+    third = waiting.run(second.model_copy(update={"wake_at": None}))
+    assert third is not None
+    assert third.woken == 1
+    asked = len(waiting.requests)
+    ports = replace(waiting.site.ports(900), invoke=waiting)
+    assert run_trigger(third.model_copy(update={"wake_at": None}), ports, now=lambda: NOW) is End.NOT_AWAITED
+    assert [request.method for request in waiting.requests[asked:]] == ["GET"]
+    assert Path(f"{looks}a").stat().st_size == 3
+
+
+def test_one_that_an_event_woke_polls_before_it_sleeps(waiting: Waiting) -> None:
+    body = "await asyncio.sleep(300)\nyield TriggerEvent(1)"
+
+    assert waiting.run(waiting.trigger(body).model_copy(update={"woken": 3})) is None
+    assert waiting.reported == {"event": 1}
 
 
 def test_what_is_waited_for_next_has_all_the_attempts(waiting: Waiting, looks: Path) -> None:

@@ -21,6 +21,7 @@ from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.callback import run_callback
 from gust.airflow_bridge.execute import run_try
 from gust.airflow_bridge.nursery import Children, Forks
+from gust.airflow_bridge.preparers import Preparers
 from gust.airflow_bridge.settings_reader import nothing_stored
 from gust.airflow_bridge.trigger import run_trigger
 from gust.airflow_bridge.watcher import run_watcher
@@ -74,6 +75,7 @@ class Whole:
     secrets: MemorySecrets = field(default_factory=MemorySecrets)
     log: Lines = field(default_factory=Lines)
     children: Children = field(default_factory=Forks)
+    preparers: Preparers | None = None
     services: Services = field(init=False)
     specs: dict[str, DagSpec] = field(default_factory=dict)
     serialized: dict[str, str] = field(default_factory=dict)
@@ -130,7 +132,7 @@ class Whole:
                 self.specs[spec.dag_id] = spec
                 self.serialized[spec.dag_id] = parsed.serialized_key
                 self.store.put_dag(
-                    None,
+                    self.store.get_dag(spec.dag_id),
                     Dag(
                         dag_id=spec.dag_id,
                         version_number=1,
@@ -210,6 +212,7 @@ class Whole:
             sink=self.log,
             remaining=remaining,
             children=self.children,
+            preparers=self.preparers,
         )
 
     def invoke(self, event: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class ParkPayload(Strict):
     is_poller: bool
     looks: int = Field(default=0, ge=0)
     place: str = Field(default="", max_length=64)
+    woken: int = Field(default=0, ge=0)
     kwargs: dict[str, JsonValue] | None = None
     """The trigger's new arguments, if they have changed."""
     relative_fileloc: str = Field(default="", max_length=LONGEST_PATH)
@@ -52,7 +53,7 @@ class LostPayload(Strict):
 
 
 def parked_trigger_response(
-    dispatch: Dispatch, trigger: ParkedTrigger, template: TriggerTemplate | None
+    dispatch: Dispatch, trigger: ParkedTrigger, template: TriggerTemplate | None, *, looks_seldom: bool
 ) -> dict[str, Any]:
     return {
         "id": str(dispatch.id),
@@ -66,6 +67,7 @@ def parked_trigger_response(
         "queue": trigger.queue,
         "next_method": trigger.next_method,
         "timeout_at": moment(trigger.timeout_at),
+        "looks_seldom": looks_seldom,
         "template": template and _template_response(template),
     }
 

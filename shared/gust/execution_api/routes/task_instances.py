@@ -31,6 +31,7 @@ from gust.execution_api.datamodels.taskinstance import (
 from gust.execution_api.routing import Access, Call, Fence, Routes, renewed_token
 from gust.http.answer import NO_CONTENT, Answer
 from gust.http.check import checked
+from gust.model.dispatch import Dispatch
 from gust.model.keys import UNMAPPED, DagRunKey
 from gust.model.moment import later
 from gust.model.state import FINISHED, DagRunState
@@ -41,6 +42,7 @@ from gust.services.context import Services
 from gust.services.sealed import sealed_trigger
 from gust.services.specs import load_spec, spec_of_instance
 from gust.services.worker.ask_for_input import report_awaiting_input
+from gust.services.worker.await_events import await_events
 from gust.services.worker.find_task_instances import instances_of_runs, runs_asked_for, tasks_of_group
 from gust.services.worker.report_task_instance import (
     heartbeat,
@@ -144,7 +146,7 @@ def ti_update_state(call: Call[Any, None]) -> Answer:
             report_deferral(
                 services,
                 caller,
-                trigger=_parked(services, body),
+                trigger=_parked(services, caller, body),
                 rendered_map_index=body.rendered_map_index,
             )
         case TIRescheduleStatePayload():
@@ -237,7 +239,7 @@ def _outlet_events(raw: list[dict[str, Any]]) -> list[OutletEventPayload]:
     return events
 
 
-def _parked(services: Services, body: TIDeferredStatePayload) -> ParkedTrigger:
+def _parked(services: Services, caller: Dispatch, body: TIDeferredStatePayload) -> ParkedTrigger:
     timeout: timedelta | None = body.trigger_timeout
     parked = ParkedTrigger(
         classpath=body.classpath,
@@ -247,7 +249,7 @@ def _parked(services: Services, body: TIDeferredStatePayload) -> ParkedTrigger:
         timeout_at=None if timeout is None else later(services.clock.now(), timeout),
         queue=body.queue,
     )
-    return sealed_trigger(services, parked)
+    return sealed_trigger(services, await_events(services, caller, parked))
 
 
 Chosen = Callable[[bool, bool], bool]

@@ -19,7 +19,9 @@ def get_trigger(call: Call[None, None]) -> Answer:
     the trigger: drop the message."""
     instance, trigger = parked_trigger(call.services, call.caller)
     template = make_trigger_template(call.services, instance, trigger)
-    body = parked_trigger_response(call.caller, trigger, template)
+    # A stack that receives no events any longer polls as often as without them.
+    looks_seldom = trigger.looks_seldom and bool(call.services.wakes_in)
+    body = parked_trigger_response(call.caller, trigger, template, looks_seldom=looks_seldom)
     return Answer(body=body, headers=renewed_token(call))
 
 
@@ -49,6 +51,7 @@ def post_park(call: Call[ParkPayload, None]) -> Answer:
         is_poller=body.is_poller,
         looks=body.looks,
         place=body.place,
+        woken=body.woken,
         kwargs=body.kwargs,
         relative_fileloc=body.relative_fileloc,
     )

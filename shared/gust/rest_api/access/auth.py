@@ -38,6 +38,7 @@ from gust.rest_api.http.action_log import log_sign_in
 from gust.rest_api.http.operations import Operation
 from gust.rest_api.http.request import Body, Request
 from gust.rest_api.http.routing import Handler
+from gust.rest_api.http.web import in_address
 from gust.services.context import Services
 
 ALL_ADMINS: Final = "all-admins"
@@ -214,7 +215,7 @@ class Authenticator:
             "name": user.name,
             "role": None if user.role is None else user.role.name,
             "dag_roles": list(user.dag_roles),
-            "next": page_of(body.next, request.headers.get("host", "")),
+            "next": in_address(request.event, page_of(body.next, request.headers.get("host", ""))),
             "expires": expires_at.timestamp(),
         }
         services.store.put_setting(LINKS, _hash(code), who, expires_at=expires_at)
@@ -286,7 +287,7 @@ class Authenticator:
 def _wanted(request: Request) -> str:
     """The page that led to the sign-in."""
     given = parse_qs(request.query_string).get("next", ["/"])[0]
-    return page_of(given, request.headers.get("host", ""))
+    return in_address(request.event, page_of(given, request.headers.get("host", "")))
 
 
 def _how_to_log_in(page: str) -> str:

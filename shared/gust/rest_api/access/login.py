@@ -10,6 +10,7 @@ from gust.http.check import Query
 from gust.rest_api.access.auth import COOKIE, set_cookie
 from gust.rest_api.http.request import Request
 from gust.rest_api.http.routing import operation
+from gust.rest_api.http.web import in_address
 from gust.services.context import Services
 
 LOGIN_URL: Final = "/auth/token/login"
@@ -23,16 +24,18 @@ class LoginQuery(Query):
 def login(services: Services, request: Request) -> Answer:  # noqa: ARG001 - a handler's signature
     wanted = request.query(LoginQuery).next
     if not wanted:
-        return _redirect(LOGIN_URL)
+        return _redirect(in_address(request.event, LOGIN_URL))
     if not _is_ours(wanted, request.headers.get("host", "")):
         raise bad_request("Invalid or unsafe next URL")
-    return _redirect(f"{LOGIN_URL}?{urlencode({'next': wanted})}")
+    return _redirect(f"{in_address(request.event, LOGIN_URL)}?{urlencode({'next': wanted})}")
 
 
 @operation("logout")
 def logout(services: Services, request: Request) -> Answer:  # noqa: ARG001
     """Deletes the browser's cookie. Tokens are not stored, and expire by themselves."""
-    return _redirect(LOGIN_URL, {"Set-Cookie": set_cookie(request.event, COOKIE, "", max_age=0)})
+    return _redirect(
+        in_address(request.event, LOGIN_URL), {"Set-Cookie": set_cookie(request.event, COOKIE, "", max_age=0)}
+    )
 
 
 def _redirect(location: str, headers: dict[str, str] | None = None) -> Answer:

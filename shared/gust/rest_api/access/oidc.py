@@ -20,6 +20,7 @@ from gust.model.user import User
 from gust.ports.identity_provider import IdentityProvider
 from gust.rest_api.access.access import Access
 from gust.rest_api.http.request import Request
+from gust.rest_api.http.web import in_address
 from gust.services.context import Services
 
 SIGN_IN: Final = "_sign_in"
@@ -79,6 +80,5 @@ def come_back(
 def _redirect_uri(request: Request) -> str:
     """This API's callback URL by the gateway's domain; the browser's headers do not count."""
     context = request.event.get("requestContext") or {}
-    stage = context.get("stage") or "$default"
-    prefix = "" if stage == "$default" else f"/{stage}"
-    return f"https://{context.get('domainName') or request.headers.get('host', '')}{prefix}{CALLBACK}"
+    host = context.get("domainName") or request.headers.get("host", "")
+    return f"https://{host}{in_address(request.event, CALLBACK)}"

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 from gust.errors import NotSupportedYet
 from gust.http.answer import Json
+from gust.rest_api.http.rest_event import BASE_PATH
 
 LAYER: Final = "/opt/web"
 
@@ -120,6 +121,14 @@ def accepts_gzip(headers: Mapping[str, str]) -> bool:
 
 def base_path(event: Mapping[str, Any]) -> str:
     """The API's base path: a stage other than `$default` is the first part of every path."""
+    if BASE_PATH in event:
+        return f"{event[BASE_PATH]}/"
     stage = event.get("requestContext", {}).get("stage") or "$default"
     named = stage != "$default" and f"{event.get('rawPath', '')}/".startswith(f"/{stage}/")
     return f"/{stage}/" if named else "/"
+
+
+def in_address(event: Mapping[str, Any], path: str) -> str:
+    """The path as the browser needs it: with the API's base path, if that is not there."""
+    base = base_path(event).rstrip("/")
+    return path if path == base or path.startswith(f"{base}/") else f"{base}{path}"

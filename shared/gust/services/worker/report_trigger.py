@@ -26,9 +26,12 @@ HEARD_OF: Final = timedelta(minutes=10)
 """How old a trigger's last sign of life gets before parking it stores a new one: a poller is parked every few seconds, and
 the scheduler checks the sign only after an hour."""
 
-LONG: Final = timedelta(hours=1)
-"""Above this, a sleep is left to the run's timer: it would take four messages that only pass the trigger on, and the run is
-looked at before anyway."""
+LONG: Final = timedelta(hours=3)
+"""Above this, a sleep is left to the run's timer. SQS hides a message for twelve hours at most."""
+
+QUIET: Final = timedelta(minutes=45)
+"""A trigger that sleeps longer gives its sign of life so long before it wakes, in advance: after an hour without one the
+scheduler sends it again."""
 
 
 def parked_trigger(services: Services, dispatch: Dispatch) -> tuple[TaskInstance, ParkedTrigger]:
@@ -53,13 +56,16 @@ def park(
     is_poller: bool,
     looks: int = 0,
     place: str = "",
+    woken: int = 0,
     kwargs: dict[str, Any] | None = None,
     relative_fileloc: str = "",
 ) -> None:
-    """Send the trigger to the triggerer again, to run at `wake_at`, or after 15 minutes to be parked once more. A
-    trigger that sleeps longer than `LONG` is not sent: the run's timer sends it, which begins a new chain of
-    invocations. `kwargs`: the arguments for its next life; `None`: the present ones. `relative_fileloc`: its DAG's file, as
-    the message named it.
+    """Send the trigger to the triggerer again, to run at `wake_at`. A message that comes before, since SQS delays one by 15
+    minutes at most, is hidden until then. A trigger that sleeps longer than `LONG` is not sent: the run's timer sends it,
+    which begins a new chain of invocations.
+
+    `woken`: how often it polls yet because of an event. `kwargs`: the arguments for its next life; `None`: the present ones.
+    `relative_fileloc`: its DAG's file, as the message named it.
 
     Raises NotFound, and Conflict if the instance no longer waits for it. Called twice, the trigger runs twice and the first
     event counts. If the arguments cannot be stored, the trigger counts as broken."""
@@ -88,6 +94,7 @@ def park(
         return None
     workload = trigger_workload(
         services,
+        run,
         instance,
         bundle=bundle_version(services, run),
         relative_fileloc=relative_fileloc,
@@ -97,10 +104,12 @@ def park(
         is_poller=is_poller,
         looks=looks,
         place=place,
+        woken=woken,
     )
     services.queues.send_triggers([workload], delay=max(0.0, (wake_at - now).total_seconds()))
-    if instance.queued_at is None or instance.queued_at + HEARD_OF < now:
-        move(services, transition.queue_trigger(instance, at=now), no_longer_deferred)
+    sign = max(now, wake_at - QUIET)
+    if instance.queued_at is None or instance.queued_at + HEARD_OF < sign:
+        move(services, transition.queue_trigger(instance, at=sign), no_longer_deferred)
     return None
 
 

@@ -22,6 +22,7 @@ from gust.store.dynamodb.logged_events import DynamoDBLoggedEvents
 from gust.store.dynamodb.runs import DynamoDBRuns
 from gust.store.dynamodb.settings import DynamoDBSettings
 from gust.store.dynamodb.state_stores import DynamoDBStateStores
+from gust.store.dynamodb.waits import DynamoDBWaits
 from gust.store.dynamodb.watchers import DynamoDBWatchers
 from gust.store.dynamodb.worker_groups import DynamoDBWorkerGroups
 from gust.store.dynamodb.xcoms import DynamoDBXComs
@@ -46,6 +47,7 @@ class DynamoDBStore(
     DynamoDBStateStores,
     DynamoDBWatchers,
     DynamoDBEventRules,
+    DynamoDBWaits,
     DynamoDBWorkerGroups,
 ):
     """Implements `ports.Store`.

@@ -14,6 +14,7 @@ from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 from gust.errors import Invalid
 from gust.model.asset import Asset, AssetAlias, AssetEvent, AssetKey, AssetQueue, AssetReference, PendingPartition
+from gust.model.awaited import Wait
 from gust.model.backfill import Backfill
 from gust.model.bundle import Bundle, DagWarning, DeploymentTurn, ImportProblem, SourceFile
 from gust.model.callback import Callback
@@ -33,6 +34,7 @@ from gust.model.xcom import XCom
 from gust.ports.clock import Clock, SystemClock
 from gust.ports.metrics import Metrics, NoMetrics
 from gust.store.items import Attribute, Item
+from gust.store.keyspace import Key
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -94,6 +96,7 @@ class MemoryState:
         self._consumers: dict[str, set[DagRunKey]] = defaultdict(set)
         self._watchers: dict[str, Watcher] = {}
         self._event_files: dict[str, EventFile] = {}
+        self._waits: dict[Key, Wait] = {}
         self._worker_groups: dict[str, WorkerGroup] = {}
 
         self._limits: dict[str, int] = {}

@@ -15,6 +15,7 @@ from gust.store.memory.connection_tests import MemoryConnectionTests
 from gust.store.memory.event_rules import MemoryEventRules
 from gust.store.memory.history import MemoryHistory
 from gust.store.memory.state_stores import MemoryStateStores
+from gust.store.memory.waits import MemoryWaits
 from gust.store.memory.watchers import MemoryWatchers
 from gust.store.memory.worker_groups import MemoryWorkerGroups
 from gust.store.memory.xcoms import MemoryXComs
@@ -30,6 +31,7 @@ class MemoryStore(
     MemoryConnectionTests,
     MemoryStateStores,
     MemoryEventRules,
+    MemoryWaits,
     MemoryWorkerGroups,
 ):
     """Implements `ports.Store`."""

@@ -1,0 +1,265 @@
+"""A fork of the nursery that imports what the children of a DAG file will import, and then forks these children.
+
+The nursery stays as it is. A preparer is made for one set of modules, one environment and one bundle's variables and
+options, so that no child finds a module that it would not have imported itself, or another environment's. The names come
+from children, whose code is a stranger's: a module is imported only from the folders of installed modules, without the
+bundle on the path. The environment's folder is there because all its children have it there.
+
+A module stays out if children could tell that it was imported before them: if it leaves threads, open files or processes,
+changes variables, signal handlers or the working folder, draws random numbers, prints, writes files, or fails. The preparer
+looks after each import, names the module and ends; the worker makes another one without it.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.util
+import logging
+import os
+import random
+import resource
+import signal
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Final, NoReturn
+
+from gust.airflow_bridge import collector, nursery, orphans, surroundings
+
+BEGINS: Final = b"+"
+"""Before the name of a module that is imported next."""
+IS_OUT: Final = b"-"
+"""Before the reason why the module begun last stays out. The preparer ends."""
+IS_READY: Final = b"="
+"""Before the kB of memory and the milliseconds of a core that the imports took. The preparer forks children now."""
+
+WITHOUT_THREADS: Final = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""Variables during the imports. pyarrow's jemalloc, which it does not use unless told, starts a thread to give memory back;
+in a forked child there is none either way."""
+
+_OF_GLIBC: Final = ~(0b11 << 31)
+"""Without the two signals (32, 33) that glibc handles itself, from a process's first thread on."""
+
+
+def prepare(control: int, *, names: Sequence[str], bundle: Path, environment: Path | None, workspace: Path) -> None:
+    """What a preparer does: import the modules, report, and fork children until its worker is gone. `workspace`: the empty
+    folder where children will run."""
+    worker = socket.socket(fileno=control)
+    _import_all(worker, names, bundle, environment, workspace)
+    nursery.serve(worker)
+
+
+def _import_all(
+    worker: socket.socket, names: Sequence[str], bundle: Path, environment: Path | None, workspace: Path
+) -> None:
+    orphans.adopt()  # a process that a module starts and leaves is found here
+    collector.disable_gc()
+    gc.freeze()
+    took, memory = 0.0, _private_memory()
+    with surroundings.without_bundle(bundle, workspace, environment) as installed, _nothing_said() as said:
+        for name, value in WITHOUT_THREADS.items():
+            os.environ.setdefault(name, value)
+        before = _seen(workspace, said)
+        for name in names:
+            worker.sendall(BEGINS + name.encode() + b"\n")
+            took -= time.process_time()
+            try:
+                import_installed(name, installed)
+            except BaseException as error:
+                _end(worker, f"it cannot be imported: {type(error).__name__}")
+            took += time.process_time()
+            if has_changed := _difference(before, _seen(workspace, said)):
+                _end(worker, has_changed)
+            gc.freeze()
+    orphans.leave_to_parent()  # what tasks leave is their supervisor's to find
+    collector.freeze_gc()
+    worker.sendall(IS_READY + b"%d %d\n" % ((_private_memory() - memory) // 1024, took * 1000))
+
+
+def _end(worker: socket.socket, reason: str) -> NoReturn:
+    orphans.kill_all(except_=frozenset())
+    worker.sendall(IS_OUT + reason.encode() + b"\n")
+    os._exit(0)
+
+
+# --- which modules ----------------------------------------------------------------------------------------------------
+
+
+def import_installed(name: str, installed: Sequence[str]) -> bool:
+    """Import a module, and first its parents, if each lies in one of the folders. Returns whether it did."""
+    folders = tuple(f"{os.path.realpath(folder)}/" for folder in installed)
+    parts = name.split(".")
+    for number in range(1, len(parts) + 1):
+        part = ".".join(parts[:number])
+        if part in sys.modules:
+            continue
+        spec = importlib.util.find_spec(part)  # its parent is imported by now
+        if spec is None or not _lies_in(folders, spec):
+            return False
+        importlib.import_module(part)
+    return True
+
+
+def _lies_in(folders: tuple[str, ...], spec: ModuleSpec) -> bool:
+    if spec.origin in ("built-in", "frozen"):
+        return True
+    places = [spec.origin] if spec.origin is not None else list(spec.submodule_search_locations or ())
+    return bool(places) and all(os.path.realpath(place).startswith(folders) for place in places)
+
+
+# --- what children could tell -----------------------------------------------------------------------------------------
+
+
+def _seen(workspace: Path, said: Callable[[], int]) -> dict[str, object]:
+    """What a module does to this process that its children would not find, or find different, had they imported it."""
+    return {
+        "it starts threads": _threads(),
+        "it keeps files or sockets open": _open_files(),
+        "it starts processes": (orphans.children(), _faults_of_children() - _faults_of_ours[0]),
+        "it changes environment variables": dict(os.environ),
+        "it changes the working folder": (os.getcwd(), _umask()),
+        "it changes signal handlers": _signals(),
+        "it changes how Python runs": (
+            *(sys.stdin, sys.stdout, sys.stderr, sys.excepthook, sys.gettrace(), sys.getprofile()),
+            *sys.path,
+        ),
+        "it draws random numbers": (random.getstate(), _generators()),
+        "it draws numpy's random numbers": _numpy_state(),
+        "it prints, warns or logs": said(),
+        "it writes files": sorted(os.listdir(workspace)),
+    }
+
+
+def _difference(before: dict[str, object], after: dict[str, object]) -> str | None:
+    """The first one of them that has changed. One that was None may begin."""
+    for what, was in before.items():
+        if was is not None and was != after[what]:
+            return what
+    before.update(after)
+    return None
+
+
+def _threads() -> int:
+    """Those that a fork does not end: a library may stop its own before one, as numpy's OpenBLAS does, and starts them when
+    it needs them."""
+    count = len(os.listdir("/proc/self/task"))
+    if count > 1:
+        faults = _faults_of_children()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # this process has threads: that is the question
+            pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        _faults_of_ours[0] += _faults_of_children() - faults
+        count = len(os.listdir("/proc/self/task"))
+    return count
+
+
+_faults_of_ours: Final = [0]
+"""Page faults of the processes that `_threads` has started."""
+
+
+def _faults_of_children() -> int:
+    """Page faults of the processes that were started and have ended: each has some."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+
+
+def _open_files() -> dict[str, str]:
+    found = {}
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the listing's own
+            found[descriptor] = os.readlink(f"/proc/self/fd/{descriptor}")
+    return found
+
+
+def _umask() -> int:
+    now = os.umask(0o77)
+    os.umask(now)
+    return now
+
+
+def _signals() -> tuple[object, ...]:
+    """Python's handlers, and the kernel's sets of blocked, ignored and caught signals: native code sets them, too."""
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    lines = Path("/proc/self/status").read_text().splitlines()
+    sets = [int(line.split()[1], 16) & _OF_GLIBC for line in lines if line.startswith(("SigBlk", "SigIgn", "SigCgt"))]
+    return (*handlers, *sets)
+
+
+def _numpy_state() -> object:
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is None:
+        return None
+    name, keys, *rest = numpy_random.get_state()
+    return name, keys.tobytes(), *rest
+
+
+def _generators() -> int:
+    """How many random generators the imports since the last `gc.freeze` have made and keep: all children would draw the same
+    numbers."""
+    kinds: tuple[type, ...] = (random.Random,)
+    own = None
+    if (numpy_random := sys.modules.get("numpy.random")) is not None:
+        kinds = (random.Random, numpy_random.Generator, numpy_random.RandomState)
+        own = numpy_random.random.__self__  # all of `numpy.random`'s functions are methods of one
+    made = (thing for thing in gc.get_objects() if issubclass(type(thing), kinds))
+    return sum(thing is not own and not isinstance(thing, random.SystemRandom) for thing in made)
+
+
+def seed_anew() -> None:
+    """In a child: numpy's generator was seeded at its import, for all children alike. Python seeds its own at each fork."""
+    if (mtrand := sys.modules.get("numpy.random.mtrand")) is not None:
+        mtrand.seed()
+
+
+@contextmanager
+def _nothing_said() -> Iterator[Callable[[], int]]:
+    """Keeps all that is printed and logged; yields how much it was."""
+    lines = _Lines()
+    kept, memory = [os.dup(1), os.dup(2)], os.memfd_create("gust-said")
+    _flush()
+    os.dup2(memory, 1)
+    os.dup2(memory, 2)
+    logging.root.addHandler(lines)
+
+    def how_much() -> int:
+        _flush()
+        return os.fstat(memory).st_size + lines.count
+
+    try:
+        yield how_much
+    finally:
+        logging.root.removeHandler(lines)
+        _flush()
+        for number, descriptor in enumerate(kept, start=1):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        os.close(memory)
+
+
+def _flush() -> None:
+    for file in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            file.flush()
+
+
+class _Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002
+        self.count += 1
+
+
+def _private_memory() -> int:
+    """Bytes that this process has for itself."""
+    _, resident, shared = Path("/proc/self/statm").read_text().split()[:3]
+    return (int(resident) - int(shared)) * resource.getpagesize()

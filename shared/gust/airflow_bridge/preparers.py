@@ -1,0 +1,301 @@
+"""What a worker knows of the imports of its tasks, and the preparers that have made them.
+
+A child of a task that runs here for the first time reports what it imported. Later children of that file come from a
+preparer that has imported the same, and those of that task from one that has imported the task's own modules, too. The
+key is the bundle's version: with other files an import may mean another module.
+
+A preparer holds up to `HELD` bytes while others work, the one that waits longest ends first. Preparers are made while no
+child runs: no child can change the environment's files under one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, Self
+
+from gust.airflow_bridge import immortal, orphans, preparer
+from gust.airflow_bridge.imports import LARGEST, Imports, bounded, report_of
+from gust.airflow_bridge.nursery import Asked, Children, Nursery, ParentGone, Process, Target
+from gust.model.environment import OPTIONS_FILE, VARIABLES_FILE
+
+PATIENCE: Final = 20.0
+"""Seconds that a try waits for its preparer. Less than the minute for which its message is hidden; what is not imported by
+then on a worker's processor takes a child longer than any import is worth here."""
+
+ATTEMPTS: Final = 3
+"""Preparers to begin for one try: each may find one module that must stay out."""
+
+WORTH: Final = 20
+"""Milliseconds of a core that imports must take to be worth a process."""
+
+HELD_PART: Final = 8
+"""The part of a function's memory (an eighth) that preparers may hold while none of their children runs. That memory is
+missing to other tries; 1,769 MB have room for two with pandas, numpy, pyarrow and boto3 (70 MB each)."""
+
+HELD: Final = 256 * 1024
+"""kB; the same where the memory has no limit of its own."""
+
+MOST_FILES: Final = 512
+"""Files and tasks to remember: the names of each take 2 kB at most."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Of a try, what its imports follow from."""
+
+    bundle: Path
+    """Its name is the version."""
+    file: str
+    task_id: str
+    environment: Path | None
+
+    @property
+    def of_file(self) -> tuple[str, str]:
+        return str(self.bundle), self.file
+
+    @property
+    def of_task(self) -> tuple[str, str, str]:
+        return str(self.bundle), self.file, self.task_id
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What children of one preparer have in common beside the modules."""
+
+    environment: Path | None
+    settings: str
+    """Hash of the bundle's variables and options."""
+
+
+class Report:
+    """A pipe from one child."""
+
+    def __init__(self) -> None:
+        self._reading, self.writing = os.pipe()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._reading)
+        os.close(self.writing)
+
+    def read(self) -> Imports:
+        """After the child's end. None of what it had no time to write."""
+        os.set_blocking(self._reading, False)
+        with suppress(BlockingIOError):
+            return report_of(os.read(self._reading, LARGEST))
+        return Imports()
+
+
+class Preparer(Asked):
+    """In the worker: a preparer that is ready."""
+
+    def __init__(self, control: socket.socket, process: Process, memory: int, instead: Children) -> None:
+        """`memory`: kB. `instead`: forks the children once the preparer has ended."""
+        super().__init__(control)
+        self.memory = memory
+        self.has_ended = False
+        self._process = process
+        self._instead = instead
+        self._forks = 0
+
+    def fork(
+        self, target: Target, descriptors: Sequence[int], *, not_for_child: Sequence[socket.socket] = ()
+    ) -> Process:
+        self._forks += 1
+        try:
+            if self._forks == immortal.IMMORTALIZE_AFTER_TASKS:  # as in the nursery
+                self.call(immortal.mark_all)
+            return super().fork(target, descriptors)
+        except ParentGone:
+            self.has_ended = True
+            return self._instead.fork(target, descriptors, not_for_child=not_for_child)
+
+    def end(self) -> None:
+        """While no child of it runs."""
+        self._control.close()
+        _kill(self._process)
+
+
+class _Answer:
+    """What a preparer says until it is ready or ends."""
+
+    def __init__(self, control: socket.socket, until: float) -> None:
+        """`until`: on the monotonic clock."""
+        self._control = control
+        self._until = until
+        self.began = ""
+        """The module that it began last."""
+
+    def outcome(self) -> bytes:
+        """The last line, without its end: `IS_READY` or `IS_OUT`, and what follows."""
+        said = b""
+        while True:
+            *lines, said = said.split(b"\n")
+            for line in lines:
+                if not line.startswith(preparer.BEGINS):
+                    return line
+                self.began = line[1:].decode(errors="replace")
+            if not select.select([self._control], [], [], max(0.0, self._until - time.monotonic()))[0]:
+                return preparer.IS_OUT + b"its import takes too long"
+            if not (part := self._control.recv(4096)):
+                return preparer.IS_OUT + b"it ends the process"
+            said += part
+
+
+@dataclass(slots=True)
+class Preparers:
+    nursery: Nursery
+    megabytes: int | None = None
+    """The function's memory; None where it has no limit of its own."""
+    say: Callable[[str], object] = log.info
+    """Takes lines for the operator: what is prepared, and what stays out and why."""
+    patience: float = PATIENCE
+    _of_files: OrderedDict[tuple[str, ...], tuple[str, ...]] = field(default_factory=OrderedDict)
+    _of_tasks: OrderedDict[tuple[str, ...], tuple[str, ...]] = field(default_factory=OrderedDict)
+    _ready: OrderedDict[tuple[Surroundings, tuple[str, ...]], Preparer] = field(default_factory=OrderedDict)
+    """The one that was used last is the last."""
+    _left_out: OrderedDict[tuple[Path | None, str], str] = field(default_factory=OrderedDict)
+    """Environment and module → why."""
+    _not_worth: OrderedDict[tuple[Surroundings, tuple[str, ...]], None] = field(default_factory=OrderedDict)
+
+    # --- what is known --------------------------------------------------------------------------------------------
+
+    def knows(self, subject: Subject) -> bool:
+        """Whether a child of this task has reported."""
+        return subject.of_task in self._of_tasks
+
+    def learn(self, subject: Subject, imports: Imports) -> None:
+        """Take a child's report. One that came from a preparer reports what it had to import itself."""
+        self.hear(subject, imports.of_file)
+        _keep(self._of_tasks, subject.of_task, imports.of_task)
+
+    def hear(self, subject: Subject, names: Sequence[str]) -> None:
+        """The modules that a file imports, beside those that are known."""
+        known = self._of_files.get(subject.of_file, ())
+        if not set(names) <= set(known):
+            _keep(self._of_files, subject.of_file, bounded((*known, *names)))
+
+    def modules_for(self, subject: Subject) -> tuple[str, ...]:
+        """The modules to import before a try, in order."""
+        names = dict.fromkeys((*self._of_files.get(subject.of_file, ()), *self._of_tasks.get(subject.of_task, ())))
+        left_out = self._left_out
+        return tuple(
+            name for name in names if name not in self.nursery.modules and (subject.environment, name) not in left_out
+        )
+
+    # --- who forks ------------------------------------------------------------------------------------------------
+
+    def is_ready(self, subject: Subject) -> bool:
+        """Whether `children_of` answers at once."""
+        key = _key(subject, self.modules_for(subject))
+        return not key[1] or key in self._ready or key in self._not_worth
+
+    def children_of(self, subject: Subject, workspace: Path) -> Children:
+        """Where the try's child comes from: a preparer, or the nursery. Waits for a new preparer. Ends those that hold too
+        much memory beside it. While no child runs."""
+        for _ in range(ATTEMPTS):
+            names = self.modules_for(subject)
+            key = _key(subject, names)
+            if not names or key in self._not_worth:
+                break
+            known = self._ready.get(key)
+            if known is not None and known.has_ended:
+                self._forget(key)
+            elif known is not None:
+                self._ready.move_to_end(key)
+                self._make_room(beside=known)
+                return known
+            self._make_room(beside=None)
+            if (made := self._made(subject, names, workspace)) is not None:
+                self._ready[key] = made
+        self._make_room(beside=None)
+        return self.nursery
+
+    def _made(self, subject: Subject, names: tuple[str, ...], workspace: Path) -> Preparer | None:
+        """None where a module must stay out, or all of them are not worth it: both are known then."""
+        others = orphans.children()
+        control, theirs = socket.socketpair()
+        work = partial(
+            preparer.prepare,
+            names=names,
+            bundle=subject.bundle,
+            environment=subject.environment,
+            workspace=workspace,
+        )
+        with theirs:
+            process = self.nursery.fork(work, [theirs.fileno()])
+        answer = _Answer(control, time.monotonic() + self.patience)
+        outcome = answer.outcome()
+        if outcome.startswith(preparer.IS_READY):
+            memory, took = map(int, outcome[1:].split())
+            if took >= WORTH:
+                self.say(f"Imported before tasks of {subject.file}: {', '.join(names)} ({memory:,} kB, {took:,} ms)")
+                return Preparer(control, process, memory, self.nursery)
+            _keep(self._not_worth, _key(subject, names), None)
+        else:
+            self._leave_out(subject, answer.began, names, outcome[1:].decode(errors="replace"))
+        control.close()
+        _kill(process)
+        orphans.kill_all(except_=others)
+        return None
+
+    def _leave_out(self, subject: Subject, module: str, names: Sequence[str], reason: str) -> None:
+        self.say(f"{module or 'Nothing'} is not imported before tasks of {subject.file}: {reason}")
+        for name in (module,) if module in names else names:
+            _keep(self._left_out, (subject.environment, name), reason)
+
+    def _make_room(self, *, beside: Preparer | None) -> None:
+        most = HELD if self.megabytes is None else self.megabytes * 1024 // HELD_PART
+        waiting = [key for key, each in self._ready.items() if each is not beside]
+        held = sum(self._ready[key].memory for key in waiting)
+        for key in waiting:
+            if held <= most:
+                break
+            held -= self._ready[key].memory
+            self._forget(key)
+
+    def _forget(self, key: tuple[Surroundings, tuple[str, ...]]) -> None:
+        if (gone := self._ready.pop(key, None)) is not None:
+            gone.end()
+
+
+def _key(subject: Subject, names: tuple[str, ...]) -> tuple[Surroundings, tuple[str, ...]]:
+    return Surroundings(subject.environment, _settings(subject.bundle)), names
+
+
+@lru_cache(maxsize=MOST_FILES)
+def _settings(bundle: Path) -> str:
+    digest = sha256()
+    for name in (VARIABLES_FILE, OPTIONS_FILE):
+        with suppress(FileNotFoundError):
+            digest.update((bundle / name).read_bytes())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def _keep(known: OrderedDict[Any, Any], key: object, value: object) -> None:
+    known[key] = value
+    if len(known) > MOST_FILES:
+        known.popitem(last=False)
+
+
+def _kill(process: Process) -> None:
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGKILL)
+    process.wait(None)

@@ -1,0 +1,26 @@
+"""Who waits for what of AWS: an item for each deferred dispatch, in the resource's partition."""
+
+from __future__ import annotations
+
+import math
+
+from gust.model.awaited import Wait
+from gust.ports.clock import Clock
+from gust.store import items, keyspace
+from gust.store.table import Table
+
+
+class DynamoDBWaits:
+    """Implements `ports.WaitStore`."""
+
+    _table: Table
+    _clock: Clock
+
+    def put_wait(self, wait: Wait) -> None:
+        expiry = {keyspace.TTL_ATTRIBUTE: items.number(math.ceil(wait.expires_at.timestamp()))}
+        self._table.put(keyspace.wait(wait.resource, wait.key, wait.try_number), items.WAIT.item(wait) | expiry)
+
+    def waits_for(self, resource: str) -> list[Wait]:
+        found = self._table.query(keyspace.waits(resource))
+        waits = [items.WAIT.read(item, resource=resource) for item in found]
+        return [wait for wait in waits if wait.expires_at > self._clock.now()]

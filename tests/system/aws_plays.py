@@ -1,0 +1,300 @@
+"""The scripts of `scripted_aws`: per service, what AWS answers about jobs that end well, end badly, or last."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.system.scripted_aws import ACCOUNT, REGION, AwsError, Job, Play
+
+Answer = dict[str, Any]
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def arn(service: str, resource: str) -> str:
+    return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}"
+
+
+class Batch(Play):
+    def submit_job(self, jobName: str, **request: Any) -> Answer:
+        job_id = f"job-{self.number()}"
+        states = ("SUBMITTED", "RUNNING")
+        job = Job(jobName, job_id, states, "SUCCEEDED", "FAILED", "FAILED", request=request)
+        self.add(job)
+        return {"jobId": job.id, "jobName": jobName, "jobArn": arn("batch", f"job/{job.id}")}
+
+    def describe_jobs(self, jobs: list[str]) -> Answer:
+        return {"jobs": [self._told(self.jobs[job_id]) for job_id in jobs if job_id in self.jobs]}
+
+    def terminate_job(self, jobId: str, reason: str) -> Answer:
+        self.find(jobId, code="ClientException").is_stopped = True
+        return {}
+
+    @staticmethod
+    def _told(job: Job) -> Answer:
+        told: Answer = {
+            "jobId": job.id,
+            "jobName": job.name,
+            "jobQueue": arn("batch", f"job-queue/{job.request['jobQueue']}"),
+            "jobDefinition": arn("batch", f"job-definition/{job.request['jobDefinition']}"),
+            "status": job.look(),
+            "startedAt": 1_767_225_600_000,
+            "container": {
+                "image": "etl:1",
+                "command": ["run"],
+                "logStreamName": "today",
+                "logConfiguration": {
+                    "logDriver": "awslogs",
+                    "options": {"awslogs-group": "operators", "awslogs-region": REGION},
+                },
+            },
+        }
+        return told | ({"statusReason": "Essential container in task exited"} if told["status"] == "FAILED" else {})
+
+
+class SageMaker(Play):
+    def create_training_job(self, TrainingJobName: str, **request: Any) -> Answer:
+        job = Job(TrainingJobName, TrainingJobName, ("InProgress",), "Completed", "Failed", "Stopped", request=request)
+        return {"TrainingJobArn": arn("sagemaker", f"training-job/{self.add(job).id}")}
+
+    def describe_training_job(self, TrainingJobName: str) -> Answer:
+        if TrainingJobName not in self.jobs:
+            raise AwsError("ValidationException", "Requested resource not found.")
+        job = self.jobs[TrainingJobName]
+        status = job.look()
+        return {
+            "TrainingJobName": job.name,
+            "TrainingJobArn": arn("sagemaker", f"training-job/{job.name}"),
+            "ModelArtifacts": {"S3ModelArtifacts": f"s3://models/out/{job.name}/model.tar.gz"},
+            "TrainingJobStatus": status,
+            "SecondaryStatus": "Training" if status == "InProgress" else status,
+            "AlgorithmSpecification": job.request["AlgorithmSpecification"],
+            "ResourceConfig": job.request["ResourceConfig"],
+            "StoppingCondition": job.request["StoppingCondition"],
+            "CreationTime": BEGINNING,
+            "TrainingStartTime": BEGINNING,
+            "TrainingEndTime": BEGINNING,
+            **({"FailureReason": "AlgorithmError: no rows"} if status == "Failed" else {}),
+        }
+
+
+class Glue(Play):
+    """A crawler: its last crawl has ended badly."""
+
+    def start_crawler(self, Name: str) -> Answer:
+        if "nowhere" in Name:
+            raise AwsError("EntityNotFoundException", f"Crawler {Name} not found")
+        self.add(Job(Name, Name, ("RUNNING", "STOPPING"), "SUCCEEDED", "FAILED", "CANCELLED"))
+        return {}
+
+    def get_crawler(self, Name: str) -> Answer:
+        job = self.find(Name, code="EntityNotFoundException")
+        state = job.look()
+        crawler: Answer = {"Name": Name, "Role": "glue", "DatabaseName": "sales"}
+        if state in job.before:
+            return {"Crawler": crawler | {"State": state}}
+        return {
+            "Crawler": crawler | {"State": "READY", "LastCrawl": {"Status": state, "ErrorMessage": "no such prefix"}}
+        }
+
+
+class Athena(Play):
+    def start_query_execution(self, QueryString: str, **request: Any) -> Answer:
+        job_id = f"00000000-0000-0000-0000-{self.number():012d}"
+        self.add(Job(QueryString, job_id, ("QUEUED", "RUNNING"), "SUCCEEDED", "FAILED", "CANCELLED", request=request))
+        return {"QueryExecutionId": job_id}
+
+    def get_query_execution(self, QueryExecutionId: str) -> Answer:
+        job = self.find(QueryExecutionId, code="InvalidRequestException")
+        status: Answer = {"State": job.look()}
+        if job.failed:
+            status["StateChangeReason"] = "TABLE_NOT_FOUND: sales.fails does not exist"
+        return {"QueryExecution": {"QueryExecutionId": job.id, "Query": job.name, "Status": status}}
+
+    def stop_query_execution(self, QueryExecutionId: str) -> Answer:
+        self.find(QueryExecutionId, code="InvalidRequestException").is_stopped = True
+        return {}
+
+
+class Emr(Play):
+    """Steps of the cluster `j-1`, and clusters."""
+
+    def run_job_flow(self, Name: str, **request: Any) -> Answer:
+        job = Job(
+            Name, f"j-{self.number()}NEW", ("STARTING", "RUNNING"), "WAITING", "TERMINATED_WITH_ERRORS", "TERMINATED"
+        )
+        return {"JobFlowId": self.add(job).id, "ClusterArn": arn("elasticmapreduce", f"cluster/{job.id}")}
+
+    def describe_cluster(self, ClusterId: str) -> Answer:
+        status = {"State": self.jobs[ClusterId].look() if ClusterId in self.jobs else "WAITING"}
+        return {"Cluster": {"Id": ClusterId, "Name": "nightly", "Status": status, "LogUri": "s3n://operators/emr/"}}
+
+    def terminate_job_flows(self, JobFlowIds: list[str]) -> None:
+        for job_flow_id in JobFlowIds:
+            self.find(job_flow_id).is_stopped = True
+
+    def add_job_flow_steps(self, JobFlowId: str, Steps: list[Answer]) -> Answer:
+        added = []
+        for step in Steps:
+            job = Job(step["Name"], f"s-{self.number()}", ("PENDING", "RUNNING"), "COMPLETED", "FAILED", "CANCELLED")
+            added.append(self.add(job).id)
+        return {"StepIds": added}
+
+    def describe_step(self, ClusterId: str, StepId: str) -> Answer:
+        job = self.find(StepId, code="InvalidRequestException")
+        status: Answer = {"State": job.look()}
+        if job.failed:
+            status["FailureDetails"] = {"Reason": "Unknown Error.", "LogFile": "s3://operators/emr/stderr.gz"}
+        return {"Step": {"Id": job.id, "Name": job.name, "Status": status}}
+
+
+class EmrServerless(Play):
+    """The application `app-0` is there and has started."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.applications = {"app-0": "STARTED"}
+
+    def create_application(self, **request: Any) -> Answer:
+        application_id = f"app-{self.number()}"
+        self.applications[application_id] = "CREATED"
+        return {
+            "applicationId": application_id,
+            "name": request["name"],
+            "arn": arn("emr-serverless", f"/applications/{application_id}"),
+        }
+
+    def get_application(self, applicationId: str) -> Answer:
+        return {
+            "application": {
+                "applicationId": applicationId,
+                "arn": arn("emr-serverless", f"/applications/{applicationId}"),
+                "releaseLabel": "emr-7.5.0",
+                "type": "Spark",
+                "state": self.applications[applicationId],
+                "createdAt": BEGINNING,
+                "updatedAt": BEGINNING,
+            }
+        }
+
+    def start_application(self, applicationId: str) -> Answer:
+        self.applications[applicationId] = "STARTED"
+        return {}
+
+    def stop_application(self, applicationId: str) -> Answer:
+        self.applications[applicationId] = "STOPPED"
+        return {}
+
+    def delete_application(self, applicationId: str) -> Answer:
+        self.applications[applicationId] = "TERMINATED"
+        return {}
+
+    def start_job_run(self, applicationId: str, name: str, **request: Any) -> Answer:
+        states = ("SUBMITTED", "RUNNING")
+        job = Job(name, f"run-{self.number()}", states, "SUCCESS", "FAILED", "CANCELLED", request=request)
+        run_arn = arn("emr-serverless", f"/applications/{applicationId}/jobruns/{self.add(job).id}")
+        return {"applicationId": applicationId, "jobRunId": job.id, "arn": run_arn}
+
+    def get_job_run(self, applicationId: str, jobRunId: str) -> Answer:
+        job = self.find(jobRunId, code="ResourceNotFoundException")
+        return {
+            "jobRun": {
+                "applicationId": applicationId,
+                "jobRunId": job.id,
+                "name": job.name,
+                "arn": arn("emr-serverless", f"/applications/{applicationId}/jobruns/{job.id}"),
+                "createdBy": arn("iam", "user/etl"),
+                "createdAt": BEGINNING,
+                "updatedAt": BEGINNING,
+                "executionRole": job.request["executionRoleArn"],
+                "state": job.look(),
+                "stateDetails": "Job failed, please check complete logs" if job.failed else "Job is underway",
+                "releaseLabel": "emr-7.5.0",
+                "jobDriver": job.request["jobDriver"],
+            }
+        }
+
+    def cancel_job_run(self, applicationId: str, jobRunId: str) -> Answer:
+        self.find(jobRunId, code="ResourceNotFoundException").is_stopped = True
+        return {"applicationId": applicationId, "jobRunId": jobRunId}
+
+
+class RedshiftData(Play):
+    def execute_statement(self, Sql: str, **request: Any) -> Answer:
+        job_id = f"00000000-0000-0000-0000-{self.number():012d}"
+        self.add(Job(Sql, job_id, ("SUBMITTED", "STARTED"), "FINISHED", "FAILED", "ABORTED", request=request))
+        return {"Id": job_id, "CreatedAt": BEGINNING, "Database": request["Database"]}
+
+    def describe_statement(self, Id: str) -> Answer:
+        job = self.find(Id)
+        told = {"Id": Id, "Status": job.look(), "QueryString": job.name, "HasResultSet": True, "Duration": 7}
+        return told | ({"Error": 'ERROR: relation "fails" does not exist'} if job.failed else {})
+
+    def get_statement_result(self, Id: str) -> Answer:
+        columns = [{"name": "?column?", "typeName": "int4"}]
+        return {"Records": [[{"longValue": 42}]], "TotalNumRows": 1, "ColumnMetadata": columns}
+
+    def cancel_statement(self, Id: str) -> Answer:
+        self.find(Id).is_stopped = True
+        return {"Status": True}
+
+
+class DataSync(Play):
+    def start_task_execution(self, TaskArn: str) -> Answer:
+        name = TaskArn.rpartition("/")[2]
+        job = Job(
+            name,
+            f"{TaskArn}/execution/exec-{self.number()}",
+            ("LAUNCHING", "TRANSFERRING"),
+            "SUCCESS",
+            "ERROR",
+            "ERROR",
+        )
+        return {"TaskExecutionArn": self.add(job).id}
+
+    def describe_task_execution(self, TaskExecutionArn: str) -> Answer:
+        job = self.find(TaskExecutionArn, code="InvalidRequestException")
+        told: Answer = {"TaskExecutionArn": job.id, "Status": job.look(), "StartTime": BEGINNING, "FilesTransferred": 7}
+        return told | ({"Result": {"ErrorCode": "AccessDenied", "ErrorDetail": "no rights"}} if job.failed else {})
+
+    def cancel_task_execution(self, TaskExecutionArn: str) -> Answer:
+        self.find(TaskExecutionArn, code="InvalidRequestException").is_stopped = True
+        return {}
+
+
+class Bedrock(Play):
+    def create_model_customization_job(self, jobName: str, **request: Any) -> Answer:
+        job = Job(jobName, jobName, ("InProgress",), "Completed", "Failed", "Stopped", request=request)
+        return {"jobArn": arn("bedrock", f"model-customization-job/{self.add(job).id}")}
+
+    def get_model_customization_job(self, jobIdentifier: str) -> Answer:
+        job = self.find(jobIdentifier, code="ResourceNotFoundException")
+        return {
+            "jobArn": arn("bedrock", f"model-customization-job/{job.id}"),
+            "jobName": job.name,
+            "outputModelName": job.request["customModelName"],
+            "roleArn": job.request["roleArn"],
+            "status": job.look(),
+            "creationTime": BEGINNING,
+            "baseModelArn": arn("bedrock", "foundation-model/amazon.titan-text-lite-v1"),
+            "hyperParameters": job.request["hyperParameters"],
+            "trainingDataConfig": job.request["trainingDataConfig"],
+            "validationDataConfig": {"validators": []},
+            "outputDataConfig": job.request["outputDataConfig"],
+            **({"failureMessage": "no rows"} if job.failed else {}),
+        }
+
+
+def plays() -> dict[str, Play]:
+    """By boto3's name of the service."""
+    return {
+        "athena": Athena(),
+        "batch": Batch(),
+        "bedrock": Bedrock(),
+        "datasync": DataSync(),
+        "emr": Emr(),
+        "emr-serverless": EmrServerless(),
+        "glue": Glue(),
+        "redshift-data": RedshiftData(),
+        "sagemaker": SageMaker(),
+    }

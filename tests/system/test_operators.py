@@ -1,0 +1,312 @@
+"""The amazon provider's operators and sensors on the local stack, as `operator_cases` declares them.
+
+All DAGs run at once, and each test looks at one service. Services answer from MiniStack (the stack's emulator), from moto's
+server, or from `scripted_aws`; the connections `moto` and `scripted` lead there."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote
+
+import pytest
+
+from tests.system import aws_plays, moto_server
+from tests.system.local_gust import LocalGust
+from tests.system.operator_cases import CASES, Case, Ending, Proof
+from tests.system.scripted_aws import ScriptedAws, serving
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+WITHIN = 150.0
+"""Seconds for all of them together."""
+
+DEFERRED = "Pausing task as DEFERRED"
+"""What Airflow's Task SDK logs."""
+
+KILLED: Final = [(case, proof) for case in CASES for proof in case.of(Ending.KILLED)]
+
+
+@dataclass
+class World:
+    gust: LocalGust
+    scripted: ScriptedAws
+    runs: dict[str, str] = field(default_factory=dict)
+    """DAG id → run id."""
+
+    def aws(self, service: str) -> Any:
+        """boto3 client of MiniStack."""
+        return self.gust.stack.client(service)
+
+
+@pytest.fixture(scope="module")
+def world(gust: LocalGust) -> Iterator[World]:
+    with moto_server.running() as moto, serving(aws_plays.plays()) as scripted:
+        scripted_services = {service: {"endpoint_url": f"{scripted.url}/{service}"} for service in scripted.plays}
+        for name, extra in (("moto", {"endpoint_url": moto}), ("scripted", {"service_config": scripted_services})):
+            connection = {
+                "connection_id": name,
+                "conn_type": "aws",
+                "login": "operators",
+                "password": "operators-secret",
+            }
+            connection["extra"] = json.dumps({"region_name": "us-east-1", **extra})
+            gust.api.call("POST", "/api/v2/connections", body=connection)
+        found = World(gust, scripted)
+        for prepare in PREPARE.values():
+            prepare(found)
+        for case in CASES:
+            shutil.copy(case.file, gust.dags / f"aws_{case.file.name}")
+        gust._folder.align()
+        _start_all(found)
+        yield found
+        for case in CASES:
+            (gust.dags / f"aws_{case.file.name}").unlink()
+        gust._folder.align()
+
+
+def _start_all(world: World) -> None:
+    """Those that a person ends come first: they shall run when their test comes."""
+    killed = [case.dag_id(Ending.KILLED) for case in CASES if case.of(Ending.KILLED)]
+    for dag_id in killed + [dag_id for case in CASES for dag_id, _ in case.dags()]:
+        world.gust.await_dag(dag_id)
+        world.runs[dag_id] = world.gust.trigger(dag_id)
+
+
+def _await_end(world: World, dag_id: str, proofs: Sequence[Proof]) -> None:
+    ending = "success" if proofs[0].ending is Ending.SUCCESS else "failed"
+    world.gust.await_state(dag_id, world.runs[dag_id], ending, within=WITHIN)
+
+
+def _prepare_glue(world: World) -> None:
+    s3, glue = world.aws("s3"), world.aws("glue")
+    s3.create_bucket(Bucket="operators")
+    scripts = {
+        "report": "print('seven rows')",
+        "broken": "raise SystemExit('no rows today')",
+        "long": "import time; time.sleep(60)",
+    }
+    for name, script in scripts.items():
+        s3.put_object(Bucket="operators", Key=f"{name}.py", Body=script.encode())
+        command = {"Name": "pythonshell", "ScriptLocation": f"s3://operators/{name}.py", "PythonVersion": "3.9"}
+        glue.create_job(Name=name, Role="arn:aws:iam::000000000000:role/glue", Command=command)
+
+
+def _prepare_athena(world: World) -> None:
+    world.aws("glue").create_database(DatabaseInput={"Name": "sales"})
+
+
+def _prepare_lambda_function(world: World) -> None:
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr(
+            "double.py", "def handler(event, context):\n    print('doubling')\n    return 2 * int(event['number'])\n"
+        )
+    world.aws("s3").put_object(Bucket="operators", Key="double.zip", Body=code.getvalue())
+    world.aws("lambda").create_function(
+        FunctionName="thrice",
+        Runtime="python3.12",
+        Role="arn:aws:iam::000000000000:role/lambda",
+        Handler="double.handler",
+        Code={"ZipFile": code.getvalue()},
+    )
+
+
+def _prepare_step_function(world: World) -> None:
+    states: dict[str, dict[str, Any]] = {
+        "passes": {"Type": "Pass", "Result": {"written": 7}, "End": True},
+        "gives_up": {"Type": "Fail", "Error": "NoRows", "Cause": "no rows today"},
+    }
+    for name, state in states.items():
+        definition = json.dumps({"StartAt": "Only", "States": {"Only": state}})
+        role = "arn:aws:iam::000000000000:role/states"
+        world.aws("stepfunctions").create_state_machine(name=name, definition=definition, roleArn=role)
+
+
+def _prepare_ecs(world: World) -> None:
+    ecs = world.aws("ecs")
+    ecs.create_cluster(clusterName="operators")
+    commands = {
+        "prints": "print('seven rows')",
+        "breaks": "raise SystemExit(3)",
+        "lasts": "import time; time.sleep(300)",
+    }
+    for name, command in commands.items():
+        container = {"name": "main", "image": "etl:1", "command": ["python3", "-c", command], "essential": True}
+        ecs.register_task_definition(family=name, containerDefinitions=[container])
+
+
+def _prepare_sqs(world: World) -> None:
+    url = world.aws("sqs").create_queue(QueueName="operators")["QueueUrl"]
+    world.aws("sqs").create_queue(QueueName="operators-empty")
+    world.gust.api.call("POST", "/api/v2/variables", body={"key": "operators_queue", "value": url})
+
+
+def _prepare_sns(world: World) -> None:
+    topic = world.aws("sns").create_topic(Name="operators")["TopicArn"]
+    url = world.aws("sqs").create_queue(QueueName="operators-topic")["QueueUrl"]
+    world.aws("sns").subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:us-east-1:000000000000:{url.rpartition('/')[2]}"
+    )
+
+
+def _prepare_dynamodb(world: World) -> None:
+    world.aws("dynamodb").create_table(
+        TableName="operators",
+        KeySchema=[{"AttributeName": "name", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "name", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
+def _prepare_cloudwatch(world: World) -> None:
+    logs = world.aws("logs")
+    logs.create_log_group(logGroupName="operators")
+    logs.create_log_stream(logGroupName="operators", logStreamName="today")
+    now = int(time.time() * 1000)
+    events = [{"timestamp": now + number, "message": f"{number} rows"} for number in (7, 9)]
+    logs.put_log_events(logGroupName="operators", logStreamName="today", logEvents=events)
+
+
+def _prepare_firehose(world: World) -> None:
+    destination = {"RoleARN": "arn:aws:iam::000000000000:role/firehose", "BucketARN": "arn:aws:s3:::operators"}
+    world.aws("firehose").create_delivery_stream(
+        DeliveryStreamName="operators", ExtendedS3DestinationConfiguration=destination
+    )
+
+
+PREPARE: Final[Mapping[str, Callable[[World], None]]] = {
+    "glue": _prepare_glue,
+    "athena": _prepare_athena,
+    "lambda_function": _prepare_lambda_function,
+    "step_function": _prepare_step_function,
+    "ecs": _prepare_ecs,
+    "sqs": _prepare_sqs,
+    "sns": _prepare_sns,
+    "dynamodb": _prepare_dynamodb,
+    "cloudwatch": _prepare_cloudwatch,
+    "firehose": _prepare_firehose,
+}
+"""What the DAGs of a case find at AWS; `glue` makes the bucket `operators`."""
+
+
+@pytest.mark.parametrize(("case", "proof"), KILLED, ids=[f"{case.name}.{proof.task}" for case, proof in KILLED])
+def test_marking_a_running_task_cancels_what_it_started(world: World, case: Case, proof: Proof) -> None:
+    gust, dag_id = world.gust, case.dag_id(proof.ending)
+    run_id = world.runs[dag_id]
+    is_running, is_cancelled = REMOTE[f"{case.name}.{proof.task}"]
+    gust.await_state(dag_id, run_id, "deferred" if proof.deferred else "running", task=proof.task, within=WITHIN)
+    gust._await(lambda: is_running(world) or None, 30, lambda: gust.logs(dag_id, run_id, proof.task))
+
+    path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{proof.task}"
+    gust.api.call("PATCH", path, body={"new_state": "failed"})
+
+    gust._await(lambda: is_cancelled(world) or None, 20, lambda: gust.logs(dag_id, run_id, proof.task))
+    _await_log(gust, dag_id, run_id, proof)
+    assert gust.task_instance(dag_id, run_id, proof.task)["operator_name"] == proof.operator
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_tasks_end_as_declared(world: World, case: Case) -> None:
+    gust = world.gust
+    for dag_id, proofs in case.dags():
+        run_id = world.runs[dag_id]
+        _await_end(world, dag_id, proofs)
+        rows = {row["task_id"]: row for row in gust.task_instances(dag_id, run_id)}
+        for proof in proofs:
+            with _telling(f"{dag_id}.{proof.task}"):
+                _check(world, dag_id, run_id, proof, rows[proof.task])
+
+
+def _check(world: World, dag_id: str, run_id: str, proof: Proof, row: dict[str, Any]) -> None:
+    gust = world.gust
+    assert row["state"] == ("success" if proof.ending is Ending.SUCCESS else "failed")
+    assert row["operator_name"] == proof.operator
+    log = _await_log(gust, dag_id, run_id, proof)
+    assert (DEFERRED in log) == proof.deferred, log
+    if proof.xcom:
+        value = json.dumps(gust.xcom(dag_id, run_id, proof.task))
+        assert re.search(proof.xcom, value), value
+    if proof.link:
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{proof.task}/links"
+        links = gust.api.call("GET", path)["extra_links"]
+        assert (links[proof.link] or "").startswith("https://console.aws.amazon.com/"), links
+        assert proof.leads_to in links[proof.link], links
+
+
+def _await_log(gust: LocalGust, dag_id: str, run_id: str, proof: Proof) -> str:
+    """What the first try logged, with its exceptions, once the text of the proof is in it."""
+
+    def log() -> str:
+        lines = gust.log_lines(dag_id, run_id, proof.task)
+        raised = [
+            f"{each['exc_type']}: {each['exc_value']}" for line in lines for each in line.get("error_detail") or ()
+        ]
+        return "\n".join([str(line["event"]) for line in lines] + raised)
+
+    return gust._await(
+        lambda: text if re.search(proof.log, text := log()) else None, 20, lambda: f"no {proof.log!r} in {log()}"
+    )
+
+
+class _telling:  # noqa: N801  reads as a verb
+    """Adds to a failure where it happened."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
+        if error is not None:
+            error.add_note(self._where)
+
+
+# -- what a killed task leaves at AWS ----------------------------------------------------------------------------------
+
+Look = Callable[[World], bool]
+
+
+def _glue_state(world: World) -> str:
+    runs = world.aws("glue").get_job_runs(JobName="long")["JobRuns"]
+    return str(runs[-1]["JobRunState"]) if runs else ""
+
+
+def _scripted(service: str, name: str = "lasts") -> tuple[Look, Look]:
+    """Of a job of a script: looked at, and stopped."""
+
+    def looked_at(world: World) -> bool:
+        jobs = world.scripted.plays[service].jobs.values()
+        return any(name in job.name and job.looks for job in jobs)
+
+    return looked_at, lambda world: world.scripted.plays[service].named(name).is_stopped
+
+
+def _ecs_task(world: World, status: str) -> bool:
+    ecs = world.aws("ecs")
+    arns = ecs.list_tasks(cluster="operators", family="lasts", desiredStatus=status)["taskArns"]
+    return bool(arns) and all(
+        task["lastStatus"] == status for task in ecs.describe_tasks(cluster="operators", tasks=arns)["tasks"]
+    )
+
+
+REMOTE: dict[str, tuple[Look, Look]] = {
+    "athena.lasts": _scripted("athena"),
+    "datasync.lasts": _scripted("datasync"),
+    "ecs.lasts": (lambda world: _ecs_task(world, "RUNNING"), lambda world: _ecs_task(world, "STOPPED")),
+    "emr.lasts": _scripted("emr"),
+    "emr_serverless.lasts": _scripted("emr-serverless", "lasts_blocking"),
+    "emr_serverless.waits": _scripted("emr-serverless", "lasts_deferred"),
+    "redshift_data.lasts": _scripted("redshift-data", "lasts_blocking"),
+    "redshift_data.waits": _scripted("redshift-data", "lasts_deferred"),
+    "glue.lasts": (lambda world: _glue_state(world) == "RUNNING", lambda world: _glue_state(world) == "STOPPED"),
+    "batch.lasts": _scripted("batch"),
+}

@@ -1,0 +1,332 @@
+"""What tasks find imported before them, and that nothing else tells them so. Nursery, preparers and children are real."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gust.airflow_bridge import imports
+from gust.airflow_bridge.nursery import Nursery
+from gust.airflow_bridge.preparer import import_installed
+from gust.airflow_bridge.preparers import Preparers, Subject
+from gust.model.state import DagRunState
+from tests.unit.worker.whole import Whole
+
+SLOW = """
+import os, time
+until = time.process_time() + 0.03
+while time.process_time() < until: pass
+PID, STATE, FOLDER = os.getpid(), [], os.getcwd()
+"""
+"""A package whose import is worth a preparer. It knows the process that imported it."""
+
+HEAD = "import os\nfrom airflow.sdk import DAG, task\n"
+
+SAYS = """
+with DAG("{dag}"):
+    @task
+    def t():
+        {lines}
+    t()
+"""
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Nursery:
+    return Nursery()
+
+
+@pytest.fixture
+def gust(whole: Whole, nursery: Nursery) -> Iterator[Whole]:
+    whole.children = nursery
+    whole.preparers = Preparers(nursery)
+    yield whole
+    for each in whole.preparers._ready.values():
+        each.end()
+
+
+def file(imported: str, *lines: str, dag: str = "d") -> str:
+    return HEAD + imported + SAYS.format(dag=dag, lines="\n        ".join(lines))
+
+
+def run(gust: Whole, times: int = 1, *, dag: str = "d") -> list[str]:
+    """Run the DAG so often; what it has said this time."""
+    before = len(gust.said("said "))
+    for _ in range(times):
+        number = len(gust.queues.wakes) + before + _
+        key = gust.trigger(dag, f"r{number}_{os.urandom(4).hex()}")
+        assert gust.work(key).state is DagRunState.SUCCESS, [line["event"] for line in gust.log.lines]
+    return gust.said("said ")[before:]
+
+
+def is_prepared(module: str) -> str:
+    return f"print('said', {module}.PID != os.getpid())"
+
+
+def test_a_file_imports_once_for_all_its_later_tasks_and_its_author_cannot_tell(gust: Whole) -> None:
+    """Installed modules come from the preparer; what a task changed in them is gone. The DAG folder's own run anew."""
+    gust.environments = {"": {"slow.py": SLOW}}
+    gust.upload(
+        d=file(
+            "import slow, random, helper\n",
+            "print('said', slow.PID != os.getpid(), helper.PID == os.getpid(), slow.STATE, helper.STATE)",
+            "print('said', slow.FOLDER == os.getcwd() == os.environ['TMPDIR'], os.listdir(), random.random())",
+            "slow.STATE.append(1), helper.STATE.append(1), open('left', 'w').close()",
+        ),
+        helper="import os\nPID, STATE = os.getpid(), []\n",
+    )
+    said = run(gust, 2)
+    assert said[0::2] == ["True True [] []"] * 2
+    assert [line.rsplit(" ", 1)[0] for line in said[1::2]] == ["True []"] * 2
+    assert len({line.rsplit(" ", 1)[1] for line in said[1::2]}) == 2
+
+
+def test_what_a_task_imports_is_there_for_that_task_alone(gust: Whole) -> None:
+    gust.environments = {"": {"slow.py": SLOW, "other.py": SLOW}}
+    source = file("import slow, sys\n", "import other", is_prepared("slow"), is_prepared("other"))
+    source += (
+        "    @task\n    def u():\n        print('said', slow.PID != os.getpid(), 'other' in sys.modules)\n    u()\n"
+    )
+    gust.upload(d=source)
+    assert sorted(run(gust)) == ["False", "True", "True False"]
+    assert sorted(run(gust)) == ["True", "True", "True False"]
+
+
+def test_environments_do_not_mix(gust: Whole) -> None:
+    """Two versions of a package, one after the other and back."""
+    gust.environments = {"a": {"slow.py": f"{SLOW}VERSION = 1\n"}, "b": {"slow.py": f"{SLOW}VERSION = 2\n"}}
+    says = ("print('said', slow.VERSION, slow.PID != os.getpid())",)
+    gust.upload(
+        a__d=file("import slow\n", *says, dag="a"),
+        b__d=file("import slow\n", *says, dag="b"),
+        c=file("", "import importlib.util", "print('said', importlib.util.find_spec('slow'))", dag="c"),
+    )
+    assert [run(gust, dag=dag) for dag in "abcab"] == [["1 True"], ["2 True"], ["None"], ["1 True"], ["2 True"]]
+
+
+def test_another_bundle_learns_anew(gust: Whole) -> None:
+    """The same name may be another module there."""
+    gust.environments = {"": {"slow.py": SLOW}}
+    gust.upload(d=file("import slow\n", is_prepared("slow")))
+    assert run(gust) == ["True"]
+    gust.upload(
+        d=file(
+            "import sys\nsys.path.insert(0, os.path.dirname(__file__) + '/own')\nimport slow\n",
+            "print('said', slow.__file__.endswith('own/slow.py'))",
+        ),
+        own__slow=SLOW,
+    )
+    assert run(gust, 2) == ["True", "True"]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "os.environ['THREADS_OF_LIBRARY'] = '1'",
+        "os.environ.pop('PATH')",
+        "import sys; sys.path.insert(0, '/tmp')",
+        "import telling; telling.set_it()",
+    ],
+)
+def test_an_import_that_may_depend_on_the_authors_code_stays_behind_it(gust: Whole, before: str) -> None:
+    gust.environments = {
+        "": {"slow.py": SLOW, "first.py": SLOW, "telling.py": "def set_it():\n import os\n os.environ['X'] = '1'"}
+    }
+    gust.upload(d=file(f"import first\n{before}\nimport slow\n", is_prepared("first"), is_prepared("slow")))
+    assert run(gust, 2) == ["True", "False"] * 2
+
+
+def test_modules_see_the_variables_that_the_bundle_exports(gust: Whole) -> None:
+    gust.environments = {"": {"slow.py": f"{SLOW}MODE = os.environ.get('MODE')\n"}}
+    for mode in ("fast", "safe"):
+        gust.variables = {"MODE": mode}
+        gust.upload(d=file("import slow\n", is_prepared("slow"), "print('said', slow.MODE)"))
+        assert run(gust) == ["True", mode]
+
+
+UNFIT = {
+    "it starts threads": "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
+    "it keeps files or sockets open": "import socket\nkept = socket.socket()",
+    "it starts processes": "import subprocess\nsubprocess.run(['/bin/true'], check=True)",
+    "it changes environment variables": "os.environ['SET_BY_UNFIT'] = '1'",
+    "it changes the working folder": "os.chdir('/')",
+    "it changes signal handlers": "import signal\nsignal.signal(signal.SIGUSR1, signal.SIG_IGN)",
+    "it changes how Python runs": "import sys\nsys.path.append('/of/unfit')",
+    "it draws random numbers": "import random\nrandom.random()",
+    "it draws random numbers ": "import random\nof_its_own = random.Random()",
+    "it prints, warns or logs": "print('told')",
+    "it prints, warns or logs ": "import logging\nlogging.getLogger('unfit').error('told')",
+    "it writes files": "open('written', 'w').close()",
+    "it cannot be imported: ImportError": "if not hasattr(os, 'in_child'): raise ImportError",
+    "it ends the process": "if not hasattr(os, 'in_child'): os._exit(0)",
+    "its import takes too long": "import time\nif not hasattr(os, 'in_child'): time.sleep(60)",
+}
+
+
+@pytest.mark.parametrize("why", UNFIT)
+def test_a_module_that_children_could_tell_apart_stays_out(gust: Whole, why: str) -> None:
+    """The others of the file do not."""
+    assert gust.preparers is not None
+    lines: list[str] = []
+    gust.preparers.say = lines.append
+    gust.preparers.patience = 2 if "too long" in why else 20
+    gust.environments = {"": {"slow.py": SLOW, "unfit.py": f"{SLOW}import sys\n{UNFIT[why]}\n"}}
+    gust.upload(d=file("os.in_child = True\nimport unfit, slow\n", is_prepared("slow"), is_prepared("unfit")))
+    assert run(gust) == ["True", "False"]
+    assert f"unfit is not imported before tasks of d.py: {why.strip()}" in lines
+
+
+def test_numpy_draws_other_numbers_in_each_child(gust: Whole) -> None:
+    """numpy seeds its generator when it is imported, once for all children of a preparer."""
+    generator = """
+import os
+class Generator: ...
+class RandomState:
+    def seed(self): self.drawn = os.urandom(8)
+    def random(self): return self.drawn
+_rand = RandomState()
+def seed(): _rand.seed()
+random = _rand.random
+def get_state(): return "", _rand.drawn
+seed()
+"""
+    gust.environments = {
+        "": {
+            "numpy/__init__.py": f"{SLOW}from numpy import random\n",
+            "numpy/random/__init__.py": "from numpy.random import mtrand\nfrom numpy.random.mtrand import *\n"
+            "class _State(bytes):\n    tobytes = lambda self: self\n"
+            "get_state = lambda: ('', _State(mtrand._rand.drawn))\n",
+            "numpy/random/mtrand.py": generator,
+        }
+    }
+    says = "print('said', numpy.random.mtrand._rand.drawn)"
+    gust.upload(d=file("import numpy\n", is_prepared("numpy"), says))
+    said = run(gust, 2)
+    assert said[0::2] == ["True", "True"]
+    assert said[1] != said[3]
+
+
+def test_what_a_hostile_child_reports_is_not_run(gust: Whole, tmp_path: Path) -> None:
+    """It finds the pipe and names modules of its bundle, of ours, and what is none. Only installed modules are imported."""
+    ran = tmp_path / "ran"
+    names = [
+        "evil",
+        "d",
+        "gust.bootstrap",
+        "os; evil",
+        "../evil",
+        "a" * 300,
+        7,
+        None,
+        "slow",
+        *[f"x{n}" for n in range(500)],
+    ]
+    gust.environments = {"": {"slow.py": SLOW}}
+    gust.upload(
+        d=file(
+            "import json, stat, time\n",
+            "for fd in range(3, 64):",
+            "    try:",
+            "        if stat.S_ISFIFO(os.fstat(fd).st_mode):",
+            f"            os.write(fd, json.dumps([{names!r}, []]).encode()); os.close(fd)",
+            "    except OSError: pass",
+            "print('said', 'slow' in __import__('sys').modules)",
+        ),
+        evil=f"import os\nopen({str(ran)!r}, 'a').write(str(os.getpid()))\n",
+    )
+    ran.unlink(missing_ok=True)  # the parser has parsed evil.py, as every file of a bundle
+    assert run(gust, 2) == ["False", "True"]
+    assert not ran.exists()
+
+
+def test_only_installed_modules_are_imported(tmp_path: Path) -> None:
+    installed, elsewhere = tmp_path / "installed", tmp_path / "elsewhere"
+    for folder, name in ((installed, "fine"), (elsewhere, "alien")):
+        folder.mkdir()
+        (folder / f"{name}_of_test.py").write_text("")
+    (installed / "linked_of_test.py").symlink_to(elsewhere / "alien_of_test.py")
+    import sys
+
+    sys.path[:0] = [str(installed), str(elsewhere)]
+    try:
+        trees = [f"{installed}/"]
+        names = ("fine_of_test", "alien_of_test", "linked_of_test", "fine_of_test.deeper")
+        assert [import_installed(name, trees) for name in names[:3]] == [True, False, False]
+        assert "alien_of_test" not in sys.modules
+    finally:
+        del sys.path[:2]
+
+
+@pytest.mark.parametrize("said", [b"", b"{", b"[]", b"[1, 2]", b"[[], [], []]", b"{}", b"null", b"[" * 30_000, b"\xff"])
+def test_a_report_that_is_none_names_nothing(said: bytes) -> None:
+    assert imports.report_of(said) == imports.Imports()
+
+
+def test_reports_are_bounded() -> None:
+    names = imports.bounded([f"m{number}" for number in range(1000)] + ["x" * 201])
+    assert len(names) == imports.MOST
+
+
+def test_what_a_task_leaves_running_is_ended(gust: Whole) -> None:
+    """Its supervisor finds it, as without a preparer."""
+    gust.environments = {"": {"slow.py": SLOW}}
+    leaves = "p = subprocess.Popen(['sleep', '300'], start_new_session=True)"
+    gust.upload(d=file("import slow, subprocess\n", is_prepared("slow"), leaves, "print('said', p.pid)"))
+    was_prepared, pid = run(gust)
+    assert was_prepared == "True"
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_preparer_that_was_killed_is_replaced(gust: Whole) -> None:
+    gust.environments = {"": {"slow.py": SLOW}}
+    gust.upload(d=file("import slow\n", is_prepared("slow")))
+    assert run(gust) == ["True"]
+    assert gust.preparers is not None
+    (known,) = gust.preparers._ready.values()
+    known._process.send_signal(signal.SIGKILL)
+    known._process.wait(10)
+    assert run(gust, 2) == ["False", "True"]
+
+
+def test_preparers_hold_no_more_memory_than_they_may(gust: Whole, nursery: Nursery) -> None:
+    """Of two files that need 20 MB, the one that runs has its preparer."""
+    gust.preparers = Preparers(nursery, megabytes=8 * 15)
+    large = f"{SLOW}LARGE = bytearray(b'x') * 20_000_000\n"
+    gust.environments = {"a": {"slow.py": large}, "b": {"slow.py": f"{large}\n"}}
+    gust.upload(
+        a__d=file("import slow\n", is_prepared("slow"), dag="a"),
+        b__d=file("import slow\n", is_prepared("slow"), dag="b"),
+    )
+    assert [run(gust, dag=dag) for dag in "ab"] == [["True"], ["True"]]
+    (known,) = gust.preparers._ready.values()
+    assert 19_000 < known.memory < 40_000
+
+
+def test_imports_that_take_no_time_get_no_process(gust: Whole) -> None:
+    gust.environments = {"": {"quick.py": "import os\nPID = os.getpid()\n"}}
+    gust.upload(d=file("import quick\n", is_prepared("quick")))
+    assert run(gust, 2) == ["False"] * 2
+    assert gust.preparers is not None
+    assert not gust.preparers._ready
+
+
+def test_the_first_task_of_a_worker_finds_what_the_parser_saw(gust: Whole, nursery: Nursery) -> None:
+    """Of the environment's modules, in the DagSpec and the message; the rest of the installed ones the worker learns."""
+    gust.environments = {"": {"slow.py": SLOW, "pack/__init__.py": SLOW, "pack/part.py": SLOW}}
+    gust.upload(
+        d=file("import slow, helper\n", is_prepared("slow"), is_prepared("helper.pack")),
+        helper="import csv, pack.part, pack\n",
+    )
+    assert gust.specs["d"].modules == ("slow", "pack.part")
+    assert run(gust) == ["True", "True"]
+
+
+def test_a_preparer_is_made_of_the_modules_that_the_nursery_lacks(gust: Whole, tmp_path: Path) -> None:
+    assert gust.preparers is not None
+    subject = Subject(tmp_path, "d.py", "t", None)
+    gust.preparers.hear(subject, ("slow", "gust.errors", "not a name", "airflow.sdk"))
+    assert gust.preparers.modules_for(subject) == ("slow",)
