@@ -339,7 +339,7 @@ CASES: Final = (
                 log="Cancelling EMR Serverless job",
             ),
         ),
-        not_proven="sessions, dashboard links. In this provider, a failed deferred job ends with a KeyError, also in Airflow",
+        not_proven="sessions, dashboard links. A failed deferred job ends with a KeyError, as in Airflow",
     ),
     Case(
         service="ECS on Fargate",
