@@ -1,17 +1,16 @@
 """Wire the ports to AWS, once per cold start, from the environment that `template.yaml` sets.
 
-A client takes some 40 ms to make, so its first call makes it: a function that never reads logs never pays for a client of
-CloudWatch Logs. They are botocore's own: boto3 and its s3transfer take another 40 ms to import, and nothing here uses them.
+A boto3 client takes some 40 ms to make, so its first call makes it: a function that never reads logs never pays for a
+client of CloudWatch Logs.
 """
 
 import json
 import os
 from collections.abc import Mapping
 from functools import cache, cached_property
-from threading import Lock
 from typing import Any, Final, cast
 
-import botocore.session
+import boto3
 from botocore.config import Config
 
 from gust.aws.cipher import FernetCipher
@@ -238,15 +237,6 @@ def client(service: str, config: Config = CONFIG) -> Any:
     return _MadeByFirstCall(service, config)
 
 
-@cache
-def _session() -> Any:
-    return botocore.session.get_session()
-
-
-_making: Final = Lock()
-"""A session makes one client at a time."""
-
-
 class _MadeByFirstCall:
     def __init__(self, service: str, config: Config) -> None:
         self._service = service
@@ -254,8 +244,7 @@ class _MadeByFirstCall:
 
     @cached_property
     def _made(self) -> Any:
-        with _making:
-            return _session().create_client(self._service, config=self._config)
+        return cast("Any", boto3).client(self._service, config=self._config)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._made, name)
