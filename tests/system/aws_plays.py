@@ -121,7 +121,12 @@ class Emr(Play):
 
     def run_job_flow(self, Name: str, **request: Any) -> Answer:
         job = Job(
-            Name, f"j-{self.number()}NEW", ("STARTING", "BOOTSTRAPPING"), "WAITING", "TERMINATED_WITH_ERRORS", "TERMINATED"
+            Name,
+            f"j-{self.number()}NEW",
+            ("STARTING", "BOOTSTRAPPING"),
+            "WAITING",
+            "TERMINATED_WITH_ERRORS",
+            "TERMINATED",
         )
         return {"JobFlowId": self.add(job).id, "ClusterArn": arn("elasticmapreduce", f"cluster/{job.id}")}
 
