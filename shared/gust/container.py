@@ -48,7 +48,7 @@ def main() -> int:
     ports = WorkerPorts(
         invoke=bootstrap.execution_api(),
         objects=objects,
-        bundles=SealedBundleFolder(objects, bundles_root),
+        bundles=SealedBundleFolder(objects, bundles_root, architecture=os.environ.get("GUST_ARCHITECTURE", "")),
         sink=LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
         children=children,
     )

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final
+from xml.sax.saxutils import escape
 
 from gust.local.asgi import Application, Receive, Scope, Send
 from tests.aws_like import limits
@@ -202,6 +203,10 @@ def _refused(request: Request, refusal: limits.Refusal) -> Answer:
     if request.service == "s3":
         text = f"<Error><Code>{refusal.code}</Code><Message>{refusal.message}</Message></Error>"
         return refusal.status, {"content-type": "application/xml"}, text.encode()
+    if request.service == "sts":
+        text = f"<Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message>"
+        text = f"<ErrorResponse><Error><Type>Sender</Type>{text}</Error></ErrorResponse>"
+        return refusal.status, {"content-type": "text/xml"}, text.encode()
     code = "AccessDeniedException" if refusal.code == "AccessDenied" else refusal.code
     said = {"__type": code, "message": refusal.message, "Message": refusal.message, **refusal.more}
     body = json.dumps(said).encode()

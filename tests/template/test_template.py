@@ -264,7 +264,9 @@ def test_what_builds_parses_and_waits_has_room_for_packages_that_fargate_alone_r
 @pytest.mark.parametrize("function", ["SchedulerFunction", "ExecutionApiFunction", "ApiFunction"])
 def test_who_places_a_try_knows_what_workers_there_are(resources: Resources, function: str) -> None:
     given = resources[function]["Properties"]["Environment"]["Variables"]
-    assert {"GUST_FARGATE_STATE_MACHINE", "GUST_WORKER_MEMORY", "GUST_TASK_STORAGE"} <= given.keys()
+    names = {"GUST_FARGATE_STATE_MACHINE", "GUST_FARGATE_X86", "GUST_WORKER_MEMORY", "GUST_TASK_STORAGE"}
+    assert names <= given.keys()
+    assert "GUST_FARGATE_X86" in resources["DagProcessorFunction"]["Properties"]["Environment"]["Variables"]
 
 
 def test_the_parser_writes_only_what_parsing_gives(resources: Resources) -> None:

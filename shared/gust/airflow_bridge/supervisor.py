@@ -73,6 +73,7 @@ from gust.airflow_bridge import (
     orphans,
     preparer,
     secrets_backend,
+    sensors,
     speech,
     surroundings,
 )
@@ -199,6 +200,7 @@ def _die_with_parent() -> None:
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("900")
     crashes.make_fatal()
+    sensors.watch()
 
 
 def _in_child(

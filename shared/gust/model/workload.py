@@ -14,7 +14,7 @@ from gust.model.keys import DagRunKey, TaskInstanceKey
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class _OfDispatch(_Message):

@@ -8,7 +8,7 @@ from typing import Final
 
 from gust.errors import Forbidden, Invalid
 from gust.model.dag_spec import DagSpec, TaskSpec
-from gust.model.environment import MACHINES
+from gust.model.environment import MACHINES, X86_64
 from gust.model.place import Workers
 from gust.model.queue_access import may_use_queue
 from gust.model.worker_group import WorkerGroup
@@ -59,5 +59,6 @@ def groups_named_by(spec: DagSpec, workers: Workers) -> list[WorkerGroup]:
 
 
 def architectures_of_workers(services: Services) -> set[str]:
-    """The architectures that worker groups have, beside that of the stack's own workers."""
-    return {group.architecture for group in services.store.list_worker_groups() if group.architecture in MACHINES}
+    """The architectures that worker groups and containers have, beside that of the stack's own workers."""
+    of_groups = {group.architecture for group in services.store.list_worker_groups()}
+    return {*of_groups, X86_64 if services.workers.has_x86_containers else ""} & MACHINES.keys()
