@@ -26,6 +26,7 @@ import psutil
 from benches.cost import load_prices
 from benches.credentials import Counted
 from gust.aws.queues import LONGEST_DELAY
+from gust.scheduling.timers import DEFAULTS
 from gust.services.worker.report_trigger import HEARD_OF
 
 DAY: Final = 24 * 3600
@@ -38,6 +39,9 @@ ANSWERS: Final = 0.06
 
 EARLY: Final = 0.02
 """Seconds of the triggerer for a message that comes early."""
+
+LOOK: Final = 0.02
+"""Seconds of the scheduler, which has one GB, for a look at a run with one waiting task."""
 
 LOG: Final = 1400
 """Bytes of log that Lambda and the triggerer write of an invocation, and the execution API half as many."""
@@ -101,6 +105,24 @@ def pauses(*, told: bool, waited: float = DAY, delay: float = DELAY) -> list[flo
         found.append(delay * (1 + left_out))
         passed += found[-1]
     return found
+
+
+def a_look(prices: Mapping[str, Any]) -> float:
+    """Dollars of a look at a waiting run: the tick's wake-up, a query, and a write of the run with its index."""
+    return float(
+        3 * prices["sqs"]["request"]
+        + prices["lambda"]["request"]
+        + LOOK * prices["lambda"]["gb_second_arm64"]
+        + 2 * prices["dynamodb"]["read_unit"]
+        + 3 * prices["dynamodb"]["write_unit"]
+        + LOG * 1e-9 * prices["logs"]["ingested_gb"]
+    )
+
+
+def looks_of_a_day(prices: Mapping[str, Any], *, told: bool, runs: int = TRIGGERS) -> float:
+    """Dollars of the looks at so many runs, of which each waits for one trigger."""
+    pause = DEFAULTS.look_again_at_jobs if told else DEFAULTS.look_again
+    return runs * a_look(prices) * DAY / pause.total_seconds()
 
 
 def a_day(prices: Mapping[str, Any], poll: Poll, *, told: bool, triggers: int = TRIGGERS) -> tuple[int, float]:

@@ -11,6 +11,7 @@ LONGEST: Final = (
     "system/test_airflow_browser_suite.py",
     "system/golden/test_features.py",
     "system/test_packages.py",
+    "system/test_operators.py",
     "system/test_providers.py",
     "system/test_fargate.py",
     "system/golden/test_wheel_examples.py",

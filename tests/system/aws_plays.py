@@ -121,7 +121,12 @@ class Emr(Play):
 
     def run_job_flow(self, Name: str, **request: Any) -> Answer:
         job = Job(
-            Name, f"j-{self.number()}NEW", ("STARTING", "RUNNING"), "WAITING", "TERMINATED_WITH_ERRORS", "TERMINATED"
+            Name,
+            f"j-{self.number()}NEW",
+            ("STARTING", "BOOTSTRAPPING"),
+            "WAITING",
+            "TERMINATED_WITH_ERRORS",
+            "TERMINATED",
         )
         return {"JobFlowId": self.add(job).id, "ClusterArn": arn("elasticmapreduce", f"cluster/{job.id}")}
 
@@ -285,6 +290,38 @@ class Bedrock(Play):
         }
 
 
+class Eks(Play):
+    """Clusters. A deleted one is seen once more."""
+
+    def create_cluster(self, name: str, **request: Any) -> Answer:
+        return self._told(
+            self.add(Job(name, name, ("CREATING",), "ACTIVE", "FAILED", "DELETING", request=request)), "CREATING"
+        )
+
+    def describe_cluster(self, name: str) -> Answer:
+        job = self.find(name, code="ResourceNotFoundException")
+        if job.is_stopped and job.told == job.stopped:
+            del self.jobs[name]
+        return self._told(job, job.look())
+
+    def delete_cluster(self, name: str) -> Answer:
+        job = self.find(name, code="ResourceNotFoundException")
+        job.is_stopped = True
+        return self._told(job, job.stopped)
+
+    @staticmethod
+    def _told(job: Job, status: str) -> Answer:
+        return {
+            "cluster": {
+                "name": job.name,
+                "arn": arn("eks", f"cluster/{job.name}"),
+                "createdAt": BEGINNING,
+                "roleArn": job.request["roleArn"],
+                "status": status,
+            }
+        }
+
+
 def plays() -> dict[str, Play]:
     """By boto3's name of the service."""
     return {
@@ -292,6 +329,7 @@ def plays() -> dict[str, Play]:
         "batch": Batch(),
         "bedrock": Bedrock(),
         "datasync": DataSync(),
+        "eks": Eks(),
         "emr": Emr(),
         "emr-serverless": EmrServerless(),
         "glue": Glue(),

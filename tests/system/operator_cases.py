@@ -58,6 +58,8 @@ class Case:
     """Of the DAG file and, after `aws_`, of its DAGs."""
     proofs: tuple[Proof, ...]
     not_proven: str
+    requirements: str = ""
+    """Of its folder: packages that Gust does not bring."""
 
     @property
     def file(self) -> Path:
@@ -339,7 +341,7 @@ CASES: Final = (
                 log="Cancelling EMR Serverless job",
             ),
         ),
-        not_proven="sessions, dashboard links. A failed deferred job ends with a KeyError, as in Airflow",
+        not_proven="sessions, dashboard links. The provider ends a failed deferred job with a KeyError, also in Airflow",
     ),
     Case(
         service="ECS on Fargate",
@@ -503,5 +505,22 @@ CASES: Final = (
             ),
         ),
         not_proven="knowledge bases, guardrails, agents, batch inference. The operators have no on_kill",
+    ),
+    Case(
+        service="EKS",
+        name="eks",
+        requirements="apache-airflow-providers-cncf-kubernetes",
+        proofs=(
+            Proof(task="creates", operator="EksCreateClusterOperator", against=SCRIPT),
+            Proof(task="sees", operator="EksClusterStateSensor", against=SCRIPT),
+            Proof(task="deletes", operator="EksDeleteClusterOperator", against=SCRIPT),
+            Proof(task="creates_deferred", operator="EksCreateClusterOperator", against=SCRIPT, deferred=True),
+            Proof(task="deletes_deferred", operator="EksDeleteClusterOperator", against=SCRIPT, deferred=True),
+            fails(
+                "fails", "EksCreateClusterOperator", against=SCRIPT, log="Cluster failed to start and will be torn down"
+            ),
+            fails("fails_deferred", "EksCreateClusterOperator", against=SCRIPT, deferred=True, log="torn down"),
+        ),
+        not_proven="EksPodOperator and KubernetesPodOperator, node groups, Fargate profiles. Those proven have no on_kill",
     ),
 )

@@ -130,15 +130,15 @@ class BundleFolder:
         """The folder with the packages that the bundle names for a file of it, by its relative path; `None`: it needs none
         but Airflow's own. It stays until this process fetches another environment. Raises Unopenable as `fetch` does, and
         where the bundle names none for this architecture."""
-        archive = self._archive(bundle, file)
+        archive = self.archive_of(bundle, file)
         return self._environments().fetch(archive) if archive is not None else None
 
     def has_environment(self, bundle: Path, file: str) -> bool:
         """It has none, or it was fetched before. Raises Unopenable as `fetch_environment` does."""
-        archive = self._archive(bundle, file)
+        archive = self.archive_of(bundle, file)
         return archive is None or self._environments().has(archive)
 
-    def _archive(self, bundle: Path, file: str) -> str | None:
+    def archive_of(self, bundle: Path, file: str) -> str | None:
         """Hash of the archive that an unpacked bundle names for a file of it."""
         return environments_of(bundle).of_file(file, self.architecture)
 

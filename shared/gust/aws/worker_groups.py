@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError, WaiterError
 
+from gust.aws.queues import NO_QUEUE
 from gust.errors import GustError
 from gust.model import bucket_keys
 from gust.model.environment import ARM64
@@ -177,8 +178,13 @@ def outputs_of(clients: Clients, name: str) -> dict[str, str]:
 
 
 def messages(clients: Clients, queue_url: str) -> int:
-    """Messages that wait for a worker of the group, or are with one."""
-    attributes = clients("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=list(_HELD))["Attributes"]
+    """Messages that wait for a worker of the group, or are with one. A queue that is gone has none."""
+    try:
+        attributes = clients("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=list(_HELD))["Attributes"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] in NO_QUEUE:
+            return 0
+        raise
     return sum(int(attributes.get(name, 0)) for name in _HELD)
 
 

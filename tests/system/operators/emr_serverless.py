@@ -6,7 +6,7 @@ from airflow.providers.amazon.aws.operators.emr import (
 from airflow.providers.amazon.aws.sensors.emr import EmrServerlessJobSensor
 from airflow.sdk import DAG
 
-quick = {"waiter_delay": 1, "waiter_max_attempts": 60}
+quick = {"waiter_delay": 1, "waiter_max_attempts": 600}
 LOGS = {"monitoringConfiguration": {"s3MonitoringConfiguration": {"logUri": "s3://operators/emr-serverless/"}}}
 job = {
     "execution_role_arn": "arn:aws:iam::000000000000:role/emr",

@@ -1,4 +1,4 @@
-"""Jobs `report` and `broken` run a script each; `long` runs for a minute."""
+"""Jobs `report` and `broken` run a script each; `long` runs on."""
 
 from airflow.providers.amazon.aws.operators.glue import GlueJobOperator
 from airflow.providers.amazon.aws.sensors.glue import GlueJobSensor

@@ -17,7 +17,12 @@ with DAG("aws_lambda_function"):
         task_id="creates", function_name="double", wait_for_completion=True, waiter_delay=1, **code
     )
     LambdaCreateFunctionOperator(
-        task_id="creates_deferred", function_name="double_deferred", waiter_delay=1, deferrable=True, **code
+        task_id="creates_deferred",
+        function_name="double_deferred",
+        waiter_delay=1,
+        waiter_max_attempts=600,
+        deferrable=True,
+        **code,
     )
     sees = LambdaFunctionStateSensor(task_id="sees", function_name="double", poke_interval=1)
     invokes = LambdaInvokeFunctionOperator(

@@ -16,12 +16,20 @@ with DAG("aws_step_function"):
     sees = StepFunctionExecutionSensor(task_id="sees", execution_arn=starts.output, poke_interval=1)
     sees >> StepFunctionGetExecutionOutputOperator(task_id="gets", execution_arn=starts.output)
     StepFunctionStartExecutionOperator(
-        task_id="runs_deferred", state_machine_arn=f"{MACHINES}passes", waiter_delay=1, deferrable=True
+        task_id="runs_deferred",
+        state_machine_arn=f"{MACHINES}passes",
+        waiter_delay=1,
+        waiter_max_attempts=600,
+        deferrable=True,
     )
 
 with DAG("aws_step_function_fails"):
     bad = StepFunctionStartExecutionOperator(task_id="starts", state_machine_arn=f"{MACHINES}gives_up")
     bad >> StepFunctionExecutionSensor(task_id="fails", execution_arn=bad.output, poke_interval=1)
     StepFunctionStartExecutionOperator(
-        task_id="fails_deferred", state_machine_arn=f"{MACHINES}gives_up", waiter_delay=1, deferrable=True
+        task_id="fails_deferred",
+        state_machine_arn=f"{MACHINES}gives_up",
+        waiter_delay=1,
+        waiter_max_attempts=600,
+        deferrable=True,
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from gust.aws.memory import MemoryObjects
-from gust.aws.worker_groups import WorkerGroupError, find_deployment, stack_name
+from gust.aws.worker_groups import WorkerGroupError, find_deployment, messages, stack_name
 from gust.cli.__main__ import _parser
-from gust.cli.workers import BUILDS_FOR, add, have_packages_built
+from gust.cli.workers import BUILDS_FOR, add, have_packages_built, let_go
 from gust.model.environment import MACHINES, this_architecture
 from gust.model.worker_group import WorkerGroup
 from gust.ports.clock import ManualClock
@@ -148,3 +150,37 @@ def test_it_does_not_wait_for_ever() -> None:
     site.have_packages_built(OTHER)
     assert site.time <= BUILDS_FOR + 10
     assert site.said[-1].endswith("tasks there that need packages fail.")
+
+
+def test_a_queue_that_is_gone_holds_no_message() -> None:
+    class NoQueue:
+        def __init__(self, code: str) -> None:
+            self.code = code
+
+        def get_queue_attributes(self, **_: Any) -> Any:
+            raise refusal(self.code)
+
+    assert messages(lambda _: NoQueue("AWS.SimpleQueueService.NonExistentQueue"), "https://q") == 0
+    with pytest.raises(ClientError):
+        messages(lambda _: NoQueue("AccessDenied"), "https://q")
+
+
+def test_a_group_is_marked_first_and_forgotten_last_also_where_its_removal_is_cut_off() -> None:
+    """The execution API finds the role of tasks that still run in the entry."""
+    store = MemoryStore()
+    group = WorkerGroup(name="payroll", queue_url="https://q", memory=1, task_role="arn:aws:iam::123456789012:role/p")
+    store.register_worker_group(group)
+    seen: list[object] = []
+    counts = iter([2, 1, 0, 0])
+
+    def dies() -> None:
+        seen.extend(store.list_worker_groups())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        let_go(store, "payroll", counts.__next__, dies, wait=lambda _: seen.extend(store.list_worker_groups()))
+    assert seen == [replace(group, is_closing=True)] * 3
+    assert store.list_worker_groups() == [replace(group, is_closing=True)]
+    for _ in range(2):
+        let_go(store, "payroll", lambda: 0, lambda: None)
+        assert store.list_worker_groups() == []
