@@ -289,8 +289,8 @@ def a_machine_that_waits_for_a_word(gust: LocalGust, queue: str) -> str:
 
 
 def test_the_event_of_an_executions_end_has_its_task_go_on_within_two_seconds(watched: LocalGust) -> None:
-    """The trigger itself would poll again after ten minutes. One of five is enough: the first starts the functions, and other
-    programs of this machine may delay any."""
+    """The trigger itself would poll again after ten minutes. One of five is enough: the first starts the functions, and
+    other programs of this machine may delay any."""
     sqs, machines = watched.stack.client("sqs"), watched.stack.client("stepfunctions")
     queue = sqs.create_queue(QueueName="words")["QueueUrl"]
     triggers = watched.queue_url("TriggersQueue")
