@@ -36,6 +36,9 @@ LARGEST_ANSWER: Final = 150_000_000
 LARGEST_LIST: Final = 200_000
 """Names in one item: the DAGs of a file, or what a file depends on."""
 
+LARGEST_MODULES: Final = 20_000
+"""Names of the modules that a file imports: each message of its tasks holds them."""
+
 LONGEST_KEY: Final = 900
 """Of a user-given name in a sort key; DynamoDB takes 1024, and the rest is for our own parts of the key."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
+from gust.model.bounds import cut
 from gust.model.dag_spec import TaskSpec
 from gust.model.environment import ARM64, MACHINES, X86_64
 from gust.model.place import InGroup, Limit, OnFargate, OnLambda, Place, Refused, Workers
@@ -45,6 +46,9 @@ LARGEST_DISK: Final = 200
 
 LARGEST_ENVIRONMENT: Final = 7500
 """Characters of JSON. RunTask takes 8,192 of all overrides, of which Gust's own are the rest."""
+
+LONGEST_REASON: Final = 4000
+"""Bytes of a refusal, which may quote the DAG file: the try's item and the message to its worker hold it."""
 
 _VARIABLE: Final = re.compile(r"[^=\0]+")
 
@@ -92,7 +96,7 @@ def place(task: TaskSpec, workers: Workers, outgrew: Limit | None = None) -> Pla
     try:
         return _place(task, workers, outgrew)
     except _RefusedError as refused:
-        return Refused(why=str(refused))
+        return Refused(why=cut(str(refused), LONGEST_REASON))
 
 
 def _place(task: TaskSpec, workers: Workers, outgrew: Limit | None) -> Place:

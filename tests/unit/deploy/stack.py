@@ -212,6 +212,10 @@ class Stack:
             case "watcher":
                 watcher = WatcherSpec(name="w", asset_name="a", asset_uri="a", classpath="c", kwargs={"x": huge})
                 spec = spec.model_copy(update={"watchers": (watcher,)})
+            case "modules":
+                spec = spec.model_copy(update={field: tuple(f"m{n}" for n in range(5_000))})
+            case "queue" | "executor":
+                spec = spec.model_copy(update={"tasks": {"t": spec.tasks["t"].model_copy(update={field: huge})}})
             case "deadline":
                 spec = spec.model_copy(update={field: [{"callback": huge}]})
             case "start_trigger_args":

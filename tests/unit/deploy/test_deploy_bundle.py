@@ -669,6 +669,9 @@ def test_who_dies_while_watchers_change_leaves_them_to_the_next(stack, dies, wri
         ("large watcher", "arguments of the asset watcher w takes"),
         ("large deadline", "deadline takes"),
         ("large start_trigger_args", "start_trigger_args takes"),
+        ("large modules", "list of imported modules takes"),
+        ("large queue", "task t's queue takes"),
+        ("large executor", "task t's executor takes"),
     ],
 )
 def test_what_does_not_fit_into_an_item_is_an_import_error_of_its_file(stack, line, told):

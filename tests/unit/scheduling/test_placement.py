@@ -154,6 +154,13 @@ def test_what_cannot_be_is_refused_with_what_to_write(fields, sentence):
     assert sentence in where.why
 
 
+def test_a_refusal_that_quotes_much_of_the_dag_file_fits_into_the_items_that_hold_it():
+    where = place(task(**of_gust(compute="x" * 2_000_000)), FARGATE)
+    assert isinstance(where, Refused)
+    assert where.why.endswith('Write "lambda" or "fargate".')
+    assert len(where.why) < 5_000
+
+
 @pytest.mark.parametrize("fields", [fields for fields, *_ in ON_FARGATE[:-1]])
 def test_without_fargate_a_task_that_needs_it_is_refused_with_what_to_deploy(fields):
     where = place(task(**fields), Workers())

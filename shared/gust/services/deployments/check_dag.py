@@ -12,6 +12,7 @@ from gust.model.bounds import (
     LARGEST_DAG,
     LARGEST_EXTRA,
     LARGEST_LIST,
+    LARGEST_MODULES,
     LARGEST_SCHEDULE,
     LONGEST_KEY,
     cut,
@@ -40,9 +41,12 @@ def check_dag(spec: DagSpec, assets: Iterable[AssetRef]) -> None:
     )
     _check("deadline", spec.deadline, LARGEST_ARGUMENTS)
     _check("list of listeners", spec.listeners, LARGEST_LIST)
+    _check("list of imported modules", spec.modules, LARGEST_MODULES)
     for task in spec.tasks.values():
         _check(f"task {task.task_id}'s start_trigger_args", task.start_trigger_args, LARGEST_ARGUMENTS)
         _check(f"task {task.task_id}'s pool", task.pool, LONGEST_KEY)
+        _check(f"task {task.task_id}'s queue", task.queue, LONGEST_KEY)
+        _check(f"task {task.task_id}'s executor", task.executor, LONGEST_KEY)
         for ref in (*task.inlets, *task.outlets):
             _check_name(ref, spec.dag_id, task.task_id)
     for watcher in spec.watchers:
