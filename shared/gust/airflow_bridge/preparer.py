@@ -6,8 +6,8 @@ from children, whose code is a stranger's: a module is imported only from the fo
 bundle on the path. The environment's folder is there because all its children have it there.
 
 A module stays out if children could tell that it was imported before them: if it leaves threads, open files or processes,
-changes variables, signal handlers or the working folder, draws random numbers, prints, writes files, or fails. The preparer
-looks after each import, names the module and ends; the worker makes another one without it.
+changes variables, signal handlers or the working folder, asks for the time, draws random numbers, prints, writes files, or
+fails. The preparer looks after each import, names the module and ends; the worker makes another one without it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Final, NoReturn
 
-from gust.airflow_bridge import collector, nursery, orphans, surroundings
+from gust.airflow_bridge import collector, moment, nursery, orphans, surroundings
 
 BEGINS: Final = b"+"
 """Before the name of a module that is imported next."""
@@ -62,10 +62,14 @@ def _import_all(
     collector.disable_gc()
     gc.freeze()
     took, memory = 0.0, _private_memory()
-    with surroundings.without_bundle(bundle, workspace, environment) as installed, _nothing_said() as said:
+    with (
+        surroundings.without_bundle(bundle, workspace, environment) as installed,
+        _nothing_said() as said,
+        moment.asks_counted() as asked,
+    ):
         for name, value in WITHOUT_THREADS.items():
             os.environ.setdefault(name, value)
-        before = _seen(workspace, said)
+        before = _seen(workspace, said, asked)
         for name in names:
             worker.sendall(BEGINS + name.encode() + b"\n")
             took -= time.process_time()
@@ -74,7 +78,7 @@ def _import_all(
             except BaseException as error:
                 _end(worker, f"it cannot be imported: {type(error).__name__}")
             took += time.process_time()
-            if has_changed := _difference(before, _seen(workspace, said)):
+            if has_changed := _difference(before, _seen(workspace, said, asked)):
                 _end(worker, has_changed)
             gc.freeze()
     orphans.leave_to_parent()  # what tasks leave is their supervisor's to find
@@ -116,7 +120,7 @@ def _lies_in(folders: tuple[str, ...], spec: ModuleSpec) -> bool:
 # --- what children could tell -----------------------------------------------------------------------------------------
 
 
-def _seen(workspace: Path, said: Callable[[], int]) -> dict[str, object]:
+def _seen(workspace: Path, said: Callable[[], int], asked: Callable[[], int]) -> dict[str, object]:
     """What a module does to this process that its children would not find, or find different, had they imported it."""
     return {
         "it starts threads": _threads(),
@@ -129,6 +133,7 @@ def _seen(workspace: Path, said: Callable[[], int]) -> dict[str, object]:
             *(sys.stdin, sys.stdout, sys.stderr, sys.excepthook, sys.gettrace(), sys.getprofile()),
             *sys.path,
         ),
+        "it asks for the time, or for a name of its own": asked(),
         "it draws random numbers": (random.getstate(), _generators()),
         "it draws numpy's random numbers": _numpy_state(),
         "it prints, warns or logs": said(),

@@ -157,6 +157,8 @@ UNFIT = {
     "it changes the working folder": "os.chdir('/')",
     "it changes signal handlers": "import signal\nsignal.signal(signal.SIGUSR1, signal.SIG_IGN)",
     "it changes how Python runs": "import sys\nsys.path.append('/of/unfit')",
+    "it asks for the time, or for a name of its own": "import datetime\nTODAY = datetime.date.today()",
+    "it asks for the time, or for a name of its own ": "from uuid import uuid4\nclass Run: ID = uuid4()",
     "it draws random numbers": "import random\nrandom.random()",
     "it draws random numbers ": "import random\nof_its_own = random.Random()",
     "it prints, warns or logs": "print('told')",
