@@ -12,6 +12,7 @@ fails. The preparer looks after each import, names the module and ends; the work
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import importlib.util
@@ -66,6 +67,7 @@ def _import_all(
         surroundings.without_bundle(bundle, workspace, environment) as installed,
         _nothing_said() as said,
         moment.asks_counted() as asked,
+        _last_calls_noted(),
     ):
         for name, value in WITHOUT_THREADS.items():
             os.environ.setdefault(name, value)
@@ -222,6 +224,31 @@ def seed_anew() -> None:
     """In a child: numpy's generator was seeded at its import, for all children alike. Python seeds its own at each fork."""
     if (mtrand := sys.modules.get("numpy.random.mtrand")) is not None:
         mtrand.seed()
+
+
+_last_calls: Final[list[tuple[Callable[..., object], tuple[object, ...], dict[str, object]]]] = []
+"""Functions that modules have registered to be called when Python ends, and their arguments."""
+
+
+@contextmanager
+def _last_calls_noted() -> Iterator[None]:
+    register = atexit.register
+
+    def note(function: Callable[..., object], *args: object, **kwargs: object) -> Callable[..., object]:
+        _last_calls.append((function, args, kwargs))
+        return register(function, *args, **kwargs)
+
+    atexit.register = note  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        atexit.register = register
+
+
+def register_last_calls_anew() -> None:
+    """In a child: Airflow has forgotten what a process above it has registered, which modules of the child's would have."""
+    for function, args, kwargs in _last_calls:
+        atexit.register(function, *args, **kwargs)
 
 
 @contextmanager

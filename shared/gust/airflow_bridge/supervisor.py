@@ -433,6 +433,7 @@ def _run_task(
 ) -> None:
     """The child's work. `report`: where to write what it imports."""
     preparer.seed_anew()
+    preparer.register_last_calls_anew()
     enter_child(bundle, workspace, environment, credentials)
     from airflow.sdk.execution_time import task_runner
 

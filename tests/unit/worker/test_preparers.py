@@ -183,6 +183,14 @@ def test_a_module_that_children_could_tell_apart_stays_out(gust: Whole, why: str
     assert f"unfit is not imported before tasks of d.py: {why.strip()}" in lines
 
 
+def test_what_a_module_registers_for_the_end_is_called_at_the_end_of_each_task(gust: Whole) -> None:
+    """A client sends what it has gathered."""
+    at_end = "import atexit\natexit.register(print, 'said', 'at the end', flush=True)\n"
+    gust.environments = {"": {"slow.py": SLOW + at_end}}
+    gust.upload(d=file("import slow\n", is_prepared("slow")))
+    assert run(gust, 2) == ["True", "at the end"] * 2
+
+
 def test_numpy_draws_other_numbers_in_each_child(gust: Whole) -> None:
     """numpy seeds its generator when it is imported, once for all children of a preparer."""
     generator = """
