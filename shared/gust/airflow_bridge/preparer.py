@@ -16,6 +16,7 @@ import atexit
 import gc
 import importlib
 import importlib.util
+import io
 import logging
 import os
 import random
@@ -62,6 +63,9 @@ def _import_all(
     orphans.adopt()  # a process that a module starts and leaves is found here
     collector.disable_gc()
     gc.freeze()
+    for stream in (sys.stdout, sys.__stdout__):  # a module may keep it: a child ends without writing what it holds
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
     took, memory = 0.0, _private_memory()
     with (
         surroundings.without_bundle(bundle, workspace, environment) as installed,
@@ -134,6 +138,10 @@ def _seen(workspace: Path, said: Callable[[], int], asked: Callable[[], int]) ->
         "it changes how Python runs": (
             *(sys.stdin, sys.stdout, sys.stderr, sys.excepthook, sys.gettrace(), sys.getprofile()),
             *sys.path,
+        ),
+        "it configures logging": (
+            *(logging.root.level, logging.root.disabled, logging.root.manager.disable, *logging.root.handlers),
+            *(logging.getLoggerClass(), logging.getLogRecordFactory(), warnings.showwarning),
         ),
         "it asks for the time, or for a name of its own": asked(),
         "it draws random numbers": (random.getstate(), _generators()),

@@ -157,6 +157,7 @@ UNFIT = {
     "it changes the working folder": "os.chdir('/')",
     "it changes signal handlers": "import signal\nsignal.signal(signal.SIGUSR1, signal.SIG_IGN)",
     "it changes how Python runs": "import sys\nsys.path.append('/of/unfit')",
+    "it configures logging": "import logging\nlogging.getLogger().setLevel(logging.ERROR)",
     "it asks for the time, or for a name of its own": "import datetime\nTODAY = datetime.date.today()",
     "it asks for the time, or for a name of its own ": "from uuid import uuid4\nclass Run: ID = uuid4()",
     "it draws random numbers": "import random\nrandom.random()",
@@ -189,6 +190,13 @@ def test_what_a_module_registers_for_the_end_is_called_at_the_end_of_each_task(g
     gust.environments = {"": {"slow.py": SLOW + at_end}}
     gust.upload(d=file("import slow\n", is_prepared("slow")))
     assert run(gust, 2) == ["True", "at the end"] * 2
+
+
+def test_a_module_that_keeps_stdout_prints_into_the_log(gust: Whole) -> None:
+    """`sys.__stdout__` is what such a module keeps, but under pytest. It is buffered where PYTHONUNBUFFERED is not set."""
+    gust.environments = {"": {"slow.py": f"{SLOW}import sys\nOUT = sys.__stdout__\n"}}
+    gust.upload(d=file("import slow\n", is_prepared("slow"), "print('said', 'kept', file=slow.OUT)"))
+    assert run(gust) == ["True", "kept"]
 
 
 def test_numpy_draws_other_numbers_in_each_child(gust: Whole) -> None:
