@@ -30,9 +30,9 @@ from gust.airflow_bridge.imports import LARGEST, Imports, bounded, report_of
 from gust.airflow_bridge.nursery import Asked, Children, Nursery, ParentGone, Process, Target
 from gust.model.environment import OPTIONS_FILE, VARIABLES_FILE
 
-PATIENCE: Final = 20.0
-"""Seconds that a try waits for its preparer. Less than the minute for which its message is hidden; what is not imported by
-then on a worker's processor takes a child longer than any import is worth here."""
+PATIENCE: Final = 15.0
+"""Seconds that a try waits for a preparer. All `ATTEMPTS` together take less than the minute for which its message is
+hidden; what is not imported by then on a worker's processor takes a child longer than any import is worth here."""
 
 ATTEMPTS: Final = 3
 """Preparers to begin for one try: each may find one module that must stay out."""

@@ -12,7 +12,8 @@ import pytest
 from gust.airflow_bridge import imports
 from gust.airflow_bridge.nursery import Nursery
 from gust.airflow_bridge.preparer import import_installed
-from gust.airflow_bridge.preparers import Preparers, Subject
+from gust.airflow_bridge.preparers import ATTEMPTS, PATIENCE, Preparers, Subject
+from gust.aws.queues import HIDDEN_FOR
 from gust.model.state import DagRunState
 from tests.unit.worker.whole import Whole
 
@@ -197,6 +198,10 @@ def test_a_module_that_keeps_stdout_prints_into_the_log(gust: Whole) -> None:
     gust.environments = {"": {"slow.py": f"{SLOW}import sys\nOUT = sys.__stdout__\n"}}
     gust.upload(d=file("import slow\n", is_prepared("slow"), "print('said', 'kept', file=slow.OUT)"))
     assert run(gust) == ["True", "kept"]
+
+
+def test_a_message_stays_hidden_while_its_try_waits_for_preparers() -> None:
+    assert ATTEMPTS * PATIENCE + 10 < HIDDEN_FOR
 
 
 def test_numpy_draws_other_numbers_in_each_child(gust: Whole) -> None:
