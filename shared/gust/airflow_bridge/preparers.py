@@ -28,6 +28,7 @@ from typing import Any, Final, Self
 from gust.airflow_bridge import immortal, orphans, preparer
 from gust.airflow_bridge.imports import LARGEST, Imports, bounded, report_of
 from gust.airflow_bridge.nursery import Asked, Children, Nursery, ParentGone, Process, Target
+from gust.airflow_bridge.surroundings import DAGS_OF_MWAA
 from gust.model.environment import OPTIONS_FILE, VARIABLES_FILE
 
 PATIENCE: Final = 15.0
@@ -320,7 +321,9 @@ def _settings(bundle: Path) -> str:
     digest = sha256()
     for name in (VARIABLES_FILE, OPTIONS_FILE):
         with suppress(FileNotFoundError):
-            digest.update((bundle / name).read_bytes())
+            digest.update(found := (bundle / name).read_bytes())
+            if DAGS_OF_MWAA.encode() in found:  # an option names a file of this very bundle
+                digest.update(str(bundle).encode())
         digest.update(b"\0")
     return digest.hexdigest()
 

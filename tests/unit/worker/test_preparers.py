@@ -150,6 +150,15 @@ def test_modules_see_the_variables_that_the_bundle_exports(gust: Whole) -> None:
         assert run(gust) == ["True", mode]
 
 
+def test_modules_see_the_file_of_their_own_bundle_that_an_option_names(gust: Whole) -> None:
+    gust.environments = {"": {"slow.py": f"{SLOW}PLACE = os.environ['AIRFLOW__EMAIL__HTML_CONTENT_TEMPLATE']\n"}}
+    gust.options = {"email.html_content_template": "/usr/local/airflow/dags/mail.html"}
+    says = "print('said', slow.PLACE == os.path.dirname(__file__) + '/mail.html')"
+    for _ in range(2):
+        gust.upload(d=file("import slow\n", is_prepared("slow"), says))
+        assert run(gust) == ["True", "True"]
+
+
 UNFIT = {
     "it starts threads": "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
     "it keeps files or sockets open": "import socket\nkept = socket.socket()",
