@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Self
 
@@ -39,8 +38,11 @@ _TOLD_EVERY: Final = 1.0
 """Seconds. An SDK that reads nothing for two gives up, after three attempts; a cold execution API on a busy machine takes
 longer."""
 
-_GO_ON_WAITING: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-"""Clients of HTTP skip it and wait for the answer."""
+_GO_ON_WAITING: Final = b"HTTP/1.1 100 Continue\r\nWaiting: "
+"""Clients of HTTP skip such an answer and wait for the next. Go's takes five of them, so there is one, which grows."""
+
+_STILL: Final = b"."
+_WAITED: Final = b"\r\n\r\n"
 
 Ask = Callable[[], httpx.Response]
 """Asks the execution API. Raises httpx.HTTPStatusError, httpx.TransportError."""
@@ -97,13 +99,14 @@ class CredentialsEndpoint:
         except (BlockingIOError, ConnectionAbortedError):
             return True
         with client, suppress(OSError):
-            status, body = self._answer(_request(client), partial(client.sendall, _GO_ON_WAITING))
+            waiting = _Waiting(client)
+            status, body = self._answer(_request(client), waiting.tell)
             content = json.dumps(body).encode()
             head = (
                 f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
                 f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n"
             )
-            client.sendall(head.encode() + content)
+            client.sendall(waiting.end + head.encode() + content)
         return True
 
     def _answer(self, request: bytes, keep_waiting: Callable[[], None]) -> tuple[int, Mapping[str, Any]]:
@@ -149,6 +152,20 @@ class CredentialsEndpoint:
         if self._known is not None and _ends(self._known) > self._now():
             return 200, self._known  # good for some more minutes
         return status, {"message": reason}
+
+
+class _Waiting:
+    """Signs of life for a client, until its answer follows."""
+
+    def __init__(self, client: socket.socket) -> None:
+        self._client = client
+        self.end = b""
+        """What must come before the answer."""
+
+    def tell(self) -> None:
+        """Raises OSError where the client is gone."""
+        self._client.sendall(_STILL if self.end else _GO_ON_WAITING)
+        self.end = _WAITED
 
 
 def ask_through(client: httpx.Client) -> Ask:

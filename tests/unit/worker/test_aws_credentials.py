@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import select
+import socket
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +201,29 @@ def test_an_sdk_waits_while_the_execution_api_is_slow() -> None:
         assert serving.result()
 
     assert found["AccessKeyId"] == "ASIATASK1"
+
+
+def test_a_client_that_waits_long_reads_one_answer_before_the_real_one() -> None:
+    """Go's client of HTTP gives up after the fifth: terraform, s5cmd, rclone."""
+
+    class Impatient(CredentialsEndpoint):
+        def _asked(self, keep_waiting: Callable[[], None]) -> httpx.Response:
+            for _ in range(9):
+                keep_waiting()
+            return super()._asked(keep_waiting)
+
+    answer = {"AccessKeyId": "ASIATASK1", "Expiration": "2126-01-01T00:00:00Z"}
+    with (
+        Impatient(lambda: httpx.Response(200, json=answer), log=None) as endpoint,
+        ThreadPoolExecutor(1) as supervisor,
+        socket.create_connection(("127.0.0.1", endpoint._socket.getsockname()[1])) as client,
+    ):
+        token = endpoint.variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
+        client.sendall(f"GET /credentials HTTP/1.1\r\nAuthorization: {token}\r\n\r\n".encode())
+        supervisor.submit(lambda: select.select([endpoint], [], [], 20) and endpoint.serve())
+        said = b"".join(iter(partial(client.recv, 4096), b""))
+
+    first, second, rest = said.split(b"\r\n\r\n")
+    assert first == b"HTTP/1.1 100 Continue\r\nWaiting: ........"
+    assert second.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert json.loads(rest) == answer
