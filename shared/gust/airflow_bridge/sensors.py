@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from airflow import settings
@@ -45,14 +45,20 @@ class _LongIntervalsAreRescheduled:
             if task.mode == "poke" and task.poke_interval >= limit and not _must_poke(type(task)):
                 task.mode = "reschedule"
         elif _is_mapped_sensor(task):
-            arguments = task.partial_kwargs
-            if "mode" not in arguments and _seconds(arguments.get("poke_interval", 60.0)) >= limit:
-                arguments["mode"] = "reschedule"
+            given = {"mode": "poke", "poke_interval": 60.0, **task.partial_kwargs}
+            if given["mode"] == "poke" and _seconds(given["poke_interval"]) >= limit and not _may_differ(task):
+                task.partial_kwargs["mode"] = "reschedule"
 
 
 def _is_mapped_sensor(task: Any) -> bool:
     kind = getattr(task, "operator_class", None)
     return isinstance(kind, type) and issubclass(kind, BaseSensorOperator) and not _must_poke(kind)
+
+
+def _may_differ(task: Any) -> bool:
+    """Whether each of the mapped sensors may have a mode or interval of its own. Airflow fails one that gets two modes."""
+    expanded = task.expand_input.value
+    return not isinstance(expanded, Mapping) or not expanded.keys().isdisjoint({"mode", "poke_interval"})
 
 
 def _must_poke(kind: type) -> bool:

@@ -278,6 +278,9 @@ with DAG("d"):
     Pokes(task_id="must", poke_interval=0.2)
     Waits.partial(task_id="mapped", poke_interval=0.2).expand(doc=["a"])
     Waits.partial(task_id="mapped_often", poke_interval=0.1).expand(doc=["a"])
+    Waits.partial(task_id="mapped_each_often").expand(poke_interval=[0.1])
+    Waits.partial(task_id="mapped_in_its_own_way").expand_kwargs([{"mode": "poke", "poke_interval": 0.1}])
+    Waits.partial(task_id="mapped_to_poke", mode="poke", poke_interval=0.2).expand(doc=["a"])
 """
 
 
@@ -293,8 +296,10 @@ def test_sensors_that_poke_at_long_intervals_give_their_worker_back_where_that_i
 
     waits = S.UP_FOR_RESCHEDULE if option else S.SUCCESS
     assert whole.state(key, "seldom") is waits
-    assert whole.state(key, "mapped", 0) is waits
-    assert {whole.state(key, "often"), whole.state(key, "must"), whole.state(key, "mapped_often", 0)} == {S.SUCCESS}
+    assert {whole.state(key, "mapped", 0), whole.state(key, "mapped_to_poke", 0)} == {waits}
+    often = ("mapped_often", "mapped_each_often", "mapped_in_its_own_way")
+    assert {whole.state(key, "often"), whole.state(key, "must")} == {S.SUCCESS}
+    assert {task: whole.state(key, task, 0) for task in often} == dict.fromkeys(often, S.SUCCESS)
 
 
 def test_a_log_tells_for_how_long_a_sensor_has_held_its_worker() -> None:
