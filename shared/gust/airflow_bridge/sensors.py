@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from airflow import settings
@@ -81,11 +82,12 @@ def told(execute: Callable[..., Any], *, clock: Callable[[], float] = time.monot
         finally:
             seconds = clock() - began
             if self.mode == "poke" and seconds >= TOLD_FROM:
-                self.log.info(
-                    'The sensor held its worker while it poked; mode="reschedule" or deferrable=True hold none.',
-                    dag_id=self.dag_id,
-                    seconds_poked=round(seconds),
-                )
+                with suppress(TypeError):  # a class may have a logger of its own, which takes no values
+                    self.log.info(
+                        'The sensor held its worker while it poked; mode="reschedule" or deferrable=True hold none.',
+                        dag_id=self.dag_id,
+                        seconds_poked=round(seconds),
+                    )
 
     setattr(execute_and_tell, MARK, True)
     return execute_and_tell

@@ -2,6 +2,7 @@
 it is imported, which happens before a bundle is known."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -311,3 +312,10 @@ def test_a_log_tells_for_how_long_a_sensor_has_held_its_worker() -> None:
     assert lines == []
     poking(sensor, {})
     assert lines == [{"dag_id": "d", "seconds_poked": 300}]
+
+
+def test_a_sensor_with_a_logger_of_its_own_succeeds() -> None:
+    """`log = logging.getLogger(__name__)` in the class."""
+    times = iter([0.0, 400.0])
+    sensor = SimpleNamespace(mode="poke", dag_id="d", log=logging.getLogger("of.the.sensor"))
+    assert told(lambda _self, _context: "done", clock=lambda: next(times))(sensor, {}) == "done"
