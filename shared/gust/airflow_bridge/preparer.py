@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from gust.airflow_bridge import collector, moment, nursery, orphans, surroundings
 
@@ -44,6 +44,9 @@ IS_READY: Final = b"="
 WITHOUT_THREADS: Final = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 """Variables during the imports. pyarrow's jemalloc, which it does not use unless told, starts a thread to give memory back;
 in a forked child there is none either way."""
+
+OF_CHILDREN: Final = (b"AWS_CONTAINER_", b"AIRFLOW_CTX_")
+"""Prefixes of the variables that differ from one try to the next: the way to its credentials, and its names."""
 
 _OF_GLIBC: Final = ~(0b11 << 31)
 """Without the two signals (32, 33) that glibc handles itself, from a process's first thread on."""
@@ -72,10 +75,11 @@ def _import_all(
         _nothing_said() as said,
         moment.asks_counted() as asked,
         _last_calls_noted(),
+        _looks_for_variables_of_tasks() as looked,
     ):
         for name, value in WITHOUT_THREADS.items():
             os.environ.setdefault(name, value)
-        before = _seen(workspace, said, asked)
+        before = _seen(workspace, said, asked, looked)
         for name in names:
             worker.sendall(BEGINS + name.encode() + b"\n")
             took -= time.process_time()
@@ -84,7 +88,7 @@ def _import_all(
             except BaseException as error:
                 _end(worker, f"it cannot be imported: {type(error).__name__}")
             took += time.process_time()
-            if has_changed := _difference(before, _seen(workspace, said, asked)):
+            if has_changed := _difference(before, _seen(workspace, said, asked, looked)):
                 _end(worker, has_changed)
             gc.freeze()
     orphans.leave_to_parent()  # what tasks leave is their supervisor's to find
@@ -126,7 +130,9 @@ def _lies_in(folders: tuple[str, ...], spec: ModuleSpec) -> bool:
 # --- what children could tell -----------------------------------------------------------------------------------------
 
 
-def _seen(workspace: Path, said: Callable[[], int], asked: Callable[[], int]) -> dict[str, object]:
+def _seen(
+    workspace: Path, said: Callable[[], int], asked: Callable[[], int], looked: Callable[[], int]
+) -> dict[str, object]:
     """What a module does to this process that its children would not find, or find different, had they imported it."""
     return {
         "it starts threads": _threads(),
@@ -139,6 +145,7 @@ def _seen(workspace: Path, said: Callable[[], int], asked: Callable[[], int]) ->
             *(sys.stdin, sys.stdout, sys.stderr, sys.excepthook, sys.gettrace(), sys.getprofile()),
             *sys.path,
         ),
+        "it looks for AWS credentials, or for other variables of a task": looked(),
         "it configures logging": (
             *(logging.root.level, logging.root.disabled, logging.root.manager.disable, *logging.root.handlers),
             *(logging.getLoggerClass(), logging.getLogRecordFactory(), warnings.showwarning),
@@ -232,6 +239,30 @@ def seed_anew() -> None:
     """In a child: numpy's generator was seeded at its import, for all children alike. Python seeds its own at each fork."""
     if (mtrand := sys.modules.get("numpy.random.mtrand")) is not None:
         mtrand.seed()
+
+
+class _Variables(dict[bytes, bytes]):
+    """Of this process; counts the looks for one that it lacks and its children have."""
+
+    looks = 0
+
+    def __missing__(self, name: bytes) -> bytes:
+        self.looks += name.startswith(OF_CHILDREN)
+        raise KeyError(name)
+
+
+@contextmanager
+def _looks_for_variables_of_tasks() -> Iterator[Callable[[], int]]:
+    """A client of boto3 that a module makes finds no credentials here, and has none ever after."""
+    environ: Any = os.environ
+    plain, environ._data = environ._data, _Variables(environ._data)
+    watched = environ._data
+    try:
+        yield lambda: watched.looks
+    finally:
+        plain.clear()
+        plain.update(watched)
+        environ._data = plain
 
 
 _last_calls: Final[list[tuple[Callable[..., object], tuple[object, ...], dict[str, object]]]] = []

@@ -167,6 +167,9 @@ UNFIT = {
     "it changes the working folder": "os.chdir('/')",
     "it changes signal handlers": "import signal\nsignal.signal(signal.SIGUSR1, signal.SIG_IGN)",
     "it changes how Python runs": "import sys\nsys.path.append('/of/unfit')",
+    "it looks for AWS credentials, or for other variables of a task": "import boto3\n"
+    "try: S3 = boto3.client('s3', 'eu-west-1')\nexcept Exception: pass",
+    "it looks for AWS credentials, or for other variables of a task ": "DAG = os.environ.get('AIRFLOW_CTX_DAG_ID')",
     "it configures logging": "import logging\nlogging.getLogger().setLevel(logging.ERROR)",
     "it asks for the time, or for a name of its own": "import datetime\nTODAY = datetime.date.today()",
     "it asks for the time, or for a name of its own ": "from uuid import uuid4\nclass Run: ID = uuid4()",
