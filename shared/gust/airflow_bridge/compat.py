@@ -422,6 +422,28 @@ def ask_through(comms: Any) -> None:
     task_runner.SUPERVISOR_COMMS = comms
 
 
+@contextlib.contextmanager
+def questions_counted() -> Iterator[Callable[[], int]]:
+    """In a process without a supervisor: meanwhile each question to one counts, and fails."""
+    from airflow.sdk.execution_time import task_runner
+
+    refuses = _Refuses()
+    task_runner.SUPERVISOR_COMMS = refuses
+    try:
+        yield lambda: refuses.questions
+    finally:
+        del task_runner.SUPERVISOR_COMMS
+
+
+class _Refuses:
+    def __init__(self) -> None:
+        self.questions = 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.questions += 1
+        raise AttributeError(f"{name}: this process has no supervisor")
+
+
 def read_options_again(options: Collection[str]) -> None:
     """Have those of the options count in this process that Airflow has read while it was imported: the parent imported it
     without the options of a bundle."""

@@ -26,13 +26,13 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from gust.airflow_bridge import collector, moment, nursery, orphans, surroundings
+from gust.airflow_bridge import collector, compat, moment, nursery, orphans, surroundings
 
 BEGINS: Final = b"+"
 """Before the name of a module that is imported next."""
@@ -76,10 +76,17 @@ def _import_all(
         moment.asks_counted() as asked,
         _last_calls_noted(),
         _looks_for_variables_of_tasks() as looked,
+        compat.questions_counted() as questions,
     ):
+        counted = {
+            "it asks for a variable or a connection": questions,
+            "it looks for AWS credentials, or for other variables of a task": looked,
+            "it asks for the time, or for a name of its own": asked,
+            "it prints, warns or logs": said,
+        }
         for name, value in WITHOUT_THREADS.items():
             os.environ.setdefault(name, value)
-        before = _seen(workspace, said, asked, looked)
+        before = _seen(workspace, counted)
         for name in names:
             worker.sendall(BEGINS + name.encode() + b"\n")
             took -= time.process_time()
@@ -88,7 +95,7 @@ def _import_all(
             except BaseException as error:
                 _end(worker, f"it cannot be imported: {type(error).__name__}")
             took += time.process_time()
-            if has_changed := _difference(before, _seen(workspace, said, asked, looked)):
+            if has_changed := _difference(before, _seen(workspace, counted)):
                 _end(worker, has_changed)
             gc.freeze()
     orphans.leave_to_parent()  # what tasks leave is their supervisor's to find
@@ -130,11 +137,10 @@ def _lies_in(folders: tuple[str, ...], spec: ModuleSpec) -> bool:
 # --- what children could tell -----------------------------------------------------------------------------------------
 
 
-def _seen(
-    workspace: Path, said: Callable[[], int], asked: Callable[[], int], looked: Callable[[], int]
-) -> dict[str, object]:
+def _seen(workspace: Path, counted: Mapping[str, Callable[[], int]]) -> dict[str, object]:
     """What a module does to this process that its children would not find, or find different, had they imported it."""
     return {
+        **{what: count() for what, count in counted.items()},
         "it starts threads": _threads(),
         "it keeps files or sockets open": _open_files(),
         "it starts processes": (orphans.children(), _faults_of_children() - _faults_of_ours[0]),
@@ -145,15 +151,12 @@ def _seen(
             *(sys.stdin, sys.stdout, sys.stderr, sys.excepthook, sys.gettrace(), sys.getprofile()),
             *sys.path,
         ),
-        "it looks for AWS credentials, or for other variables of a task": looked(),
         "it configures logging": (
             *(logging.root.level, logging.root.disabled, logging.root.manager.disable, *logging.root.handlers),
             *(logging.getLoggerClass(), logging.getLogRecordFactory(), warnings.showwarning),
         ),
-        "it asks for the time, or for a name of its own": asked(),
         "it draws random numbers": (random.getstate(), _generators()),
         "it draws numpy's random numbers": _numpy_state(),
-        "it prints, warns or logs": said(),
         "it writes files": sorted(os.listdir(workspace)),
     }
 

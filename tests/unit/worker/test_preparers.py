@@ -170,6 +170,9 @@ UNFIT = {
     "it looks for AWS credentials, or for other variables of a task": "import boto3\n"
     "try: S3 = boto3.client('s3', 'eu-west-1')\nexcept Exception: pass",
     "it looks for AWS credentials, or for other variables of a task ": "DAG = os.environ.get('AIRFLOW_CTX_DAG_ID')",
+    "it asks for a variable or a connection": "from airflow.sdk import Variable\nMODE = Variable.get('mode', default='')",
+    "it asks for a variable or a connection ": "from airflow.sdk import Connection\n"
+    "try: Connection.get('c')\nexcept Exception: pass",
     "it configures logging": "import logging\nlogging.getLogger().setLevel(logging.ERROR)",
     "it asks for the time, or for a name of its own": "import datetime\nTODAY = datetime.date.today()",
     "it asks for the time, or for a name of its own ": "from uuid import uuid4\nclass Run: ID = uuid4()",
