@@ -56,6 +56,7 @@ def prepare(control: int, *, names: Sequence[str], bundle: Path, environment: Pa
     """What a preparer does: import the modules, report, and fork children until its worker is gone. `workspace`: the empty
     folder where children will run."""
     worker = socket.socket(fileno=control)
+    sys.dont_write_bytecode = True  # a changed environment is extracted anew
     _import_all(worker, names, bundle, environment, workspace)
     nursery.serve(worker)
 

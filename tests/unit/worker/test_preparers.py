@@ -159,6 +159,14 @@ def test_modules_see_the_file_of_their_own_bundle_that_an_option_names(gust: Who
         assert run(gust) == ["True", "True"]
 
 
+def test_a_preparer_leaves_the_files_of_the_environment_alone(gust: Whole) -> None:
+    """The worker extracts one anew that has changed."""
+    gust.environments = {"": {"slow.py": SLOW}}
+    lists = "print('said', *sorted(os.listdir(os.path.dirname(slow.__file__))))"
+    gust.upload(d=file("", "import slow", is_prepared("slow"), lists))
+    assert run(gust, 2) == ["False", "bin slow.py", "True", "bin slow.py"]
+
+
 UNFIT = {
     "it starts threads": "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
     "it keeps files or sockets open": "import socket\nkept = socket.socket()",
