@@ -87,6 +87,8 @@ def _import_all(
         }
         for name, value in WITHOUT_THREADS.items():
             os.environ.setdefault(name, value)
+        if _threads() > 1 or orphans.children():  # what else it does, it does in each child again
+            _end(worker, "a .pth file of the environment starts threads or processes")
         before = _seen(workspace, counted)
         for name in names:
             worker.sendall(BEGINS + name.encode() + b"\n")

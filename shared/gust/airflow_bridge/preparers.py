@@ -288,7 +288,8 @@ class Preparers:
         return None
 
     def _leave_out(self, subject: Subject, module: str, names: Sequence[str], reason: str) -> None:
-        self.say(f"{module or 'Nothing'} is not imported before tasks of {subject.file}: {reason}")
+        what = f"{module} is not" if module else "Nothing is"
+        self.say(f"{what} imported before tasks of {subject.file}: {reason}")
         for name in (module,) if module in names else names:
             _keep(self._left_out, (subject.environment, name), reason)
 

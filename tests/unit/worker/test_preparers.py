@@ -208,6 +208,21 @@ def test_a_module_that_children_could_tell_apart_stays_out(gust: Whole, why: str
     assert f"unfit is not imported before tasks of d.py: {why.strip()}" in lines
 
 
+def test_an_environment_that_starts_a_thread_at_each_start_of_python_is_left_to_children(gust: Whole) -> None:
+    assert gust.preparers is not None
+    lines: list[str] = []
+    gust.preparers.say = lines.append
+    starts = (
+        "import threading, time\nTHREAD = threading.Thread(target=time.sleep, args=(60,), daemon=True)\nTHREAD.start()"
+    )
+    gust.environments = {"": {"slow.py": SLOW, "starts.pth": "import starts\n", "starts.py": starts}}
+    gust.upload(d=file("import slow, starts\n", is_prepared("slow"), "print('said', starts.THREAD.is_alive())"))
+    assert run(gust, 2) == ["False", "True"] * 2
+    assert lines == [
+        "Nothing is imported before tasks of d.py: a .pth file of the environment starts threads or processes"
+    ]
+
+
 def test_what_a_module_registers_for_the_end_is_called_at_the_end_of_each_task(gust: Whole) -> None:
     """A client sends what it has gathered."""
     at_end = "import atexit\natexit.register(print, 'said', 'at the end', flush=True)\n"
