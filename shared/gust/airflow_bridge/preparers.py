@@ -48,6 +48,10 @@ missing to other tries; 1,769 MB have room for two with pandas, numpy, pyarrow a
 HELD: Final = 256 * 1024
 """kB; the same where the memory has no limit of its own."""
 
+MOST_READY: Final = 16
+"""Preparers, however little memory they hold. Each takes a process and three descriptors, of which Lambda has 1,024 for all
+that a worker does."""
+
 MOST_FILES: Final = 512
 """Files and tasks to remember: the names of each take 2 kB at most."""
 
@@ -187,6 +191,7 @@ class Preparers:
     say: Callable[[str], object] = log.info
     """Takes lines for the operator: what is prepared, and what stays out and why."""
     patience: float = PATIENCE
+    most: int = MOST_READY
     _of_files: OrderedDict[tuple[str, ...], tuple[str, ...]] = field(default_factory=OrderedDict)
     _of_tasks: OrderedDict[tuple[str, ...], tuple[str, ...]] = field(default_factory=OrderedDict)
     _ready: OrderedDict[Key, Preparer] = field(default_factory=OrderedDict)
@@ -299,7 +304,7 @@ class Preparers:
         waiting = [key for key, each in self._ready.items() if each not in working]
         held = sum(self._ready[key].memory for key in waiting)
         for key in waiting:
-            if held <= most:
+            if held <= most and len(self._ready) <= self.most:
                 break
             if key in self._ready:
                 held -= self._forget(key)

@@ -383,6 +383,15 @@ def test_preparers_hold_no_more_memory_than_they_may(gust: Whole, nursery: Nurse
     assert 19_000 < known.memory < 40_000
 
 
+def test_preparers_are_few_however_little_memory_they_hold(gust: Whole, nursery: Nursery) -> None:
+    """A file whose tasks name other modules each takes no worker's processes and descriptors from other files."""
+    gust.preparers = Preparers(nursery, most=2)
+    gust.environments = {folder: {"slow.py": f"{SLOW}{folder} = 1\n"} for folder in "abcd"}
+    gust.upload(**{f"{each}__d": file("import slow\n", is_prepared("slow"), dag=each) for each in "abcd"})
+    assert [run(gust, dag=dag) for dag in "abcd"] == [["True"]] * 4
+    assert len(gust.preparers._ready) == 2
+
+
 def test_imports_that_take_no_time_get_no_process(gust: Whole) -> None:
     gust.environments = {"": {"quick.py": "import os\nPID = os.getpid()\n"}}
     gust.upload(d=file("import quick\n", is_prepared("quick")))
