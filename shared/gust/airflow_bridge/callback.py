@@ -68,6 +68,7 @@ def _run(workload: CallbackWorkload, client: ExecutionApiClient) -> str | None:
     ports = client.ports
     claimed = _claim(workload, client)
     lease = Lease(hide=ports.hide, confirm=lambda: _claim(workload, client))
+    ports.leave()
     try:
         bundle = ports.bundles.fetch(str(workload.bundle_version))
         environment = ports.bundles.fetch_environment(bundle, workload.relative_fileloc)

@@ -76,6 +76,7 @@ def _tested(
 ) -> tuple[bool, str]:
     """With the packages of the folder that the workload names: one of those whose provider has the connection's type."""
     environment, bundles = None, client.ports.bundles
+    client.ports.leave()
     if workload.bundle_version is not None:
         try:
             bundle = bundles.fetch(workload.bundle_version)

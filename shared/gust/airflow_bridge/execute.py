@@ -47,17 +47,24 @@ def _run(workload: TaskWorkload, client: TryClient) -> int:
     ti = _task_instance(workload)
     if workload.refused:
         return _fail(client, ti, workload.refused)
-    bundles = client.ports.bundles
-    if not bundles.has(str(workload.bundle_version)):
-        client.ports.hide(HIDDEN_FOR)  # fetching takes a while
     try:
-        client.bundle = bundles.fetch(str(workload.bundle_version))
-        if not bundles.has_environment(client.bundle, workload.relative_fileloc):
-            client.ports.hide(HIDDEN_FOR)
-        client.environment = bundles.fetch_environment(client.bundle, workload.relative_fileloc)
+        _fetch(workload, client)
+        if client.ports.leave(client.environment):
+            _fetch(workload, client)
     except Unopenable as error:
         return _fail(client, ti, str(error))
     return supervise_try(client, ti)
+
+
+def _fetch(workload: TaskWorkload, client: TryClient) -> None:
+    """Raises Unopenable."""
+    bundles = client.ports.bundles
+    if not bundles.has(str(workload.bundle_version)):
+        client.ports.hide(HIDDEN_FOR)  # fetching takes a while
+    client.bundle = bundles.fetch(str(workload.bundle_version))
+    if not bundles.has_environment(client.bundle, workload.relative_fileloc):
+        client.ports.hide(HIDDEN_FOR)
+    client.environment = bundles.fetch_environment(client.bundle, workload.relative_fileloc)
 
 
 def _task_instance(workload: TaskWorkload) -> TaskInstance:

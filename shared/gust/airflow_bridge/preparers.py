@@ -192,6 +192,8 @@ class Preparers:
     """Takes lines for the operator: what is prepared, and what stays out and why."""
     patience: float = PATIENCE
     most: int = MOST_READY
+    _kept: frozenset[int] = field(default_factory=orphans.children)
+    """Children of the worker while no child of a DAG file runs."""
     _of_files: OrderedDict[tuple[str, ...], tuple[str, ...]] = field(default_factory=OrderedDict)
     _of_tasks: OrderedDict[tuple[str, ...], tuple[str, ...]] = field(default_factory=OrderedDict)
     _ready: OrderedDict[Key, Preparer] = field(default_factory=OrderedDict)
@@ -252,6 +254,17 @@ class Preparers:
                 self._ready[key] = made
         self._make_room(beside=None)
         return self.nursery
+
+    def leave(self, environment: Path | None) -> bool:
+        """End the preparers that have imported another environment's packages, and what these have started: such a package
+        would run beside the next child, which may be another team's, with the same rights. While no child runs. Returns
+        whether there were some: until now they could change files."""
+        ended = False
+        for key in list(self._ready):
+            if key in self._ready and key[0].environment not in (None, environment):
+                self._forget(key)
+                ended = True
+        return bool(orphans.kill_all(except_=self._kept)) or ended
 
     def _made(self, subject: Subject, names: tuple[str, ...], workspace: Path) -> Preparer | None:
         """None where a module must stay out, or all of them are not worth it: both are known then."""

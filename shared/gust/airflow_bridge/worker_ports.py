@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from gust.airflow_bridge.bundle import BundleFolder
@@ -50,6 +51,14 @@ class WorkerPorts:
     """Called after each child: removes what it left on the disk."""
     megabytes: int | None = None
     """Memory that the function has; None where it has no limit of its own."""
+
+    def leave(self, environment: Path | None = None) -> bool:
+        """See `Preparers.leave`, before a child with the environment's packages. Returns whether the files that the child
+        will use must be looked at again."""
+        if self.preparers is None or not self.preparers.leave(environment):
+            return False
+        self.tidy()
+        return True
 
     def was_memory_used(self, largest: int) -> bool:
         """Whether a child that took `largest` kB has come close to the function's memory: then the kernel killed it, if it

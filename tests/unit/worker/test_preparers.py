@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,6 +109,19 @@ def test_environments_do_not_mix(gust: Whole) -> None:
         c=file("", "import importlib.util", "print('said', importlib.util.find_spec('slow'))", dag="c"),
     )
     assert [run(gust, dag=dag) for dag in "abcab"] == [["1 True"], ["2 True"], ["None"], ["1 True"], ["2 True"]]
+
+
+def test_no_package_of_another_environment_runs_beside_a_task(gust: Whole) -> None:
+    """A hostile one could read and change the task's files. What it has started and left is a child of the worker."""
+    gust.environments = {"a": {"slow.py": SLOW}, "b": {"slow.py": f"{SLOW}B = 1\n"}}
+    gust.upload(a__d=file("import slow\n", "print('said', slow.PID)", dag="a"))
+    of_a = {*run(gust, 2, dag="a")}
+    left = subprocess.Popen(["sleep", "300"], start_new_session=True)  # noqa: S607
+    of_a.add(str(left.pid))
+    looks = f"print('said', 'none', *[pid for pid in {sorted(of_a)} if os.path.exists('/proc/' + pid)])"
+    gust.upload(b__d=file("import slow\n", looks, dag="b"))
+    assert run(gust, dag="b") == ["none"]
+    left.wait(10)
 
 
 def test_another_bundle_learns_anew(gust: Whole) -> None:
@@ -373,10 +387,10 @@ def test_preparers_hold_no_more_memory_than_they_may(gust: Whole, nursery: Nurse
     """Of two files that need 20 MB, the one that runs has its preparer."""
     gust.preparers = Preparers(nursery, megabytes=8 * 15)
     large = f"{SLOW}LARGE = bytearray(b'x') * 20_000_000\n"
-    gust.environments = {"a": {"slow.py": large}, "b": {"slow.py": f"{large}\n"}}
+    gust.environments = {"": {"slow.py": large, "also.py": large}}
     gust.upload(
-        a__d=file("import slow\n", is_prepared("slow"), dag="a"),
-        b__d=file("import slow\n", is_prepared("slow"), dag="b"),
+        a=file("import slow\n", is_prepared("slow"), dag="a"),
+        b=file("import also\n", is_prepared("also"), dag="b"),
     )
     assert [run(gust, dag=dag) for dag in "ab"] == [["True"], ["True"]]
     (known,) = gust.preparers._ready.values()
@@ -386,8 +400,8 @@ def test_preparers_hold_no_more_memory_than_they_may(gust: Whole, nursery: Nurse
 def test_preparers_are_few_however_little_memory_they_hold(gust: Whole, nursery: Nursery) -> None:
     """A file whose tasks name other modules each takes no worker's processes and descriptors from other files."""
     gust.preparers = Preparers(nursery, most=2)
-    gust.environments = {folder: {"slow.py": f"{SLOW}{folder} = 1\n"} for folder in "abcd"}
-    gust.upload(**{f"{each}__d": file("import slow\n", is_prepared("slow"), dag=each) for each in "abcd"})
+    gust.environments = {"": {f"slow_{each}.py": SLOW for each in "abcd"}}
+    gust.upload(**{each: file(f"import slow_{each}\n", is_prepared(f"slow_{each}"), dag=each) for each in "abcd"})
     assert [run(gust, dag=dag) for dag in "abcd"] == [["True"]] * 4
     assert len(gust.preparers._ready) == 2
 
