@@ -151,10 +151,14 @@ class Preparer(Asked):
             yield from self.above.line()
 
     def end(self) -> None:
-        """While no child of it runs."""
+        """While no child of it runs. `wait` afterwards."""
         self._has_ended = True
         self._control.close()
         _kill(self._process)
+
+    def wait(self) -> None:
+        """After `end`, its own and that of those above it: they tell of it, or their own end does."""
+        self._process.wait(None)
 
 
 class _Answer:
@@ -293,6 +297,7 @@ class Preparers:
             self._leave_out(subject, answer.began, names, outcome[1:].decode(errors="replace"))
         control.close()
         _kill(process)
+        process.wait(None)
         orphans.kill_all(except_=others)
         return None
 
@@ -328,6 +333,8 @@ class Preparers:
         for other, each in sorted(gone, key=lambda entry: -len(list(entry[1].line()))):
             each.end()
             del self._ready[other]
+        for _, each in gone:
+            each.wait()
         return sum(each.memory for _, each in gone)
 
 
@@ -359,4 +366,3 @@ def _kill(process: Process) -> None:
         descriptor = process.watched()
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         os.close(descriptor)
-    process.wait(None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,6 +123,19 @@ def test_no_package_of_another_environment_runs_beside_a_task(gust: Whole) -> No
     gust.upload(b__d=file("import slow\n", looks, dag="b"))
     assert run(gust, dag="b") == ["none"]
     left.wait(10)
+
+
+def test_a_preparer_that_does_not_tell_of_its_forks_delays_no_other_team(gust: Whole) -> None:
+    gust.environments = {"a": {"slow.py": SLOW, "other.py": SLOW}}
+    gust.upload(a__d=file("import slow\n", "import other", is_prepared("other"), dag="a"))
+    assert run(gust, 2, dag="a") == ["False", "True"]
+    assert gust.preparers is not None
+    above, below = gust.preparers._ready.values()
+    assert below.above is above
+    above._process.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    assert gust.preparers.leave(None)
+    assert time.monotonic() - began < 3
 
 
 def test_another_bundle_learns_anew(gust: Whole) -> None:
