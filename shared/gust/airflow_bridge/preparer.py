@@ -159,6 +159,7 @@ def _seen(workspace: Path, counted: Mapping[str, Callable[[], int]]) -> dict[str
             *(logging.getLoggerClass(), logging.getLogRecordFactory(), warnings.showwarning),
         ),
         "it draws random numbers": (random.getstate(), _generators()),
+        "it seeds numpy's random numbers": _numpy_is_seeded(),
         "it draws numpy's random numbers": _numpy_state(),
         "it writes files": sorted(os.listdir(workspace)),
     }
@@ -227,6 +228,16 @@ def _numpy_state() -> object:
         return None
     name, keys, *rest = numpy_random.get_state()
     return name, keys.tobytes(), *rest
+
+
+_SEEDED_BY_SYSTEM: Final = 0x80000000
+"""The first word of numpy's generator, until it is seeded with a number or draws some."""
+
+
+def _numpy_is_seeded() -> bool:
+    """A module may import numpy and seed it at once: children that seed it anew would draw other numbers than it means."""
+    numpy_random = sys.modules.get("numpy.random")
+    return numpy_random is not None and bool(numpy_random.get_state()[1][0] != _SEEDED_BY_SYSTEM)
 
 
 def _generators() -> int:

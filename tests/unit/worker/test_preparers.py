@@ -270,34 +270,44 @@ def test_a_message_stays_hidden_while_its_try_waits_for_preparers() -> None:
     assert ATTEMPTS * PATIENCE + 10 < HIDDEN_FOR
 
 
-def test_numpy_draws_other_numbers_in_each_child(gust: Whole) -> None:
-    """numpy seeds its generator when it is imported, once for all children of a preparer."""
-    generator = """
+NUMPY = {
+    "numpy/__init__.py": f"{SLOW}from numpy import random\n",
+    "numpy/random/__init__.py": """
+from numpy.random import mtrand
+from numpy.random.mtrand import *
+class _State(bytes):
+    tobytes = lambda self: self
+    __getitem__ = lambda self, number: mtrand._rand.first
+get_state = lambda: ("", _State(mtrand._rand.drawn))
+""",
+    "numpy/random/mtrand.py": """
 import os
 class Generator: ...
 class RandomState:
-    def seed(self): self.drawn = os.urandom(8)
+    def seed(self, value=None): self.drawn, self.first = os.urandom(8), 0x80000000 if value is None else value
     def random(self): return self.drawn
 _rand = RandomState()
-def seed(): _rand.seed()
+seed = _rand.seed
 random = _rand.random
-def get_state(): return "", _rand.drawn
 seed()
-"""
-    gust.environments = {
-        "": {
-            "numpy/__init__.py": f"{SLOW}from numpy import random\n",
-            "numpy/random/__init__.py": "from numpy.random import mtrand\nfrom numpy.random.mtrand import *\n"
-            "class _State(bytes):\n    tobytes = lambda self: self\n"
-            "get_state = lambda: ('', _State(mtrand._rand.drawn))\n",
-            "numpy/random/mtrand.py": generator,
-        }
-    }
+""",
+}
+
+
+def test_numpy_draws_other_numbers_in_each_child(gust: Whole) -> None:
+    """numpy seeds its generator when it is imported, once for all children of a preparer."""
+    gust.environments = {"": NUMPY}
     says = "print('said', numpy.random.mtrand._rand.drawn)"
     gust.upload(d=file("import numpy\n", is_prepared("numpy"), says))
     said = run(gust, 2)
     assert said[0::2] == ["True", "True"]
     assert said[1] != said[3]
+
+
+def test_a_module_that_seeds_numpy_does_so_in_each_child(gust: Whole) -> None:
+    gust.environments = {"": {**NUMPY, "slow.py": f"{SLOW}import numpy\nnumpy.random.seed(42)\n"}}
+    gust.upload(d=file("import slow\n", is_prepared("slow"), "print('said', slow.numpy.random.mtrand._rand.first)"))
+    assert run(gust, 2) == ["False", "42"] * 2
 
 
 def test_what_a_hostile_child_reports_is_not_run(gust: Whole, tmp_path: Path) -> None:
