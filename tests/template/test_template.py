@@ -27,6 +27,7 @@ from gust.store.dynamodb import asset_queues
 from gust.store.dynamodb.limits import CHANGED, GIVEN_BACK
 from gust.store.dynamodb.xcoms import EDITED
 from gust.store.keyspace import TABLE_DEFINITION, TTL_ATTRIBUTE
+from tests.template.rights import statements
 
 ROOT = Path(__file__).parents[2]
 LARGEST_STORAGE = 10240
@@ -641,10 +642,6 @@ def test_the_state_machine_gets_every_name_that_it_uses(source: dict[str, Any]) 
 
 def of_type(resources: Resources, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
     return ((name, resource) for name, resource in resources.items() if resource["Type"] == kind)
-
-
-def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
-    return [s for policy in role["Properties"].get("Policies", []) for s in policy["PolicyDocument"]["Statement"]]
 
 
 def logical_id(arn: dict[str, Any]) -> str:
