@@ -272,6 +272,23 @@ def test_another_key_of_kms_encrypts_the_same_text(stack: Stack) -> None:
     assert (stack.keys(), stack.kms_keys()) == (keys, {"alias/aws/ssm"})
 
 
+def test_keys_that_an_earlier_update_left_get_the_key_of_kms_that_the_operator_chose_since(stack: Stack) -> None:
+    stack.cloudformation.status = "UPDATE_IN_PROGRESS"
+    stack.ask("Create")
+    keys = stack.keys()
+    stack.cloudformation.status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    stack.ask("Delete", PhysicalResourceId="Keys-r1")
+    mine = {"KmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/mine"}
+    stack.cloudformation.status = "UPDATE_IN_PROGRESS"
+
+    stack.ask("Create", properties=mine)
+
+    assert (stack.keys(), stack.kms_keys()) == (keys, {mine["KmsKeyArn"]})
+    stack.cloudformation.status = "UPDATE_COMPLETE"
+    stack.ask("Create")
+    assert stack.kms_keys() == {mine["KmsKeyArn"]}, "delivered late"
+
+
 def test_rights_that_take_a_moment_are_waited_for(stack: Stack) -> None:
     stack.cloudformation.refuses = 3
 

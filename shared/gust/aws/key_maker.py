@@ -26,6 +26,9 @@ FORMER_SECRETS: Final = {"Signing": "SigningSecret", "Encryption": "EncryptionSe
 ENDS: Final = frozenset({"DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"})
 """States of a stack that goes: a person deletes it, or its creation has failed."""
 
+BEGINS: Final = frozenset({"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"})
+"""States of a stack that gets its keys. In any other, a request to create them is one that Lambda delivers late."""
+
 PATIENCE: Final = (2.0, 4.0, 8.0, 16.0)
 """Seconds between tries: a new role's rights take a moment until every service knows them."""
 
@@ -83,7 +86,7 @@ class KeyMaker:
             present = parameter.read().text
             wanted = present if former is None else carried_over(each, former, present)
             # Written anew also where the operator has chosen another key of KMS: the old one may be gone tomorrow.
-            if wanted != present or has_other_key(request):
+            if wanted != present or may_have_other_key(request, status):
                 parameter.replace(wanted)
 
     def _status(self, stack: str) -> str:
@@ -119,9 +122,11 @@ def carried_over(key: str, former: str, present: str) -> str:
     return ",".join([former, *kept])
 
 
-def has_other_key(request: Mapping[str, Any]) -> bool:
-    if request["RequestType"] != "Update":
-        return False
+def may_have_other_key(request: Mapping[str, Any], status: str) -> bool:
+    """Whether parameters that exist may be encrypted with another key of KMS than the request's. An earlier update that was
+    rolled back may have left them, so a creation, which names no former key, says nothing of theirs."""
+    if request["RequestType"] == "Create":
+        return status in BEGINS
     before, after = request.get("OldResourceProperties", {}), request["ResourceProperties"]
     return bool(before.get("KmsKeyArn", "") != after.get("KmsKeyArn", ""))
 
