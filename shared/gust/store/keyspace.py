@@ -151,7 +151,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     put_event_file         1 WRU per KB                 list_event_files       1 RRU per 4 KB of all: once for each batch
                              of events
     put_wait               1 WRU, with each deferral whose trigger an event will wake; waits_for 0.5 to 1 RRU for each
-                             event that tells of a steady state
+                             event that tells of a steady state; drop_wait 1 WRU for each that an event finds over
     put_watcher            1 WRU +2 (`due_at` moves): two of them for each life, that is for each poll
     list_worker_groups     1 RRU, with each look at a run whose DAG names a queue of its own; hear_of_… 1 WRU a minute and
                              host
