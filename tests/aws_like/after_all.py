@@ -35,7 +35,7 @@ UNUSED: Final[dict[str, str]] = {
     "KeyMakerRole: ssm:DeleteParameters on *": "likewise",
     "KeyMakerRole: cloudformation:DescribeStackResource on *": "likewise",
     "KeyMakerRole: secretsmanager:GetSecretValue on *": "likewise: a stack of an earlier template",
-    "Key*Role: kms:* on *:key/*": "KmsKeyArn, which no stack of the tests has",
+    "*Role: kms:* on *:key/*": "KmsKeyArn, which no stack of the tests has",
     "ContainerExecutionRole: ecr:* on *": "ECS pulls an image of the account; containers are processes here",
     "ContainerRole: lambda:GetLayerVersion on *": "a container fetches the layers; tests/template runs that script",
 }

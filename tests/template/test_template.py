@@ -441,6 +441,18 @@ def test_the_key_maker_reads_the_secrets_of_this_stack_alone(resources: Resource
     assert asks["Resource"] == {"Ref": "AWS::StackId"}
 
 
+def test_a_reader_of_keys_may_decrypt_them_under_any_key_of_the_operator_and_nothing_else(resources: Resources) -> None:
+    """When `KmsKeyArn` changes, the key maker writes the parameters anew minutes before UsesKey names the new key, which
+    waits for functions."""
+    for name, role in of_type(resources, "AWS::IAM::Role"):
+        reads = keys_for(role, "ssm:GetParameter")
+        decrypts = [each for each in statements(role) if "kms:Decrypt" in as_list(each["Action"])]
+        conditions = [each["Condition"]["StringEquals"] for each in decrypts]
+        through_ssm = [each for each in conditions if each["kms:ViaService"]["Fn::Sub"].startswith("ssm.")]
+        named = {key["Fn::Sub"] for each in through_ssm for key in as_list(each["kms:EncryptionContext:PARAMETER_ARN"])}
+        assert named == {f"{KEYS}{each}" for each in reads}, name
+
+
 @pytest.mark.parametrize("role", ["KeyMakerRole", "KeyRotationRole"])
 def test_a_writer_of_keys_uses_kms_for_these_parameters_alone(resources: Resources, role: str) -> None:
     for statement in statements(resources[role]):
