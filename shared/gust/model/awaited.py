@@ -88,7 +88,8 @@ EMR_CLUSTER: Final = StateEvent(
     "aws.emr",
     "EMR Cluster State Change",
     "state",
-    ("WAITING", "TERMINATED", "TERMINATED_WITH_ERRORS"),
+    # A trigger that waits for a cluster to be made is content with one that runs its first steps.
+    ("RUNNING", "WAITING", "TERMINATED", "TERMINATED_WITH_ERRORS"),
     "clusterId",
 )
 EMR_ON_EKS_JOB: Final = StateEvent(
