@@ -153,6 +153,20 @@ def test_an_event_drops_the_waits_that_are_over() -> None:
     assert world.store.waits_for(CRAWLS) == []
 
 
+def test_one_whose_spec_is_lost_keeps_no_other_asleep() -> None:
+    world = a_world()
+    first = given_deferred(world, CRAWLER)
+    world.given_dag(chain("wait", dag_id="lost"))
+    lost = world.trigger("r", "lost")
+    run = world.store.get_run(lost)
+    assert run is not None
+    world.store._runs[lost] = replace(run, spec_key="specs/none.json")
+    world.store._instances[lost]["wait", -1] = replace(first, dag_id="lost", run_id=lost.run_id)
+    waits = Dispatch.of(world.store._instances[lost]["wait", -1])
+    world.store.put_wait(Wait.of(CRAWLS, waits, world.clock.now() + KEPT))
+    assert wake_waiting(world.services, CRAWLS) == 1
+
+
 def test_ten_thousand_that_wait_for_one_resource_are_sent_some_at_a_time() -> None:
     world, many = a_world(), 2 * AT_ONCE + 3
     first = given_deferred(world, CRAWLER)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from aws_lambda_powertools import Logger
+
+from gust.errors import NotFound
 from gust.model.awaited import Wait
 from gust.model.dag_run import DagRun
 from gust.model.dispatch import Dispatch, Scope
@@ -17,10 +20,11 @@ from gust.services.specs import spec_of_instance
 LOOKS: Final = 4
 """How often a trigger polls after an event: a service's API may show the new state some seconds after its event."""
 
-
 AT_ONCE: Final = 500
 """How many waits one wake-up looks at: a look takes some milliseconds, and a shared resource (a crawler, an endpoint) may
 have ten thousand."""
+
+log = Logger(service="scheduler", child=True)
 
 
 def wake_waiting(services: Services, resource: str, *, after: str = "") -> int:
@@ -36,7 +40,8 @@ def wake_waiting(services: Services, resource: str, *, after: str = "") -> int:
     waiting = [wait for wait in waits if _waits(wait, instances.get(wait.key))]
     runs = {run.key: run for run in services.store.get_runs(list(dict.fromkeys(wait.key.run for wait in waiting)))}
     found = [(runs.get(wait.key.run), instances[wait.key]) for wait in waiting]
-    if sent := [_workload(services, run, instance) for run, instance in found if run is not None]:
+    workloads = [_workload(services, run, instance) for run, instance in found if run is not None]
+    if sent := [workload for workload in workloads if workload is not None]:
         services.queues.send_triggers(sent)
     for wait in waits:
         if _is_over(wait, instances.get(wait.key)):
@@ -65,13 +70,19 @@ def _is_over(wait: Wait, instance: TaskInstance | None) -> bool:
     return instance.state not in (S.RUNNING, S.DEFERRED)
 
 
-def _workload(services: Services, run: DagRun, instance: TaskInstance) -> TriggerWorkload:
+def _workload(services: Services, run: DagRun, instance: TaskInstance) -> TriggerWorkload | None:
+    """None if its spec is lost: its run ends by that, and others that wait for the same resource go on."""
+    try:
+        relative_fileloc = spec_of_instance(services, run, instance).relative_fileloc
+    except NotFound:
+        log.exception("A trigger cannot be woken", **run.names)
+        return None
     return trigger_workload(
         services,
         run,
         instance,
         bundle=bundle_version(services, run),
-        relative_fileloc=spec_of_instance(services, run, instance).relative_fileloc,
+        relative_fileloc=relative_fileloc,
         now=services.clock.now(),
         woken=LOOKS,
     )
