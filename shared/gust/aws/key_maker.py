@@ -83,11 +83,11 @@ class KeyMaker:
             former = self._former(stack, FORMER_SECRETS[each]) if status == "UPDATE_IN_PROGRESS" else None
             if parameter.create(former or new_key()):
                 continue
-            present = parameter.read().text
-            wanted = present if former is None else carried_over(each, former, present)
+            present = parameter.read()
+            wanted = present.text if former is None else carried_over(each, former, present.text)
             # Written anew also where the operator has chosen another key of KMS: the old one may be gone tomorrow.
-            if wanted != present or may_have_other_key(request, status):
-                parameter.replace(wanted)
+            if wanted != present.text or may_have_other_key(request, status):
+                parameter.exchange(present, wanted)
 
     def _status(self, stack: str) -> str:
         return str(self._clients("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"])
