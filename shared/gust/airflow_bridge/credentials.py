@@ -12,8 +12,10 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Self
 
@@ -32,6 +34,13 @@ REFUSED_FOR: Final = 20.0
 LARGEST_REQUEST: Final = 16_384
 PATIENCE: Final = 1.0
 """Seconds for a client to send its request: the supervisor waits for it."""
+
+_TOLD_EVERY: Final = 1.0
+"""Seconds. An SDK that reads nothing for two gives up, after three attempts; a cold execution API on a busy machine takes
+longer."""
+
+_GO_ON_WAITING: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""Clients of HTTP skip it and wait for the answer."""
 
 Ask = Callable[[], httpx.Response]
 """Asks the execution API. Raises httpx.HTTPStatusError, httpx.TransportError."""
@@ -88,7 +97,7 @@ class CredentialsEndpoint:
         except (BlockingIOError, ConnectionAbortedError):
             return True
         with client, suppress(OSError):
-            status, body = self._answer(_request(client))
+            status, body = self._answer(_request(client), partial(client.sendall, _GO_ON_WAITING))
             content = json.dumps(body).encode()
             head = (
                 f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
@@ -97,7 +106,7 @@ class CredentialsEndpoint:
             client.sendall(head.encode() + content)
         return True
 
-    def _answer(self, request: bytes) -> tuple[int, Mapping[str, Any]]:
+    def _answer(self, request: bytes, keep_waiting: Callable[[], None]) -> tuple[int, Mapping[str, Any]]:
         line, _, rest = request.partition(b"\r\n")
         given = ""
         for header in rest.decode("latin-1").split("\r\n"):
@@ -108,20 +117,29 @@ class CredentialsEndpoint:
             return 401, {"message": "Not the token of this task"}
         if line.split(b" ")[:2] != [b"GET", PATH.encode()]:
             return 404, {"message": f"Only GET {PATH} is answered"}
-        return self._credentials()
+        return self._credentials(keep_waiting)
 
-    def _credentials(self) -> tuple[int, Mapping[str, Any]]:
+    def _credentials(self, keep_waiting: Callable[[], None]) -> tuple[int, Mapping[str, Any]]:
         if self._known is not None and _ends(self._known) - self._now() > RENEWED_BEFORE:
             return 200, self._known
         if self._refusal is not None and self._monotonic() < self._refusal[0] + REFUSED_FOR:
             return self._refusal[1], {"message": self._refusal[2]}
         try:
-            self._known = self._ask().json()
+            self._known = self._asked(keep_waiting).json()
         except httpx.HTTPStatusError as error:
             return self._refused(error.response.status_code, str(getattr(error, "detail", None) or error))
         except httpx.TransportError as error:
             return self._refused(503, f"The control plane does not answer: {error}")
         return 200, self._known
+
+    def _asked(self, keep_waiting: Callable[[], None]) -> httpx.Response:
+        """What the execution API answers. `keep_waiting` is called every second until then."""
+        with ThreadPoolExecutor(1) as thread:
+            answer = thread.submit(self._ask)
+            while not wait([answer], timeout=_TOLD_EVERY).done:
+                with suppress(OSError):
+                    keep_waiting()
+            return answer.result()
 
     def _refused(self, status: int, reason: str) -> tuple[int, Mapping[str, Any]]:
         if self._told != reason:

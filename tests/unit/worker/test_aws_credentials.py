@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import select
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from botocore.utils import ContainerMetadataFetcher
 
+from gust.airflow_bridge.credentials import CredentialsEndpoint
 from tests.unit.worker.control_plane import Site
 
 WORKERS: dict[str, str] = {
@@ -162,3 +169,33 @@ return boto3.Session().get_credentials().access_key
     )
     assert code == 0, site.log.text
     assert site.control_plane.returned == "ASIATASK3"
+
+
+def test_an_sdk_waits_while_the_execution_api_is_slow() -> None:
+    """botocore gives up where it reads nothing for two seconds; the answer comes after the third sign of life."""
+    signs: list[float] = []
+    has_waited = threading.Event()
+
+    class Counting(CredentialsEndpoint):
+        def _asked(self, keep_waiting: Callable[[], None]) -> httpx.Response:
+            def count() -> None:
+                keep_waiting()
+                signs.append(time.monotonic())
+                if len(signs) == 3:
+                    has_waited.set()
+
+            return super()._asked(count)
+
+    def ask() -> httpx.Response:
+        has_waited.wait(20)
+        return httpx.Response(200, json={"AccessKeyId": "ASIATASK1", "Expiration": "2126-01-01T00:00:00Z"})
+
+    with Counting(ask, log=None) as endpoint, ThreadPoolExecutor(1) as supervisor:
+        serving = supervisor.submit(lambda: select.select([endpoint], [], [], 20) and endpoint.serve())
+        found = ContainerMetadataFetcher().retrieve_full_uri(
+            endpoint.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"],
+            headers={"Authorization": endpoint.variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"]},
+        )
+        assert serving.result()
+
+    assert found["AccessKeyId"] == "ASIATASK1"
