@@ -1,4 +1,4 @@
-"""The deployer's door: uploads, and the steps of a deployment that run no DAG file (`functions/parser` runs them)."""
+"""The deployer's door: the steps of a deployment that run no DAG file (`functions/parser` runs them)."""
 
 import os
 from functools import cache
@@ -11,7 +11,6 @@ from gust import bootstrap
 from gust.services.deployments import deploy_bundle
 from gust.services.deployments.activate_bundle import activate
 from gust.services.deployments.deploy_bundle import snapshot
-from gust.services.deployments.deployment_turn import request_deployment
 from gust.services.deployments.fail_deployment import fail_deployment
 
 log = Logger(service="dag_processor")
@@ -25,10 +24,7 @@ PARSERS = int(os.environ.get("GUST_PARSERS", str(deploy_bundle.PARSERS)))
 
 @bootstrap.metrics().flushes
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """SQS's batch of events (of the bucket, or that Airflow's options were changed), or one step of the state machine:
-    `{"step": "snapshot" | "activate" | "fail", …}`."""
-    if "Records" in event:
-        return on_upload(event)
+    """One step of the state machine: `{"step": "snapshot" | "activate" | "fail", …}`."""
     match event["step"]:
         case "snapshot":
             answer = snapshot(services(), event["deployment"], parsers=PARSERS).to_event()
@@ -43,12 +39,3 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
             raise ValueError(f"deploy_bundle has no step {step!r}")
     log.info("deploying", step=event["step"], answer=answer)
     return answer
-
-
-def on_upload(event: dict[str, Any]) -> dict[str, Any]:
-    """Files were added, changed or removed: request a deployment of the whole folder. Delivered twice, a batch deploys
-    once."""
-    name = f"upload-{event['Records'][0]['messageId']}"
-    deployment = request_deployment(services().store, bootstrap.deployments(), name, services().clock.now())
-    log.info("upload", deployment=deployment, messages=len(event["Records"]))
-    return {}

@@ -1,5 +1,5 @@
-"""The scheduler's door: records of the table's stream, wake-ups from SQS, the tick of every minute, and the word of state
-machine fargate_task that a container is gone.
+"""The scheduler's door: records of the table's stream, wake-ups and uploads from SQS, the tick of every minute, and the word
+of state machine fargate_task that a container is gone.
 
 Every record becomes a `Wake`, and one function handles each kind: it advances one run or one backfill, makes one DAG's due
 runs (and its asset-triggered ones), gives out the slots of one limit, and so on. On the queue of wake-ups are events of AWS,
@@ -22,6 +22,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import TypeAdapter
 
 from gust import bootstrap
+from gust.aws.uploads import is_upload
 from gust.model.awaited import is_state_event, resource_of
 from gust.model.workload import (
     TellListeners,
@@ -112,13 +113,22 @@ def handle_messages(records: Sequence[dict[str, Any]]) -> list[str]:
     """Returns the names of the messages that failed."""
     wakes: dict[Wake, RecordGroup] = {}
     unreadable: list[str] = []
+    uploads: list[str] = []
     for record in records:
         try:
-            if (wake := wake_in(record["body"])) is not None:
-                wakes.setdefault(wake, RecordGroup()).names.append(record["messageId"])
+            wake = wake_in(record["body"])
         except ValueError:
+            if is_upload(record["body"]):
+                uploads.append(record["messageId"])
+                continue
             log.exception("A message could not be read", record=record)
             unreadable.append(record["messageId"])
+        else:
+            if wake is not None:
+                wakes.setdefault(wake, RecordGroup()).names.append(record["messageId"])
+    if uploads:
+        # One deployment of the whole folder for all of them; the same one if the batch is delivered twice.
+        wakes[WakeDeployment(name=f"upload-{uploads[0]}")] = RecordGroup(uploads)
     time_left = TimeLeft.of(services.clock)
     return unreadable + each(wakes, lambda wake, _: handle_or_back_off(wake, time_left))
 

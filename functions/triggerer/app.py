@@ -92,7 +92,7 @@ def watch(workload: WatcherWorkload, ports: WorkerPorts) -> None:
 
 
 def run(workload: TriggerWorkload, ports: WorkerPorts) -> End | None:
-    names = workload.model_dump(include={"dag_id", "run_id", "task_id", "map_index", "try_number"})
+    names = workload.names
     try:
         end = run_trigger(workload, ports)
     except StaleTaskInstance as stale:

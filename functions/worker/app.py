@@ -84,7 +84,7 @@ def work(workload: ForWorker, ports: WorkerPorts) -> None:
 
 
 def run(workload: TaskWorkload, ports: WorkerPorts) -> None:
-    names = workload.model_dump(include={"dag_id", "run_id", "task_id", "map_index", "try_number"})
+    names = workload.names
     try:
         exit_code = run_try(workload, ports)
     except StaleTaskInstance as stale:
@@ -98,7 +98,7 @@ def run(workload: TaskWorkload, ports: WorkerPorts) -> None:
 def call(workload: CallbackWorkload, ports: WorkerPorts) -> None:
     from gust.airflow_bridge.callback import run_callback  # most workers never need it
 
-    names = workload.model_dump(include={"dag_id", "run_id", "callback_id"})
+    names = workload.model_dump(include={"dag_id", "run_id", "callback_id", "correlation_id"})
     try:
         output = run_callback(workload, ports)
     except StaleCallback as stale:

@@ -33,6 +33,20 @@ SWAGGER = {
 CONNECTION_FORM = Path(__file__).parents[2] / "shared/gust/model/connection_form.py"
 """Run by its path: Gust itself is not installed here."""
 
+TRIES_AGAIN = """<script>
+addEventListener("error", (event) => {
+  if (event.target.tagName !== "SCRIPT") return;
+  const times = Number(sessionStorage.getItem("gust.reloads")) + 1;
+  const then = times <= 5 ? "This page tries again in a few seconds." : "Load this page again later.";
+  document.body.textContent =
+    `The web UI's files did not come: they are asked for too often at the moment, or the server is not reached. ${then}`;
+  sessionStorage.setItem("gust.reloads", times <= 5 ? times : 0);
+  if (times <= 5) setTimeout(() => location.reload(), times * 1000 * (1 + Math.random()));
+}, true);
+</script>"""
+"""In the page of the UI. The files have a throttle of their own (StaticFilesRate in template.yaml); without this, a page
+whose script gets 429 stays white. The browser keeps what it has got, so each time fewer are missing."""
+
 CONTRACT = Path("api_fastapi/core_api/openapi/v2-rest-api-generated.yaml")
 
 
@@ -53,7 +67,8 @@ def main():
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1))
     (out / "openapi.json").write_text(json.dumps(contract(airflow)))
     shutil.copyfile(Path(__file__).with_name("docs.html"), out / "docs.html")
-    shutil.copyfile(dist / "index.html", out / "index.html")
+    page = (dist / "index.html").read_text()
+    (out / "index.html").write_text(page.replace("</head>", f"{TRIES_AGAIN}</head>", 1))
     (out / "connection_types.json").write_text(json.dumps(connection_types(airflow), indent=1))
 
 

@@ -159,6 +159,7 @@ def workers() -> Workers:
     """The workers that the stack has."""
     return Workers(
         has_fargate=bool(os.environ.get("GUST_FARGATE_STATE_MACHINE")),
+        has_x86_containers=bool(os.environ.get("GUST_FARGATE_X86")),
         memory=int(os.environ.get("GUST_WORKER_MEMORY") or Workers().memory),
         room=room(int(os.environ.get("GUST_TASK_STORAGE") or SMALLEST_STORAGE)),
     )

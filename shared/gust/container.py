@@ -48,7 +48,7 @@ def main() -> int:
     ports = WorkerPorts(
         invoke=bootstrap.execution_api(),
         objects=objects,
-        bundles=SealedBundleFolder(objects, bundles_root),
+        bundles=SealedBundleFolder(objects, bundles_root, architecture=os.environ.get("GUST_ARCHITECTURE", "")),
         sink=LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
         children=children,
     )
@@ -57,7 +57,7 @@ def main() -> int:
     except StaleTaskInstance as stale:
         log.warning("stale: %s", stale)
         return NOT_ITS_TASK
-    log.warning("ran %s: exit code %d", workload.key, exit_code)
+    log.warning("ran %s: exit code %d, correlation id %s", workload.key, exit_code, workload.correlation_id)
     return 0
 
 

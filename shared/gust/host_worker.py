@@ -111,7 +111,7 @@ def work(body: str, ports: WorkerPorts) -> bool:
         log.exception("A task's message could not be worked off")
         return False
     else:
-        log.warning("ran %s: exit code %d", workload.key, exit_code)
+        log.warning("ran %s: exit code %d, correlation id %s", workload.key, exit_code, workload.correlation_id)
     return True
 
 

@@ -1,4 +1,5 @@
-"""Between the functions and the emulator: refuses what AWS would refuse, and keeps a record of what was allowed by what.
+"""Between the functions and the emulator: refuses what AWS would refuse, throttles what it would throttle, and keeps a
+record of what was allowed by what.
 
 An ASGI application in front of the emulator's. It judges calls of Gust's own functions and containers, which name
 themselves in their requests; calls of tests and of tasks' own clients pass. The record is a file of JSON lines, each
@@ -6,6 +7,7 @@ written when something happens for the first time, so that a `kill -9` loses non
 
     {"role": "WorkerRole", "grant": "worker 2 s3:GetObject 0", "action": "s3:GetObject", "on": "bundles"}
     {"role": "WorkerRole", "refused": "AccessDenied", "action": "s3:ListBucket", "resource": "arn:…"}
+    {"throttled": "ThrottlingException", "service": "ssm", "action": "GetParameter"}
 """
 
 from __future__ import annotations
@@ -17,11 +19,13 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final
+from xml.sax.saxutils import escape
 
 from gust.local.asgi import Application, Receive, Scope, Send
 from tests.aws_like import limits
 from tests.aws_like.requests import Request
 from tests.aws_like.rights import Grant, Need, Role, judge, needs, role_of
+from tests.aws_like.throttles import Busy, Quotas
 
 FILE: Final = "aws-calls.jsonl"
 """The record's name in the folder of the stack."""
@@ -47,9 +51,17 @@ class Record:
 
 class Border:
     def __init__(
-        self, application: Application, record: Record, role_of: Callable[[str], Role | None] = role_of
+        self,
+        application: Application,
+        record: Record,
+        role_of: Callable[[str], Role | None] = role_of,
+        *,
+        quotas: Quotas | None = None,
+        busy: Busy | None = None,
     ) -> None:
         self._application = application
+        self._quotas = quotas or Quotas()
+        self._busy = busy
         self._record = record
         self._find_role = role_of
         self._roles: dict[str, Role | None] = {}
@@ -95,8 +107,33 @@ class Border:
             self._note_refusal(role, refusal.code, request.operation, refusal.message)
             await _answer(send, *_refused(request, refusal))
             return
+        if (refusal := self._throttled(request)) is not None:
+            self._record.add(
+                throttled=refusal.code, service=request.service, action=request.operation or request.method
+            )
+            await _answer(send, *_refused(request, refusal))
+            return
+        send = self._counting(request, send)
+        if self._busy is not None and (kept_back := self._busy.kept_back(request)) is not None:
+            body, more = kept_back
+            self._record.add(throttled="a part", service=request.service, action=request.operation)
+            await self._application(scope, _replaying(body, receive), _saying_more(more, send))
+            return
         is_read = request.service == "s3" and request.method in ("GET", "HEAD")
         await self._application(scope, receive, self._telling_what_is_missing(request, role, send) if is_read else send)
+
+    def _throttled(self, request: Request) -> limits.Refusal | None:
+        if self._busy is not None and (refusal := self._busy.refusal(request)) is not None:
+            return refusal
+        return self._quotas.refusal(request)
+
+    def _counting(self, request: Request, send: Send) -> Send:
+        async def answer(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                self._quotas.answered(request, len(message.get("body", b"")))
+            await send(message)
+
+        return answer
 
     def _note_refusal(self, role: Role, code: str, action: str, resource: str) -> None:
         log.error("%s may not %s %s: %s", role.logical_id, action, resource, code)
@@ -159,12 +196,43 @@ def _denied(request: Request, role: Role, need: Need) -> Answer:
 
 def _refused(request: Request, refusal: limits.Refusal) -> Answer:
     """In the service's protocol."""
+    if request.service == "sts":
+        kind = f"<Type>Sender</Type><Code>{refusal.code}</Code><Message>{refusal.message}</Message>"
+        text = f"<ErrorResponse><Error>{kind}</Error><RequestId>1</RequestId></ErrorResponse>"
+        return refusal.status, {"content-type": "text/xml"}, text.encode()
     if request.service == "s3":
         text = f"<Error><Code>{refusal.code}</Code><Message>{refusal.message}</Message></Error>"
         return refusal.status, {"content-type": "application/xml"}, text.encode()
+    if request.service == "sts":
+        text = f"<Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message>"
+        text = f"<ErrorResponse><Error><Type>Sender</Type>{text}</Error></ErrorResponse>"
+        return refusal.status, {"content-type": "text/xml"}, text.encode()
     code = "AccessDeniedException" if refusal.code == "AccessDenied" else refusal.code
-    body = json.dumps({"__type": code, "message": refusal.message, "Message": refusal.message}).encode()
+    said = {"__type": code, "message": refusal.message, "Message": refusal.message, **refusal.more}
+    body = json.dumps(said).encode()
     return refusal.status, {"content-type": "application/x-amz-json-1.0", "x-amzn-errortype": code}, body
+
+
+def _saying_more(more: Mapping[str, Any], send: Send) -> Send:
+    """The JSON of the answer with further fields. Its checksum would be wrong, and SDKs need none."""
+    start: list[Any] = []
+    body = bytearray()
+
+    async def answer(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            start.append(message)
+            return
+        body.extend(message.get("body", b""))
+        if message.get("more_body"):
+            return
+        whole = body if start[0]["status"] != 200 else json.dumps(json.loads(body) | more).encode()
+        dropped = (b"content-length", b"x-amz-crc32")
+        headers = [(name, value) for name, value in start[0]["headers"] if name.lower() not in dropped]
+        headers.append((b"content-length", str(len(whole)).encode()))
+        await send({**start[0], "headers": headers})
+        await send({"type": "http.response.body", "body": bytes(whole)})
+
+    return answer
 
 
 async def _body_of(receive: Receive) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tests.aws_like.requests import Request
@@ -41,6 +41,8 @@ class Refusal:
     code: str
     message: str
     status: int = 400
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the answer's body."""
 
 
 def refusal(request: Request) -> Refusal | None:

@@ -109,6 +109,7 @@ def _of_state_machines(template: Resources) -> Iterator[Right]:
                 yield Right(role, "lambda:InvokeFunction", as_text(value))
         if "ecs:runTask.sync" in definition:
             yield Right(role, "ecs:RunTask", as_text(named["TaskDefinition"]))
+            yield Right(role, "ecs:RunTask", as_text(named["X86TaskDefinition"]["Fn::If"][1]))
             task = template[named["TaskDefinition"]["Ref"]]["Properties"]
             for passed in ("TaskRoleArn", "ExecutionRoleArn"):
                 yield Right(role, "iam:PassRole", as_text(task[passed]))

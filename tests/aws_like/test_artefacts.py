@@ -6,18 +6,24 @@ Skipped with its reason where this machine cannot build for Python 3.12 or refus
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import httpx
 import pytest
+from airflow.providers import standard
 
+from examples import resources
 from gust.cli import layers
 from gust.local.deployment import STACK_NAME
 from tests.aws_like.artefacts import Artefacts, what_this_machine_lacks
 from tests.aws_like.emulator_of_artefacts import INITS
 from tests.aws_like.sandbox import what_this_machine_refuses
-from tests.system.local_gust import LocalGust
+from tests.oracle.drive import LOGICAL_DATE, RUN_ID, observe
+from tests.oracle.golden import Golden
+from tests.system.local_gust import ROOT, LocalGust
 
 LACKING: Final = what_this_machine_lacks() or what_this_machine_refuses()
 
@@ -28,6 +34,9 @@ pytestmark = [
 ]
 
 MB: Final = 1024 * 1024
+
+GOLDEN: Final = Golden.load(ROOT / "tests" / "system" / "golden" / "examples.json")
+"""What real Airflow does with the examples."""
 
 CEILING: Final = {
     "gust-announcer": 1.4,
@@ -130,6 +139,92 @@ standard()
 """
 
 
+EVERY: Final = '''
+"""The operators and sensors of the standard provider that STANDARD does not have; side by side, so that they take their time
+together."""
+from datetime import datetime, time, timedelta, timezone
+from airflow.providers.standard.operators.datetime import BranchDateTimeOperator
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.hitl import (
+    ApprovalOperator, HITLBranchOperator, HITLEntryOperator, HITLOperator
+)
+from airflow.providers.standard.operators.python import BranchExternalPythonOperator, ExternalPythonOperator
+from airflow.providers.standard.operators.smooth import SmoothOperator
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.providers.standard.operators.weekday import BranchDayOfWeekOperator
+from airflow.providers.standard.sensors.bash import BashSensor
+from airflow.providers.standard.sensors.date_time import DateTimeSensor, DateTimeSensorAsync
+from airflow.providers.standard.sensors.external_task import ExternalTaskMarker, ExternalTaskSensor
+from airflow.providers.standard.sensors.time import TimeSensor, TimeSensorAsync
+from airflow.providers.standard.sensors.time_delta import TimeDeltaSensorAsync, WaitSensor
+from airflow.providers.standard.sensors.weekday import DayOfWeekSensor
+from airflow.sdk import DAG
+
+PAST = datetime(2026, 1, 1, tzinfo=timezone.utc)
+ALWAYS = {"Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"}
+PYTHON = "/var/lang/bin/python3.12"
+ASKS = {"subject": "Well?", "response_timeout": timedelta(seconds=1)}
+
+
+def answer():
+    return 42
+
+
+def choose():
+    return "external_left"
+
+
+with DAG("target", schedule=None):
+    EmptyOperator(task_id="none") >> SmoothOperator(task_id="done")
+
+with DAG("every", schedule=None) as dag:
+    one = dag.get_task
+    for name in ("datetime", "weekday", "external", "hitl"):
+        EmptyOperator(task_id=f"{name}_left"), EmptyOperator(task_id=f"{name}_right")
+    left = {"follow_task_ids_if_true": "weekday_left", "follow_task_ids_if_false": "weekday_right"}
+    BranchDayOfWeekOperator(task_id="weekday", week_day=ALWAYS, **left) >> [
+        one("weekday_left"), one("weekday_right")]
+    BranchDateTimeOperator(
+        task_id="datetime", target_lower=PAST, target_upper=datetime(2100, 1, 1, tzinfo=timezone.utc),
+        follow_task_ids_if_true="datetime_left", follow_task_ids_if_false="datetime_right",
+    ) >> [one("datetime_left"), one("datetime_right")]
+    BranchExternalPythonOperator(task_id="external", python=PYTHON, python_callable=choose, expect_airflow=False) >> [
+        one("external_left"), one("external_right")]
+    HITLBranchOperator(
+        task_id="hitl", options=["hitl_left", "hitl_right"], defaults=["hitl_left"], **ASKS
+    ) >> [one("hitl_left"), one("hitl_right")]
+    ExternalPythonOperator(task_id="answer", python=PYTHON, python_callable=answer, expect_airflow=False)
+    HITLOperator(task_id="ask", options=["yes", "no"], defaults="yes", **ASKS)
+    ApprovalOperator(task_id="approve", defaults="Approve", **ASKS)
+    HITLEntryOperator(task_id="enter", defaults="OK", **ASKS)
+    BashSensor(task_id="bash_sensor", bash_command="true")
+    DateTimeSensor(task_id="moment", target_time=PAST)
+    DateTimeSensorAsync(task_id="moment_async", target_time=PAST)
+    TimeSensor(task_id="time", target_time=time(0))
+    TimeSensorAsync(task_id="time_async", target_time=time(0))
+    TimeDeltaSensorAsync(task_id="delta_async", delta=timedelta(seconds=1))
+    WaitSensor(task_id="wait", time_to_wait=timedelta(seconds=1))
+    DayOfWeekSensor(task_id="day", week_day=ALWAYS)
+    ExternalTaskMarker(task_id="marker", external_dag_id="target", external_task_id="done")
+    TriggerDagRunOperator(
+        task_id="trigger", trigger_dag_id="target", logical_date="{{ logical_date }}", wait_for_completion=True,
+        poke_interval=1,
+    ) >> ExternalTaskSensor(
+        task_id="external_task", external_dag_id="target", external_task_id="done", poke_interval=1)
+'''
+
+LEFT_OUT: Final = {
+    "PythonVirtualenvOperator": "it installs from a package index, with pip, which Lambda's Python has and ours need not",
+    "BranchPythonVirtualenvOperator": "likewise",
+}
+"""Operators of the standard provider that no DAG here has → why."""
+
+CLASS: Final = r"^class ([A-Z]\w*(?:Operator|Sensor|SensorAsync|Marker))\("
+
+EXAMPLES: Final = ("currency_rates", "landing_zone", "refresh_warehouse", "regional_sales_etl")
+"""Those that need no Fargate and no Glue. `landing_zone` has the Amazon provider read S3."""
+
+
 @pytest.fixture(scope="module")
 def artefacts() -> Artefacts:
     built = Artefacts()
@@ -166,11 +261,30 @@ def test_lambda_takes_the_functions_for_their_size(artefacts: Artefacts) -> None
     assert all(sizes[name] <= 120 for name in without_airflow), sizes
 
 
-def test_operators_of_the_standard_provider_run_to_success(gust: LocalGust) -> None:
-    gust.upload("standard.py", STANDARD)
-    gust.await_dag("standard", within=120)
+@pytest.fixture(scope="module")
+def started(gust: LocalGust) -> dict[str, str]:
+    """All DAGs are on their way at the same time: DAG → run."""
+    for name, text in {"standard": STANDARD, "every": EVERY}.items():
+        gust.upload(f"{name}.py", text)
+    for name in EXAMPLES:
+        text = (ROOT / "examples" / "dags" / f"{name}.py").read_text()
+        gust.upload(f"{name}.py", re.sub(r"schedule=.*", "schedule=None,", text, count=1))  # no run but the test's
     gust.api.call("POST", "/api/v2/connections", body={"connection_id": "fs_default", "conn_type": "fs"})
-    run_id = gust.trigger("standard")
+    gust.stack.client("s3").create_bucket(Bucket=resources.LANDING)
+    resources.land_orders(LOGICAL_DATE[:10], gust.stack.client)
+    started = {}
+    for dag_id in ("target", "standard", "every", *EXAMPLES):
+        gust.await_dag(dag_id, within=180)
+        gust.pause(dag_id, paused=False)
+    for dag_id in ("standard", "every", *EXAMPLES):
+        body = {"logical_date": LOGICAL_DATE, "dag_run_id": RUN_ID}
+        answer = gust.api.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", body=body)
+        started[dag_id] = str(answer["dag_run_id"])
+    return started
+
+
+def test_operators_of_the_standard_provider_run_to_success(gust: LocalGust, started: dict[str, str]) -> None:
+    run_id = started["standard"]
 
     gust.await_state("standard", run_id, "success", within=180)
 
@@ -189,6 +303,41 @@ def test_operators_of_the_standard_provider_run_to_success(gust: LocalGust) -> N
     log = gust.logs("standard", run_id, "bash")
     assert "993" in log  # Lambda's user
     assert "done" in log
+
+
+def test_the_other_operators_of_the_standard_provider_run_to_success(gust: LocalGust, started: dict[str, str]) -> None:
+    run_id = started["every"]
+
+    gust.await_state("every", run_id, "success", within=240)
+
+    assert {task: state for task, state in gust.states("every", run_id).items() if state != "success"} == {
+        f"{name}_right": "skipped" for name in ("datetime", "weekday", "external", "hitl")
+    }
+    assert gust.xcom("every", run_id, "answer") == 42
+    assert gust.xcom("every", run_id, "ask")["chosen_options"] == ["yes"]
+
+
+def test_every_operator_of_the_standard_provider_has_run() -> None:
+    there = {
+        name
+        for file in (Path(standard.__path__[0]) / kind for kind in ("operators", "sensors"))
+        for module in file.glob("*.py")
+        for name in re.findall(
+            r"^class ([A-Z]\w*(?:Operator|Sensor|SensorAsync|Marker))\(", module.read_text(), re.MULTILINE
+        )
+        if not name.startswith("Base")
+    }
+    used = {name for name in there if re.search(rf"\b{name}\(", STANDARD + EVERY)}
+
+    assert there - used == set(LEFT_OUT)
+
+
+@pytest.mark.parametrize("dag_id", EXAMPLES)
+def test_an_example_ends_as_on_airflow(gust: LocalGust, started: dict[str, str], dag_id: str) -> None:
+    gust.await_state(dag_id, started[dag_id], "success", within=240)
+
+    seen = observe(gust.api, dag_id, started[dag_id])
+    assert GOLDEN.differences(dag_id, seen) == []
 
 
 def test_a_file_that_cannot_be_imported_is_an_import_error(gust: LocalGust) -> None:

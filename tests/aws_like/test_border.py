@@ -14,6 +14,7 @@ from botocore.config import Config
 from tests.aws_like import calls, template_rights
 from tests.aws_like.border import Border, Record
 from tests.aws_like.rights import ACCOUNT, CONDITION_KEYS, REGION, Role
+from tests.aws_like.throttles import Busy
 
 TABLE: Final = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/state"
 QUEUE: Final = f"arn:aws:sqs:{REGION}:{ACCOUNT}:tasks"
@@ -71,12 +72,15 @@ ITEM: Final = {"pk": {"S": "a"}, "sk": {"S": "b"}}
 class Asked:
     """An AWS behind the border that answers every request with one answer, and remembers what it was asked."""
 
-    def __init__(self, folder: Path, *, caller: str = "gust app/gust-worker", status: int = 200) -> None:
+    def __init__(
+        self, folder: Path, *, caller: str = "gust app/gust-worker", status: int = 200, busy: Busy | None = None
+    ) -> None:
         self.file = folder / calls.FILE
         self.reached = 0
         self._status = status
         self._caller = caller
-        self._border = Border(self._answer, Record(self.file), lambda name: ROLE if name == "gust-worker" else None)
+        roles = {"gust-worker": ROLE}.get
+        self._border = Border(self._answer, Record(self.file), roles, busy=busy)
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         self.reached += 1

@@ -264,6 +264,28 @@ class TestWhatIsLostBetweenTwoWrites:
 
 
 class TestWhoStandsStill:
+    def test_a_trigger_that_sleeps_for_hours_is_sent_a_second_time_only_where_it_does_not_wake(
+        self, world: World
+    ) -> None:
+        world.given_dag(chain("waits"))
+        run = world.trigger()
+        world.advance(run)
+        trigger = ParkedTrigger(classpath="x.Trigger", kwargs={}, next_method="go")
+        world.work(run, "waits", lambda ti: transition.defer(ti, trigger=trigger))
+        world.advance(run)
+        report_trigger.park(
+            world.services,
+            Dispatch.of(instance(world, run, "waits")),
+            wake_at=world.clock.now() + timedelta(minutes=170),
+            sleeps_passed=1,
+            is_poller=True,
+        )
+        sent = len(world.queues.triggers)
+        pass_minutes(world, 180)
+        assert len(world.queues.triggers) == sent
+        pass_minutes(world, 30)
+        assert len(world.queues.triggers) == sent + 1
+
     def test_the_tick_is_not_busy_with_a_paused_dag(self, world: World) -> None:
         world.given_dag(chain("extract"), is_paused=True)
         run = world.trigger()

@@ -22,7 +22,7 @@ POISON = [
     json.dumps({"Records": [{"s3": None}]}),
     json.dumps({"kind": "task", "token": "x" * 200_000}),
 ]
-QUEUES = ["TasksQueue", "TriggersQueue", "WakesQueue", "UploadsQueue"]
+QUEUES = ["TasksQueue", "TriggersQueue", "WakesQueue"]
 
 BROKEN_ITEMS = [
     {"pk": "RUN#", "sk": "#RUN", "state": "queued"},

@@ -1,4 +1,4 @@
-"""The doors of deployer and parser, on AWS as moto plays it: an upload, then what the state machine would call."""
+"""The doors of deployer and parser, on AWS as moto plays it: what the state machine would call."""
 
 from __future__ import annotations
 
@@ -21,12 +21,10 @@ from gust.services.context import Services
 from gust.store.keyspace import TABLE_DEFINITION
 from tests.environment import of_a_user
 
-UPLOADS = json.loads((Path(__file__).parent / "events/dag_processor_uploads.json").read_text())
 ROOT = Path(__file__).parents[2]
 DOOR = ROOT / "functions/dag_processor/app.py"
 PARSER = ROOT / "functions/parser/app.py"
 CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000)
-MACHINE = json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}})
 
 
 @pytest.fixture
@@ -48,10 +46,6 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
         boto3.client("dynamodb").create_table(TableName="table", **TABLE_DEFINITION)
         boto3.client("s3").create_bucket(Bucket="bucket")
         boto3.client("ssm").put_parameter(Name="signing-key", Value="k" * 32, Type="SecureString")
-        machine = boto3.client("stepfunctions").create_state_machine(
-            name="deploy", definition=MACHINE, roleArn="arn:aws:iam::123456789012:role/deploy"
-        )
-        monkeypatch.setenv("GUST_DEPLOY_STATE_MACHINE", machine["stateMachineArn"])
         # In the hour after midnight the first run of a daily DAG is due at once.
         wakes = boto3.client("sqs").create_queue(QueueName="wakes")
         monkeypatch.setenv("GUST_WAKE_QUEUE_URL", wakes["QueueUrl"])
@@ -78,12 +72,6 @@ def loaded(file: Path) -> ModuleType:
     return module
 
 
-def executions() -> list[str]:
-    client = boto3.client("stepfunctions")
-    machine = client.list_state_machines()["stateMachines"][0]["stateMachineArn"]
-    return [found["name"] for found in client.list_executions(stateMachineArn=machine)["executions"]]
-
-
 def run_state_machine(door: ModuleType, parser: ModuleType, deployment: str = "test") -> int:
     """What deploy_bundle.asl.json does. Returns how many times something was new."""
     times = 0
@@ -96,22 +84,6 @@ def run_state_machine(door: ModuleType, parser: ModuleType, deployment: str = "t
             parsed = parser.lambda_handler({"plan": taken["plan"], "batch": batch}, CONTEXT)
             assert parsed == {"plan": taken["plan"], "batch": batch, "finished": True}
         door.lambda_handler({"step": "activate", "plan": taken["plan"], "deployment": deployment}, CONTEXT)
-
-
-def test_an_upload_starts_one_deployment_however_often_it_is_delivered(door):
-    assert door.lambda_handler(UPLOADS, CONTEXT) == {}
-    assert door.lambda_handler(UPLOADS, CONTEXT) == {}
-    assert executions() == ["upload-059f36b4-87a3-44ab-83d2-661975830a7d"]
-
-
-def test_uploads_while_it_runs_start_one_that_waits(door, services):
-    door.lambda_handler(UPLOADS, CONTEXT)
-    for another in ("aaaaaaaa", "bbbbbbbb"):
-        door.lambda_handler(json.loads(json.dumps(UPLOADS).replace("059f36b4", another)), CONTEXT)
-    assert len(executions()) == 2
-    turn = services.store.deployment_turn()
-    assert turn is not None
-    assert turn.again
 
 
 def test_a_file_in_the_bucket_becomes_a_dag(door, parser, services):

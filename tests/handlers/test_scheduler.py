@@ -16,6 +16,7 @@ import pytest
 from moto import mock_aws
 
 from gust import bootstrap
+from gust.errors import ServiceUnavailable
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec, TimetableSpec
@@ -23,7 +24,7 @@ from gust.model.keys import DagRunKey
 from gust.model.place import OnFargate
 from gust.model.state import DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
-from gust.model.workload import TaskWorkload, WakeReaders, WakeWaiting
+from gust.model.workload import TaskWorkload, WakeReaders, WakeRun, WakeWaiting
 from gust.ports.containers import ContainerStart
 from gust.scheduling.placement import place
 from gust.services.runs.create_dag_run import create_dag_run
@@ -32,6 +33,14 @@ from gust.store import keyspace
 from gust.store.keyspace import TABLE_DEFINITION
 
 DOOR = Path(__file__).parents[2] / "functions/scheduler/app.py"
+UPLOADS = json.loads((Path(__file__).parent / "events/scheduler_uploads.json").read_text())
+NAME = "upload-059f36b4-87a3-44ab-83d2-661975830a7d"
+TEST_MESSAGE = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2026-03-01T10:00:00.000Z", "Bucket": "bucket"}
+CONFIGURED = {
+    "source": "aws.ssm",
+    "detail-type": "Parameter Store Change",
+    "detail": {"name": "/gust/gust/configuration"},
+}
 
 
 @pytest.fixture
@@ -264,3 +273,80 @@ def test_a_container_is_started_once_for_a_dispatch_and_its_end_is_heard(
     told = {"dispatch": given["dispatch"], "error": {"Error": "ECS.ClientException", "Cause": "no such image"}}
     assert door.lambda_handler({"container": told}, None) == {}
     assert state_of(door, run) is S.FAILED
+
+
+class Deployments:
+    """Implements `ports.Deployments`. `fails`: how often Step Functions refuses."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.fails = 0
+
+    def start(self, name: str) -> None:
+        if self.fails:
+            self.fails -= 1
+            raise ServiceUnavailable("StartExecution")
+        if name not in self.started:
+            self.started.append(name)
+
+
+@pytest.fixture
+def deployments(door: ModuleType) -> Deployments:
+    found = Deployments()
+    door.services = replace(door.services, deployments=found)  # type: ignore[attr-defined]
+    return found
+
+
+def test_a_batch_of_uploads_starts_one_deployment_however_often_it_is_delivered(
+    door: ModuleType, deployments: Deployments
+) -> None:
+    for _ in range(2):
+        assert door.lambda_handler(UPLOADS, None) == {"batchItemFailures": []}
+
+    assert deployments.started == [NAME]
+
+
+def test_uploads_while_it_runs_start_one_that_waits(door: ModuleType, deployments: Deployments) -> None:
+    door.lambda_handler(UPLOADS, None)
+    for another in ("aaaaaaaa", "bbbbbbbb"):
+        door.lambda_handler(json.loads(json.dumps(UPLOADS).replace("059f36b4", another)), None)
+
+    assert len(deployments.started) == 2
+    turn = door.services.store.deployment_turn()
+    assert turn is not None
+    assert turn.again
+
+
+@pytest.mark.parametrize("body", [TEST_MESSAGE, CONFIGURED])
+def test_a_new_notification_and_changed_options_deploy_the_folder_too(
+    door: ModuleType, deployments: Deployments, body: dict[str, Any]
+) -> None:
+    door.lambda_handler({"Records": [message(json.dumps(body), 1)]}, None)
+
+    assert deployments.started == ["upload-message-1"]
+
+
+def test_uploads_that_fail_come_again_and_wake_ups_of_their_batch_do_not(
+    door: ModuleType, deployments: Deployments
+) -> None:
+    key = given_run(door, "etl")
+    deployments.fails = 1
+    wake = WakeRun(dag_id=key.dag_id, run_id=key.run_id, at=door.services.clock.now())
+    batch = [*UPLOADS["Records"], message(wake.model_dump_json(), 3)]
+
+    failed = door.lambda_handler({"Records": batch}, None)["batchItemFailures"]
+
+    assert [each["itemIdentifier"] for each in failed] == [each["messageId"] for each in UPLOADS["Records"]]
+    assert state_of(door, key) is S.QUEUED
+    door.lambda_handler(UPLOADS, None)
+    assert deployments.started == [NAME]
+
+
+@pytest.mark.parametrize(
+    "body", ["", "[]", "null", '{"Records": []}', '{"Records": [{"s3": null}]}', '{"source": "aws.s3"}']
+)
+def test_a_message_of_no_kind_is_given_up(door: ModuleType, deployments: Deployments, body: str) -> None:
+    failed = door.lambda_handler({"Records": [message(body, 1)]}, None)["batchItemFailures"]
+
+    assert failed == [{"itemIdentifier": "message-1"}]
+    assert deployments.started == []

@@ -12,6 +12,8 @@ from tests.system.local_gust import LocalGust
 TEAM_A: Final = "arn:aws:iam::000000000000:role/teams/gust-team-a"
 """The role that the shared stack's access document gives to the DAG files in `team_a/`. It keeps the queue `payroll` for
 those in `payroll/`."""
+TEAM_B: Final = "arn:aws:iam::000000000000:role/teams/gust-team-b"
+"""Likewise for `team_b/`; but the stack may not assume it."""
 
 
 @pytest.fixture(scope="session")
@@ -19,10 +21,13 @@ def gust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGust]:
     """A running local stack with an empty DAG folder, shared by the session: use DAG ids of your own."""
     home = tmp_path_factory.mktemp("gust")
     parameters = {"AccessParameter": "/gust/access", "TaskRoleArns": TEAM_A}
-    stack = LocalGust(home / "data", home / "dags", parameters=parameters)
+    stack = LocalGust(home / "data", home / "dags", parameters=parameters, means_to_refuse=TEAM_B)
     stack.start()
     document = json.dumps(
-        {"tasks": [{"path": "team_a/*", "role": TEAM_A}], "queues": [{"queue": "payroll", "path": "payroll/*"}]}
+        {
+            "tasks": [{"path": f"team_{name}/*", "role": role} for name, role in (("a", TEAM_A), ("b", TEAM_B))],
+            "queues": [{"queue": "payroll", "path": "payroll/*"}],
+        }
     )
     stack.stack.client("ssm").put_parameter(Name="/gust/access", Type="String", Value=document)
     yield stack

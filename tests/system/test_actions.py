@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +68,58 @@ FAILS_ONCE = """
 """
 
 
+JOBS = """
+    import asyncio
+    from pathlib import Path
+    from airflow.triggers.base import BaseTrigger
+
+    class WaitsForJob(BaseTrigger):
+        def __init__(self, folder):
+            super().__init__()
+            self.folder = folder
+
+        def serialize(self):
+            return "jobs_of_elsewhere.WaitsForJob", {"folder": self.folder}
+
+        async def run(self):
+            while not await asyncio.to_thread(Path(self.folder, "done").exists):
+                await asyncio.sleep(300)
+            yield
+
+        async def on_kill(self):
+            Path(self.folder, "cancelled").touch()
+"""
+
+RUNS_A_JOB = """
+    import time
+    from pathlib import Path
+    from airflow.sdk import DAG, BaseOperator
+    from jobs_of_elsewhere import WaitsForJob
+
+    class RunsJob(BaseOperator):
+        template_fields = ("folder", "deferrable")
+
+        def __init__(self, *, folder, deferrable, **kwargs):
+            super().__init__(**kwargs)
+            self.folder, self.deferrable = folder, deferrable
+
+        def execute(self, context):
+            Path(self.folder, "started").touch()
+            if self.deferrable == "True":
+                self.defer(trigger=WaitsForJob(self.folder), method_name="execute")
+            time.sleep(600)
+
+        def on_kill(self):
+            Path(self.folder, "cancelled").touch()
+
+    with DAG("runs_a_job", params={"folder": "", "deferrable": False}):
+        RunsJob(task_id="job", folder="{{ params.folder }}", deferrable="{{ params.deferrable }}")
+"""
+
+CANCELLED_WITHIN = 10
+"""Seconds from the answer to an API user's request to the end of what the task runs elsewhere."""
+
+
 def action(gust: LocalGust, method: str, path: str, body: Any) -> Any:
     return gust.api.call(method, f"/api/v2/dags/{path}", body=body)
 
@@ -103,6 +157,29 @@ def test_a_running_task_that_is_marked_is_killed_and_the_run_goes_on(gust: Local
     action(gust, "PATCH", f"endless/dagRuns/{run_id}", {"state": "failed"})
     gust.await_state("endless", run_id, "failed")
     assert instance(gust, "endless", run_id, "follows")["state"] == "skipped"
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["running", "deferred"])
+@pytest.mark.parametrize("by", ["mark", "clear"])
+def test_a_task_that_is_taken_away_cancels_its_job_within_seconds(
+    gust: LocalGust, tmp_path: Path, *, deferrable: bool, by: str
+) -> None:
+    """What runs elsewhere ends: `on_kill` of the operator, or of the trigger where the task waits for it."""
+    gust.upload("jobs_of_elsewhere.py", JOBS)
+    gust.upload("runs_a_job.py", RUNS_A_JOB)
+    gust.await_dag("runs_a_job")
+    run_id = gust.trigger("runs_a_job", conf={"folder": str(tmp_path), "deferrable": deferrable})
+    gust.await_state("runs_a_job", run_id, "deferred" if deferrable else "running", task="job")
+    gust._await(lambda: (tmp_path / "started").exists() or None, 60, lambda: "the job has not started")
+    if by == "mark":
+        action(gust, "PATCH", f"runs_a_job/dagRuns/{run_id}/taskInstances/job", {"new_state": "failed"})
+    else:
+        clear(gust, "runs_a_job", run_id, task_ids=["job"])
+    began = time.monotonic()
+    gust._await(lambda: (tmp_path / "cancelled").exists() or None, 60, lambda: "the job has not been cancelled")
+    took = time.monotonic() - began
+    action(gust, "PATCH", f"runs_a_job/dagRuns/{run_id}", {"state": "failed"})
+    assert took <= CANCELLED_WITHIN, took
 
 
 def test_what_failed_runs_again_and_what_a_branch_skipped_stays_skipped(gust: LocalGust) -> None:

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import httpx
 import pytest
 
 from gust.local import deployment
@@ -86,7 +87,7 @@ class Watched:
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     home = tmp_path_factory.mktemp("alarms")
-    parameters = {"AlertEmail": "team@example.com"}
+    parameters = {"AlertEmail": "team@example.com", "Tracing": "Enabled"}
     gust = LocalGust(
         home / "data", home / "dags", parameters=parameters, emulator="tests.aws_like.emulator_in_miniature"
     )
@@ -141,15 +142,6 @@ def messages_that_no_function_can_read(gust: LocalGust) -> Iterator[None]:
     purge(gust, "WakesDeadLetters", "TasksDeadLetters", "TriggersDeadLetters", "EventsDeadLetters")
 
 
-@sets_off("UploadsDeadLettersAlarm")
-def deployments_that_cannot_be_requested(gust: LocalGust) -> Iterator[None]:
-    with broken(gust, "dag-processor"), given_up_after_one_failure(gust, "UploadsQueue"):
-        gust.upload("never_deployed.py", DAGS.replace('DAG("', 'DAG("never_'))
-        yield
-    assert "never_works" not in gust.dag_ids()
-    purge(gust, "UploadsDeadLetters")
-
-
 @sets_off("ExecutionApiErrorsAlarm")
 def an_execution_api_that_fails(gust: LocalGust) -> Iterator[None]:
     with broken(gust, "execution-api"):
@@ -201,7 +193,7 @@ def a_scheduler_without_concurrency(gust: LocalGust) -> Iterator[None]:
 
 AT_ONCE: Final[tuple[tuple[Cause, ...], ...]] = (
     (a_broken_file, runs_that_time_out, no_tick, messages_that_no_function_can_read),
-    (deployments_that_cannot_be_requested, an_execution_api_that_fails),
+    (an_execution_api_that_fails,),
     (an_execution_api_without_concurrency, a_scheduler_without_concurrency),
     (workers_that_take_no_task, a_scheduler_that_fails),
 )
@@ -232,6 +224,26 @@ def test_alarms_end_with_their_causes(watched: Watched) -> None:
     for alarms in CAUSES.values():
         for alarm in alarms:
             watched.await_alarm(alarm, "OK", after=watched.heard(alarm).index("ALARM"))
+
+
+def test_prometheus_finds_what_the_alarms_watch_where_aws_keeps_it(watched: Watched) -> None:
+    metrics = httpx.get(f"{watched.gust.url}/metrics").text
+    for name in (
+        "aws_sqs_approximate_age_of_oldest_message_seconds_last",
+        "aws_sqs_approximate_number_of_messages_visible_last",
+        "aws_lambda_iterator_age_milliseconds_last",
+        "aws_lambda_throttles_count",
+        "aws_events_triggered_rules_count",
+        "gust_import_errors_last",
+    ):
+        assert f"\n{name}{{" in metrics, name
+
+
+def test_a_traced_functions_lines_name_their_trace(watched: Watched) -> None:
+    """Lambda gives a function with active tracing the trace's id, and so does the emulator."""
+    lines = [line for line in (watched.gust.stack.logs / "gust-worker.log").read_text().splitlines() if '"ran"' in line]
+    assert lines
+    assert all(json.loads(line)["xray_trace_id"].startswith("1-") for line in lines)
 
 
 def test_no_task_was_lost(watched: Watched) -> None:

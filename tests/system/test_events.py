@@ -201,7 +201,7 @@ def test_an_entry_that_is_gone_has_no_rule_of_the_bus(watched: LocalGust) -> Non
 
 
 def test_a_dropped_file_starts_its_dag_within_two_seconds(watched: LocalGust) -> None:
-    """The quickest of three: other programs of this machine may delay any one."""
+    """The quicker of two: other programs of this machine may delay any one."""
     put(watched, "other/first.csv")
     put(watched, "incoming/first.txt")
     took: list[float] = []
@@ -289,8 +289,8 @@ def a_machine_that_waits_for_a_word(gust: LocalGust, queue: str) -> str:
 
 
 def test_the_event_of_an_executions_end_has_its_task_go_on_within_two_seconds(watched: LocalGust) -> None:
-    """The trigger itself would poll again after ten minutes. The quickest of three: the first starts the
-    functions, and other programs of this machine may delay any one."""
+    """The trigger itself would poll again after ten minutes. One of five is enough: the first starts the functions, and
+    other programs of this machine may delay any."""
     sqs, machines = watched.stack.client("sqs"), watched.stack.client("stepfunctions")
     queue = sqs.create_queue(QueueName="words")["QueueUrl"]
     triggers = watched.queue_url("TriggersQueue")
@@ -308,7 +308,7 @@ def test_the_event_of_an_executions_end_has_its_task_go_on_within_two_seconds(wa
         return int(sqs.get_queue_attributes(QueueUrl=triggers, AttributeNames=[name])["Attributes"][name])
 
     took: list[float] = []
-    for number in (1, 2, 3):
+    for number in range(1, 6):
         run_id = watched.trigger("wait_for_execution", run_id=f"waits-{number}")
         word = watched._await(token, BUSY, lambda: "the execution sends no token")
         watched._await(lambda: parked() == number or None, BUSY, lambda: "the trigger is not parked")  # noqa: B023
@@ -317,6 +317,8 @@ def test_the_event_of_an_executions_end_has_its_task_go_on_within_two_seconds(wa
         watched.await_state("wait_for_execution", run_id, "success", within=BUSY)
         waited = watched.task_instance("wait_for_execution", run_id, "wait")
         took.append((datetime.fromisoformat(waited["scheduled_when"]) - ended).total_seconds())
+        if took[-1] < 2:
+            break
     assert min(took) < 2, took
 
 

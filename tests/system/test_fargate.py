@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 FAR = """
     import os
+    import signal
     import time
     from datetime import timedelta
     from airflow.sdk import dag, task
@@ -85,6 +86,15 @@ FAR = """
         reports()
 
     @dag(schedule=None)
+    def growing():
+        @task(retries=1, retry_delay=timedelta(seconds=1))
+        def grows(ti=None):
+            if ti.try_number == 1:
+                hoard = b"x" * (1400 * 2**20)
+                os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does it where memory ends
+        grows()
+
+    @dag(schedule=None)
     def deleted():
         @task(queue="fargate")
         def never_begins():
@@ -95,6 +105,7 @@ FAR = """
     lasting()
     ending()
     reporting()
+    growing()
     deleted()
 """
 
@@ -106,6 +117,7 @@ def stack(gust: LocalGust) -> LocalGust:
     gust.await_dag("lasting")
     gust.await_dag("ending")
     gust.await_dag("reporting")
+    gust.await_dag("growing")
     gust.await_dag("deleted")
     return gust
 
@@ -136,6 +148,16 @@ def test_tasks_run_where_they_ask_to_or_say_why_they_cannot(stack: LocalGust) ->
     assert "No worker takes tasks of the queue 'spark'." in stack.logs("far_away", run, "nowhere")
     assert stack.task_instance("far_away", run, "nowhere")["try_number"] == 1
     assert stack.task_instance("far_away", run, "far")["hostname"].startswith("fargate/")
+
+
+def test_a_try_that_used_up_a_lambda_workers_memory_is_followed_by_one_on_fargate(stack: LocalGust) -> None:
+    run = stack.trigger("growing")
+    stack.await_state("growing", run, "success", within=120)
+
+    told = "The next try runs on Fargate (1 vCPU, 4 GB)."
+    stack.await_log("growing", run, "grows", told, try_number=1)
+    why = "an earlier try used the 1769 MB of a Lambda worker."
+    assert first_line(stack, "growing", run, "grows", 2) == f"Runs on Fargate (1 vCPU, 4 GB): {why}"
 
 
 def test_a_container_that_is_killed_loses_its_try_and_the_next_one_runs(stack: LocalGust) -> None:
@@ -247,9 +269,9 @@ def begun(stack: LocalGust) -> str:
     return run
 
 
-def first_line(stack: LocalGust, dag_id: str, run_id: str, task: str) -> str:
+def first_line(stack: LocalGust, dag_id: str, run_id: str, task: str, try_number: int = 1) -> str:
     """What the try's log begins with, below where its lines come from."""
-    lines = stack.logs(dag_id, run_id, task).splitlines()
+    lines = stack.logs(dag_id, run_id, task, try_number=try_number).splitlines()
     return lines[lines.index("::endgroup::") + 1]
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import suppress
+from zipfile import ZipFile
 
 import psutil
 import pytest
@@ -235,14 +236,34 @@ def builder_of(gust: LocalGust) -> psutil.Process:
     return builder
 
 
+PAINT = """
+from airflow.plugins_manager import AirflowPlugin
+
+def painted(colour):
+    return f"all {colour}"
+
+class Paint(AirflowPlugin):
+    name = "paint"
+    macros = [painted]
+"""
+
+
 def test_what_lies_beside_the_folder_holds_for_all_and_survives_a_restart(own_gust: LocalGust) -> None:
     if not answers("pandas", own_gust.dags):
         pytest.skip("the package index has no pandas")
     (own_gust.dags / "asked.txt").unlink()
-    (own_gust.dags.parent / "requirements.txt").write_text("pandas\n")
+    beside = own_gust.dags.parent
+    (beside / "requirements.txt").write_text("pandas\n")
+    (beside / "startup.sh").write_text("#!/bin/sh\nexport AIRFLOW_VAR_COLOUR=blue\n")
+    with ZipFile(beside / "plugins.zip", "w") as plugins:
+        plugins.writestr("paint.py", PAINT)
     (own_gust.dags / "frames.py").write_text(
-        "from airflow.sdk import DAG, task\nimport pandas\n"
-        "with DAG('frames'):\n"
+        "from airflow.sdk import DAG, Variable, task\nimport pandas\n"
+        "with DAG('frames', tags=[Variable.get('colour')]):\n"
+        "    @task(templates_dict={'painted': '{{ macros.paint.painted(var.value.colour) }}'})\n"
+        "    def paints(templates_dict=None):\n"
+        "        print('painted', templates_dict['painted'])\n"
+        "    paints()\n"
         "    @task\n"
         "    def total():\n"
         "        print('total', int(pandas.DataFrame({'a': [1, 2, 3]})['a'].sum()))\n"
@@ -256,6 +277,8 @@ def test_what_lies_beside_the_folder_holds_for_all_and_survives_a_restart(own_gu
     run_id = own_gust.trigger("frames")
     own_gust.await_state("frames", run_id, "success", within=BUILDS_FOR)
     own_gust.await_log("frames", run_id, "total", "total 6")
+    assert tags(own_gust, "frames") == ["blue"]
+    own_gust.await_log("frames", run_id, "paints", "painted all blue")
     own_gust.await_log("frames", run_id, "in_a_shell", "shell pandas")
 
     own_gust.stop()

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from playwright.sync_api import Route
 
 from gust.local.stack import LocalStack
 from tests.aws_like import calls
 from tests.environment import of_a_user
+from tests.system.browser import Person, chromium
 from tests.system.local_gust import PATIENCE, ROOT
 
 
@@ -70,3 +72,25 @@ def test_a_sign_in_leads_below_the_stage(anybody: httpx.Client) -> None:
     signed_in = anybody.get("/auth/token/login")
     assert signed_in.headers["location"] == "/airflow/"
     assert signed_in.headers["set-cookie"].startswith("_token=")
+
+
+def test_a_person_whose_files_are_refused_is_told_and_gets_the_page_a_moment_later(stack: LocalStack) -> None:
+    refused: list[str] = []
+
+    def refuse_once(route: Route) -> None:
+        if refused:
+            route.continue_()
+        else:
+            refused.append(route.request.url)
+            route.fulfill(status=429, json={"message": "Too Many Requests"})
+
+    with chromium() as browser, Person(browser, stack.url) as person:
+        person.forgives("429")
+        person.forgives(
+            "/api/v2/plugins$"
+        )  # the parser's first start takes longer than the API waits, on a busy machine
+        person.page.route("**/static/assets/index-*.js", refuse_once)
+        person.opens("/variables", "asked for too often at the moment")
+        person.sees("Add Variable")
+
+    assert refused[0].startswith(f"{stack.url}/static/assets/")

@@ -128,10 +128,11 @@ def test_a_worker_group_is_added_selected_by_its_queue_listed_and_removed(
     assert "memory 2048" in log
     assert "found 42" in stack.logs("grouped", run, "small")
 
-    assert workers(stack, "add", "large", "--concurrency", "3") == 0
+    assert workers(stack, "add", "large", "--concurrency", "3", "--architecture", OTHER) == 0
     capsys.readouterr()
     assert workers(stack, "list") == 0
-    assert "large  Lambda, 2048 MB  3        0      as elsewhere   as the stack's" in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert f"large  Lambda, {OTHER}, 2048 MB  3        0      as elsewhere   as the stack's" in listed
 
     assert workers(stack, "remove", "large") == 0
     run = stack.trigger("grouped")

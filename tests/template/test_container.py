@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 
-from gust.aws.containers import CONTAINER
+from gust.aws.containers import CONTAINER, DEFINITIONS
 from gust.model.bucket_keys import WORKLOADS
+from gust.model.environment import ARM64, X86_64
 from gust.scheduling.placement import DEFAULT_CPU, DEFAULT_MEMORY
 
 ROOT = Path(__file__).parents[2]
 Resources = dict[str, dict[str, Any]]
+
+OF_IMAGE = {"GUST_LAYERS", "GUST_OPT", "GUST_ARCHITECTURE"}
 
 FAKE_BOTO3 = """
 class Client:
@@ -146,11 +149,49 @@ def test_who_starts_containers_passes_them_their_own_roles_only(resources: Resou
     assert allowed["lambda:InvokeFunction"] == {"Fn::GetAtt": ["SchedulerFunction", "Arn"]}
 
 
+def test_the_container_for_x86_64_is_the_other_one_with_an_image_that_has_gust(
+    definition: dict[str, Any], source: dict[str, Any]
+) -> None:
+    """The layers are for arm64: it fetches none."""
+    theirs = source["Resources"]["FargateX86TaskDefinition"]["Properties"]
+    same = definition.keys() - {"Family", "RuntimePlatform", "ContainerDefinitions"}
+    assert {name: theirs[name] for name in same} == {name: definition[name] for name in same}
+    assert theirs["RuntimePlatform"] == {"CpuArchitecture": "X86_64", "OperatingSystemFamily": "LINUX"}
+    (ours,), (other,) = definition["ContainerDefinitions"], theirs["ContainerDefinitions"]
+    differ = {"Image", "EntryPoint", "Command", "Environment"}
+    assert {name: ours[name] for name in ours.keys() - differ} == {n: other[n] for n in other.keys() - differ}
+    assert other["Image"] == {"Ref": "FargateX86Image"}
+    assert other["EntryPoint"] == ["python3", "-m", "gust.container"]
+    variables = [[v for v in one["Environment"] if v["Name"] not in OF_IMAGE] for one in (ours, other)]
+    assert variables[0] == variables[1]
+    assert {"Name": "GUST_ARCHITECTURE", "Value": "x86_64"} in other["Environment"]
+
+
+def test_the_state_machine_takes_the_definition_of_the_architecture(source: dict[str, Any]) -> None:
+    given = source["Resources"]["FargateTask"]["Properties"]["DefinitionSubstitutions"]
+    names = {ARM64: "TaskDefinition", X86_64: "X86TaskDefinition"}
+    assert given["TaskDefinition"] == {"Ref": "FargateTaskDefinition"}
+    otherwise = {"Ref": "FargateTaskDefinition"}
+    assert given["X86TaskDefinition"] == {
+        "Fn::If": ["HasX86Containers", {"Ref": "FargateX86TaskDefinition"}, otherwise]
+    }
+    run = json.loads((ROOT / "statemachines/fargate_task.asl.json").read_text())["States"]["Run"]["Parameters"]
+    listed = ", ".join(f"'${{{names[architecture]}}}'" for architecture in DEFINITIONS)
+    assert run["TaskDefinition.$"] == f"States.ArrayGetItem(States.Array({listed}), $.definition)"
+    policy = source["Resources"]["FargateTaskRunsX86"]
+    assert policy["Condition"] == "HasX86Containers"
+    (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert statement == {"Effect": "Allow", "Action": "ecs:RunTask", "Resource": {"Ref": "FargateX86TaskDefinition"}}
+
+
 def test_a_stack_without_fargate_has_nothing_of_it(source: dict[str, Any]) -> None:
     assert source["Parameters"]["Fargate"]["Default"] == "Disabled"
     for name, resource in source["Resources"].items():
         if name.startswith(("Fargate", "Container")) or name == "SchedulerStartsContainers":
-            assert resource["Condition"] in {"HasFargate", "HasOwnNetwork", "ContainersUseKey"}, name
+            assert resource["Condition"] in {"HasFargate", "HasOwnNetwork", "ContainersUseKey", "HasX86Containers"}, (
+                name
+            )
+    assert {"Condition": "HasFargate"} in source["Conditions"]["HasX86Containers"]["Fn::And"]
     also = source["Conditions"]["ContainersUseKey"]["Fn::And"]
     assert {"Condition": "HasFargate"} in also
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ def test_a_stack_without_events_has_no_queue_no_function_and_no_rule_for_them(re
     named = [name for name in resources if name.startswith(ours)]
     assert len(named) >= 9
     conditions = {resources[name].get("Condition") for name in named}
-    assert conditions == {"HasEvents", "HasBus", "WatchesBuckets", "AlertsOfEvents", "EventsUseKey"}
+    assert conditions == {"HasEvents", "HasBus", "WatchesBuckets", "AlertsOfEvents", "EventsUseKey", "EventsAreTraced"}
 
 
 def test_a_stack_that_tells_nothing_and_has_no_alerts_reads_its_stream_once(resources: Resources) -> None:
@@ -102,9 +103,13 @@ def test_aws_tells_the_scheduler_and_only_where_that_is_asked_for(resources: Res
         assert target["DeadLetterConfig"]["Arn"] == dead
     names = [rule["Properties"]["Name"]["Fn::Sub"] for rule in rules.values()]
     assert len(set(names)) == len(names) == 6
-    policy = resources["WakesQueuePolicy"]
-    (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
-    assert policy["Condition"] == "WakesTriggers"
+    policies = [resource for resource in resources.values() if resource["Type"] == "AWS::SQS::QueuePolicy"]
+    queues = [json.dumps(queue) for policy in policies for queue in policy["Properties"]["Queues"]]
+    assert len(set(queues)) == len(queues), "a queue has one policy: of two, the later one stays"
+    statement = resources["WakesQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"][-1]["Fn::If"][1]
+    of_dead_letters = resources["WakesDeadLettersPolicy"]
+    assert of_dead_letters["Condition"] == "WakesTriggers"
+    assert of_dead_letters["Properties"]["PolicyDocument"]["Statement"][0]["Condition"] == statement["Condition"]
     allowed = statement["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Sub"]
     assert allowed.endswith(":rule/${AWS::StackName}-wakes-*")
     assert all(name.startswith("${AWS::StackName}-wakes-") for name in names)

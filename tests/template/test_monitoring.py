@@ -122,3 +122,18 @@ def test_the_dashboard_counts_what_things_cost_as_the_bench_does(widgets: list[d
         prices["dynamodb"]["write_unit"],
         prices["dynamodb"]["read_unit"],
     }
+
+
+def test_every_function_is_traced_where_it_is_asked_for(source: dict[str, Any], resources: Resources) -> None:
+    assert source["Parameters"]["Tracing"]["Default"] == "Disabled"
+    functions = [each["Properties"] for each in resources.values() if each["Type"] == "AWS::Lambda::Function"]
+    assert all(each["TracingConfig"] == {"Mode": {"Fn::If": ["Traces", "Active", "PassThrough"]}} for each in functions)
+    policies = [
+        resources[name] for name in ("FunctionsAreTraced", "EventsFunctionIsTraced", "AnnouncerFunctionIsTraced")
+    ]
+    traced = {role["Ref"] for policy in policies for role in policy["Properties"]["Roles"]}
+    assert traced == {each["Role"]["Fn::GetAtt"][0] for each in functions}
+    for policy in policies:
+        (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
+        assert set(statement["Action"]) == {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+    assert [each["Condition"] for each in policies] == ["Traces", "EventsAreTraced", "AnnouncerIsTraced"]

@@ -45,6 +45,7 @@ INVOKED_AND_WAITED_FOR = {
     "ApiFunction": "the caller sees the error",
     "ParseFunction": "the state machine sees the error and repeats",
     "EnvironmentBuilderFunction": "the state machine sees the error and repeats",
+    "DagProcessorFunction": "the state machine sees the error and repeats",
     "KeyMakerFunction": "CloudFormation waits for the answer, which tells the error",
 }
 """Functions whose caller waits for the answer: a dead letter queue would stay empty."""
@@ -143,9 +144,7 @@ def test_no_queue_can_take_all_of_the_accounts_concurrency(resources: Resources)
     """A thousand functions at once is all that an account has: one queue's backlog must not starve the others."""
     for name, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping"):
         source = resources[logical_id(mapping["Properties"]["EventSourceArn"])]
-        if (
-            source["Type"] != "AWS::SQS::Queue" or mapping["Properties"]["BatchSize"] >= 1000
-        ):  # few invocations, however many
+        if source["Type"] != "AWS::SQS::Queue":
             continue
         assert mapping["Properties"]["ScalingConfig"]["MaximumConcurrency"], name
 
@@ -265,7 +264,9 @@ def test_what_builds_parses_and_waits_has_room_for_packages_that_fargate_alone_r
 @pytest.mark.parametrize("function", ["SchedulerFunction", "ExecutionApiFunction", "ApiFunction"])
 def test_who_places_a_try_knows_what_workers_there_are(resources: Resources, function: str) -> None:
     given = resources[function]["Properties"]["Environment"]["Variables"]
-    assert {"GUST_FARGATE_STATE_MACHINE", "GUST_WORKER_MEMORY", "GUST_TASK_STORAGE"} <= given.keys()
+    names = {"GUST_FARGATE_STATE_MACHINE", "GUST_FARGATE_X86", "GUST_WORKER_MEMORY", "GUST_TASK_STORAGE"}
+    assert names <= given.keys()
+    assert "GUST_FARGATE_X86" in resources["DagProcessorFunction"]["Properties"]["Environment"]["Variables"]
 
 
 def test_the_parser_writes_only_what_parsing_gives(resources: Resources) -> None:
@@ -325,8 +326,23 @@ def test_each_function_and_container_that_unpacks_bundles_can_fetch_their_enviro
         )
         and "/bundles/*" in resources
         and "/environments/*" not in resources
+        and name != "DagProcessorRole"  # it packs them, and runs nothing of them
     ]
     assert not readers
+
+
+def test_no_role_reads_the_whole_bucket(resources: Resources) -> None:
+    allowed = [statement for _, role in of_type(resources, "AWS::IAM::Role") for statement in statements(role)]
+    of_objects = [each for each in allowed if any(one.startswith("s3:") for one in as_list(each["Action"]))]
+    assert {"Fn::Sub": "${Bucket.Arn}/*"} not in [one for each in of_objects for one in as_list(each["Resource"])]
+    keys = bucket_keys
+    read = prefixes_of(resources["DagProcessorRole"], "s3:GetObject")
+    assert {f"{keys.DAGS}*", *keys.BESIDE_DAGS} <= read
+    assert not {f"{prefix}*" for prefix in (keys.TRANSFERS, keys.WORKLOADS, keys.FUNCTIONS, keys.SOURCES)} & read
+    assert prefixes_of(resources["ApiRole"], "s3:GetObject") == {
+        *("bundles/*.json", "environments/*.json"),
+        *(f"{prefix}*" for prefix in (keys.SPECS, keys.SERIALIZED, keys.SOURCES, keys.DOCUMENTS)),
+    }
 
 
 def test_the_builder_reads_a_secret_only_where_the_stack_names_one(source: dict[str, Any]) -> None:
@@ -741,6 +757,21 @@ def test_the_execution_api_reads_secrets_for_tasks_only_where_the_stack_names_th
         assert policy["Condition"] in source["Conditions"]
 
 
+def test_uploads_wait_a_second_in_the_queue_of_wake_ups(resources: Resources) -> None:
+    """A burst of uploads lies in the bucket when its first message is read. A wake-up brings its own delay (SqsQueues)."""
+    assert resources["WakesQueue"]["Properties"]["DelaySeconds"] == 1
+    told = resources["Bucket"]["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
+    assert {json.dumps(each["Queue"]) for each in told} == {'{"Fn::GetAtt": ["WakesQueue", "Arn"]}'}
+    # S3 tries the queue when it is told of it.
+    assert "WakesQueuePolicy" in as_list(resources["Bucket"]["DependsOn"])
+    senders = [
+        each["Fn::If"][1] if "Fn::If" in each else each
+        for each in resources["WakesQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    ]
+    assert {each["Principal"]["Service"] for each in senders} == {"s3.amazonaws.com", "events.amazonaws.com"}
+    assert all(each["Action"] == "sqs:SendMessage" and each["Condition"] for each in senders)
+
+
 def test_the_deployer_alone_reads_airflows_options_and_hears_of_their_change(resources: Resources) -> None:
     readers = {
         name: resource
@@ -757,4 +788,4 @@ def test_the_deployer_alone_reads_airflows_options_and_hears_of_their_change(res
     assert set(readers) == {"DagProcessorRole"}
     rule = resources["ConfigurationChanged"]["Properties"]
     assert rule["EventPattern"]["detail"]["name"] == [parameter]
-    assert [target["Arn"] for target in rule["Targets"]] == [{"Fn::GetAtt": ["UploadsQueue", "Arn"]}]
+    assert [target["Arn"] for target in rule["Targets"]] == [{"Fn::GetAtt": ["WakesQueue", "Arn"]}]

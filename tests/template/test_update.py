@@ -34,6 +34,8 @@ AS_GOOD_AS_LOST: Final = {"AWS::SecretsManager::Secret": {"GenerateSecretString"
 HANDED_OVER: Final = {
     "SigningSecret": "the key maker takes its text (tests/handlers/test_key_maker.py)",
     "EncryptionSecret": "likewise",
+    "UploadsQueue": "S3's test message to the new queue deploys what came before (tests/handlers/test_scheduler.py)",
+    "UploadsDeadLetters": "uploads that were never deployed: likewise",
 }
 """Resources that may go, because another one has what they hold by then → which, and the test that shows it."""
 

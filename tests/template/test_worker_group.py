@@ -81,6 +81,23 @@ def of(role: dict[str, Any]) -> list[dict[str, Any]]:
     return list(policy["PolicyDocument"]["Statement"])
 
 
+def test_the_groups_dead_letters_set_off_the_stacks_alarm(group: dict[str, Any], resources: Resources) -> None:
+    ours, theirs = group["Resources"]["TasksDeadLettersAlarm"], resources["TasksDeadLettersAlarm"]
+    differing = {"AlarmActions", "OKActions"}
+    assert {name: value for name, value in ours["Properties"].items() if name not in differing} == {
+        name: value for name, value in theirs["Properties"].items() if name not in differing
+    }
+    assert ours["Properties"]["AlarmActions"] == ours["Properties"]["OKActions"] == [{"Ref": "AlertTopic"}]
+    assert ours["Condition"] == "HasAlerts"
+    assert group["Conditions"]["HasAlerts"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlertTopic"}, ""]}]}
+
+
+def test_the_groups_alarm_goes_where_the_stacks_alarms_go(source: dict[str, Any]) -> None:
+    output = source["Outputs"]["AlertTopic"]
+    (action,) = source["Resources"]["TasksDeadLettersAlarm"]["Properties"]["AlarmActions"]
+    assert (output["Condition"], output["Value"]) == ("HasAlerts", action)
+
+
 def test_the_groups_worker_has_the_rights_of_the_stacks_worker_on_its_own_queue(
     group: dict[str, Any], resources: Resources
 ) -> None:

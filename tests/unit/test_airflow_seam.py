@@ -41,6 +41,7 @@ UNDOCUMENTED = {
     "pace.py": {"airflow.sdk.serde"},
     "rehearsal.py": {"airflow.sdk.execution_time.comms", "airflow.sdk.execution_time.task_runner"},
     "secrets_backend.py": {"airflow.sdk.execution_time.comms", "airflow.sdk.execution_time.task_runner"},
+    "sensors.py": {"airflow.settings"},
     "settings_reader.py": {"airflow.sdk.execution_time.comms"},
     "task_log.py": {"airflow.sdk.log"},
     "trigger.py": {"airflow.sdk.module_loading", "airflow.sdk.serde"},

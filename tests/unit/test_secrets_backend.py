@@ -8,10 +8,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from gust import bootstrap
 from gust.aws.memory import MemorySecrets
 from gust.aws.secrets import AwsSecrets, SsmConfiguration
 from gust.errors import Forbidden, ServiceUnavailable
-from gust.model.airflow_options import read_document
+from gust.model.airflow_options import check, read_document
 from gust.model.secrets_backend import PARAMETER_STORE, SECRETS_MANAGER, Kind, Service, backend_of
 from gust.ports.clock import ManualClock
 from gust.services.context import Services
@@ -158,6 +159,23 @@ def test_the_lifetime_is_airflows_option() -> None:
     assert world.value == "new"
 
 
+def test_a_lifetime_that_no_moment_can_have_is_a_long_one() -> None:
+    """Of options that were kept before they were checked for it."""
+    world = World(**{"secrets.use_cache": "True", "secrets.cache_ttl_seconds": "9" * 30})
+    world.has("old")
+    assert world.value == "old"
+    world.has("new")
+    world.clock.advance(10 * 365 * 86_400)
+    assert world.value == "old"
+
+
+@pytest.mark.parametrize("name", ["secrets.cache_ttl_seconds", "core.default_task_retry_delay"])
+def test_a_duration_of_more_than_a_hundred_years_is_refused(name: str) -> None:
+    assert check({name: "3153600000"}).problems == ()
+    assert check({name: "3153600001"}).problems == (f"{name}: '3153600001' seconds are more than a hundred years.",)
+    assert check({name: "9" * 400}).problems == (f"{name}: '{'9' * 400}' seconds are more than a hundred years.",)
+
+
 def test_another_backend_is_asked_at_once() -> None:
     """A file that is parsed with the old one's answer would not be parsed again."""
     world = World()
@@ -220,6 +238,27 @@ def test_secrets_of_aws(aws: AwsSecrets) -> None:
         None,
     ]
     assert aws.read(Service.SECRETS_MANAGER, "text", "eu-west-1") is None
+
+
+@pytest.mark.parametrize(
+    "variable", ["gust/gust/keys/signing", "gust/gust/keys/encryption:1", "gust/gust/keys/signing "]
+)
+def test_no_prefix_and_no_spelling_reaches_the_stacks_own_keys(
+    aws: AwsSecrets, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """The execution API may read them for itself, and a backend without a prefix takes any name for a variable's."""
+    for key, name in (("GUST_SIGNING_KEYS", "signing"), ("GUST_ENCRYPTION_KEYS", "encryption")):
+        boto3.client("ssm").put_parameter(Name=f"/gust/gust/keys/{name}", Value="hush", Type="SecureString")
+        monkeypatch.setenv(key, f"/gust/gust/keys/{name}")
+    kwargs = json.dumps({"variables_prefix": ""})
+    backend = backend_of({"secrets.backend": PARAMETER_STORE, "secrets.backend_kwargs": kwargs})
+    assert backend is not None
+    name_in_ssm = backend.name_of(Kind.VARIABLE, variable)
+    assert name_in_ssm == f"/{variable}"
+    secrets = AwsSecrets(lambda service, region: boto3.client(service), hidden=bootstrap.own_keys())  # type: ignore[call-overload]
+
+    with pytest.raises(Forbidden, match="the stack's own"):
+        secrets.read(Service.PARAMETER_STORE, name_in_ssm, None)
 
 
 class Refusing:

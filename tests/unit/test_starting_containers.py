@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from gust.aws.containers import StepFunctionsContainers
+from gust.aws.containers import StepFunctionsContainers, execution_input
 from gust.aws.memory import MemoryObjects
 from gust.errors import ServiceUnavailable
 from gust.model.container_start import ContainerStart
+from gust.model.environment import ARM64, X86_64
 from gust.model.place import OnFargate
 from tests.contract.test_queues import a_task
 
@@ -45,6 +47,14 @@ def refusal(code: str, status: int = 400) -> ClientError:
 def start(error: Exception | None, *, of_bucket: Exception | None = None) -> list[str]:
     containers = StepFunctionsContainers("arn", StepFunctions(error), Bucket(of_bucket))
     return [unsent.why for unsent in containers.start([START])]
+
+
+def test_the_state_machine_is_told_which_task_definition_has_the_architecture() -> None:
+    definitions = [
+        execution_input(replace(START, place=replace(START.place, architecture=architecture)), "key")["definition"]
+        for architecture in (ARM64, X86_64)
+    ]
+    assert definitions == [0, 1]
 
 
 @pytest.mark.parametrize("error", [None, refusal("ExecutionAlreadyExists")])

@@ -130,15 +130,15 @@ class BundleFolder:
         """The folder with the packages that the bundle names for a file of it, by its relative path; `None`: it needs none
         but Airflow's own. It stays until this process fetches another environment. Raises Unopenable as `fetch` does, and
         where the bundle names none for this architecture."""
-        archive = self._archive(bundle, file)
+        archive = self.archive_of(bundle, file)
         return self._environments().fetch(archive) if archive is not None else None
 
     def has_environment(self, bundle: Path, file: str) -> bool:
         """It has none, or it was fetched before. Raises Unopenable as `fetch_environment` does."""
-        archive = self._archive(bundle, file)
+        archive = self.archive_of(bundle, file)
         return archive is None or self._environments().has(archive)
 
-    def _archive(self, bundle: Path, file: str) -> str | None:
+    def archive_of(self, bundle: Path, file: str) -> str | None:
         """Hash of the archive that an unpacked bundle names for a file of it."""
         return environments_of(bundle).of_file(file, self.architecture)
 
@@ -325,7 +325,7 @@ class SealedBundleFolder(BundleFolder):
     def fetch(self, version: str) -> Path:
         folder = self.root / version
         sealed = self.seals.get(version)
-        if sealed is None or sealed != _seal(folder):
+        if sealed is None or not _is_as_sealed(folder, sealed):
             _put_away(folder)
             folder = BundleFolder.fetch(self, version)
             if not self.kind.has_bytecode:
@@ -336,28 +336,41 @@ class SealedBundleFolder(BundleFolder):
 
 
 Seal = dict[str, tuple[int, int, int, int]]
-"""Relative path of each file → mode, inode, size and time of the last change (ctime). The kernel sets ctime: a process
-can set a file's time of modification, but not this one."""
+"""Path of each file and folder below → mode, inode, size and time of the last change (ctime). The kernel sets ctime: a
+process can set a file's time of modification, but not this one. A folder's changes when an entry comes or goes."""
 
 
 def _seal(folder: Path) -> Seal:
     """Empty where there is no such folder."""
     found: Seal = {}
-    waiting = [""]
+    waiting = [str(folder)]
     while waiting:
-        below = waiting.pop()
         try:
-            entries = list(os.scandir(folder / below))
+            entries = list(os.scandir(waiting.pop()))
         except OSError:
             continue
         for entry in entries:
-            path = f"{below}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
-                waiting.append(f"{path}/")
-            else:
-                stat = entry.stat(follow_symlinks=False)
-                found[path] = (stat.st_mode, stat.st_ino, stat.st_size, stat.st_ctime_ns)
+                waiting.append(entry.path)
+            found[entry.path] = _state(entry.path)
     return found
+
+
+def _is_as_sealed(folder: Path, seal: Seal) -> bool:
+    """Whether no file has changed, come or gone. Asks for each path alone: before each try, this is most of what an
+    environment costs."""
+    try:
+        # The folder's own ctime is of its last use.
+        if not all(entry.path in seal for entry in os.scandir(folder)):
+            return False
+        return all(_state(path) == was for path, was in seal.items())
+    except OSError:
+        return False
+
+
+def _state(path: str) -> tuple[int, int, int, int]:
+    stat = os.lstat(path)
+    return stat.st_mode, stat.st_ino, stat.st_size, stat.st_ctime_ns
 
 
 def _put_away(folder: Path) -> None:
@@ -376,6 +389,7 @@ def _compile(folder: Path) -> None:
         lambda: b"%d" % compileall.compile_dir(folder, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH),
         timeout=COMPILES_FOR,
         memory=COMPILES_IN,
+        runs_foreign_code=False,
     )
 
 

@@ -41,7 +41,7 @@ def run_callback(workload: CallbackWorkload, ports: WorkerPorts) -> str | None:
 
     Raises StaleCallback where it is not this message's to run (nothing was run). Any other error comes from before the
     callback was begun, or its end could not be reported."""
-    client = ExecutionApiClient(ports, workload.token)
+    client = ExecutionApiClient(ports, workload.token, workload.correlation_id)
     try:
         with stale_if_gone(
             lambda _: StaleCallback(

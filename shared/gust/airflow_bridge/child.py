@@ -64,10 +64,12 @@ def run_in_child(
     memory: int,
     largest: int = LARGEST_ANSWER,
     questions: Questions | None = None,
+    runs_foreign_code: bool = True,
 ) -> Ended:
     """Call `work()` in a fork of this process. `timeout` in seconds; `memory`: bytes that the child and its descendants
     may add to what the child starts with; `largest`: the most bytes of an answer; `questions`: answers the child's
-    questions."""
+    questions; `runs_foreign_code`: it may look into its own process, as a DAG author's code expects. Any other child stays
+    closed to processes of the same user, as its parent is, whose memory it has."""
     orphans.adopt()
     others = orphans.children()
     with tempfile.TemporaryFile(prefix="gust-answer-") as answer:
@@ -75,6 +77,8 @@ def run_in_child(
         pid = os.fork()
         if pid == 0:
             os.close(out_read)
+            if runs_foreign_code:
+                dumpable.allow()
             _be_the_child(work, answer.fileno(), out_write, timeout=timeout, memory=memory, questions=questions)
         os.close(out_write)
         if questions is not None:
@@ -112,7 +116,6 @@ def _be_the_child(
     code = 70
     try:
         os.setsid()
-        dumpable.allow()
         _speak_into(output, answer, questions)
         _limit_memory(memory)
         # A trace of where the child hangs helps more than the fact that it does.

@@ -9,9 +9,11 @@ child is gone, every process it started is a child of the worker.
 import ctypes
 import os
 import signal
+import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, NoReturn
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 """From <linux/prctl.h>."""
@@ -19,7 +21,13 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 _THREADS: Final = "/proc/self/task"
 
 _PATIENCE: Final = 1.0
-"""Seconds to wait for killed processes to be gone; one that hangs in the kernel is left to it."""
+"""Seconds to wait for killed processes to be gone. One that is not hangs in the kernel, and runs no code of its own."""
+
+_LONGEST: Final = 20.0
+"""Seconds after which a worker gives up to run after processes that start others faster than it kills them."""
+
+STRANGERS: Final = 71
+"""Exit code of a worker that gives up. Its function, or its container, ends with all processes in it."""
 
 
 def adopt() -> None:
@@ -45,18 +53,39 @@ def children() -> frozenset[int]:
     return frozenset(found)
 
 
-def kill_all(*, except_: frozenset[int]) -> int:
-    """Kill and reap every child whose id is not in `except_`, and their descendants, which become ours. Returns how many."""
+def kill_all(
+    *,
+    except_: frozenset[int],
+    find: Callable[[], frozenset[int]] = children,
+    clock: Callable[[], float] = time.monotonic,
+    give_up: Callable[[], object] | None = None,
+) -> int:
+    """Kill and reap every child whose id is not in `except_`, and their descendants, which become ours. Returns how many.
+    Ends this process where new ones come for too long: the next child would share the environment with them."""
     killed: set[int] = set()
-    deadline = time.monotonic() + _PATIENCE
-    while (left := children() - except_) and time.monotonic() < deadline:
-        for pid in left - killed:
+    began = last_kill = clock()
+    while left := find() - except_:
+        now = clock()
+        if fresh := left - killed:
+            last_kill = now
+        elif now - last_kill >= _PATIENCE:
+            break
+        if now - began >= _LONGEST:
+            (give_up or _end_beside_strangers)()
+            break
+        for pid in fresh:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         for pid in left:
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
-        if left <= killed:
+        if not fresh:
             time.sleep(0.002)
         killed |= left
     return len(killed)
+
+
+def _end_beside_strangers() -> NoReturn:
+    sys.stderr.write("A child's processes start others faster than they can be killed, and the worker ends with them\n")
+    sys.stderr.flush()
+    os._exit(STRANGERS)

@@ -53,12 +53,12 @@ TIGHT: Final = 1.0
 """Seconds that a poller sleeps at least. Some sleep for zero seconds, and would poll as fast as the processor can."""
 
 
-PATIENCE: Final = 4
-"""One that polls seldom polls again after a quarter of the time that it has waited. So where the event does not come,
-a task waits a quarter longer."""
+PATIENCE: Final = 2
+"""One that polls seldom polls again after half of the time that it has waited. So where the event does not come, a task
+waits half as long again at most."""
 
-MOST_PATIENCE: Final = 45 * 60.0
-"""Seconds between two polls at most. The scheduler sends a trigger again of which it has not heard for an hour."""
+MOST_PATIENCE: Final = 3 * 3600.0
+"""Seconds between two polls at most."""
 
 EXTRA_LOOKS: Final = 10
 """One that an event has woken may poll this much more often than its argument allows: polls that no one expects fail no
@@ -163,7 +163,7 @@ class Pace:
         self.looks = self.looks + 1 if place == self.place else 1
         self.place = place
 
-    def _left_out(self, delay: float) -> int:
+    def left_out(self, delay: float) -> int:
         """How many polls it leaves out: not so many that it would give up later than without events."""
         if not self.looks_seldom or self.is_woken or not self.has_looked or delay <= 0:
             return 0
@@ -181,7 +181,7 @@ class Pace:
             return
         passed = self.sleeps if delay else max(self.skip, self.sleeps - 1)
         counts = self.looks_seldom or (self.arguments is not None and self.arguments.have_limit)
-        left_out = self._left_out(delay)
+        left_out = self.left_out(delay)
         is_poller = self.has_looked and (self.is_poller or counts or passed > FEW_SLEEPS)
         self.parked.set_result(
             Parked(

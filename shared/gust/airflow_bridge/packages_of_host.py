@@ -61,8 +61,8 @@ def _dotted(version: tuple[int, ...]) -> str:
 class PackagesOfHost(SealedBundleFolder):
     """Refuses packages that do not run here by name instead of by an import error."""
 
-    def _archive(self, bundle: Path, file: str) -> str | None:
-        archive = super()._archive(bundle, file)
+    def archive_of(self, bundle: Path, file: str) -> str | None:
+        archive = super().archive_of(bundle, file)
         if archive is not None and (why := os.environ.get(WHY_NONE)):
             raise Unopenable(why)
         return archive

@@ -242,7 +242,7 @@ def parse_event_file(bundle: Path, path: str) -> FileOutcome:
         rules = [rule.model_dump() for rule in found.rules]
         return json.dumps({"rules": rules, "mistakes": found.mistakes}).encode()
 
-    ended = run_in_child(read, timeout=EVENT_FILE_TIMEOUT, memory=LARGEST_EVENT_FILE)
+    ended = run_in_child(read, timeout=EVENT_FILE_TIMEOUT, memory=LARGEST_EVENT_FILE, runs_foreign_code=False)
     mistakes = [f"{path} could not be read. {ended.how}"]
     rules: tuple[EventRule, ...] = ()
     if ended.answer is not None:
@@ -329,7 +329,8 @@ def ready() -> None:
     compat.preload()
     import gust.airflow_bridge.crashes
     import gust.airflow_bridge.dag_spec
-    import gust.airflow_bridge.secrets_backend  # noqa: F401
+    import gust.airflow_bridge.secrets_backend
+    import gust.airflow_bridge.sensors  # noqa: F401
 
     collector.freeze_gc()
 
@@ -353,13 +354,14 @@ def parse_here(
     environment: Path | None = None,
 ) -> bytes:
     """Run the file in this process: the child's work. The answer is JSON for `stored`."""
-    from gust.airflow_bridge import crashes, imports
+    from gust.airflow_bridge import crashes, imports, sensors
     from gust.airflow_bridge.dag_spec import build_spec  # our last import: see `surroundings`
 
     compat.log_here()
     compat.ask_through(ParserComms(ask))
     surroundings.enter(bundle, workspace, environment)
     crashes.make_fatal()
+    sensors.watch()
     known = compat.airflow_modules()
     size = environments_of(bundle).size_of_file(path)
     if not compat.is_dag_file(bundle, path, workspace):

@@ -17,7 +17,7 @@ import signal
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -81,6 +81,10 @@ class Surroundings:
     """Hash of the bundle's variables and options."""
 
 
+Key = tuple[Surroundings, tuple[str, ...]]
+"""Of a preparer: what its children have in common, and the modules in order."""
+
+
 class Report:
     """A pipe from one child."""
 
@@ -105,11 +109,15 @@ class Report:
 class Preparer(Asked):
     """In the worker: a preparer that is ready."""
 
-    def __init__(self, control: socket.socket, process: Process, memory: int, instead: Children) -> None:
-        """`memory`: kB. `instead`: forks the children once the preparer has ended."""
+    def __init__(
+        self, control: socket.socket, process: Process, memory: int, instead: Children, above: Preparer | None
+    ) -> None:
+        """`memory`: kB, beside what it shares with the one `above` it, whose fork it is. `instead`: forks the children once
+        the preparer has ended."""
         super().__init__(control)
         self.memory = memory
-        self.has_ended = False
+        self.above = above
+        self._has_ended = False
         self._process = process
         self._instead = instead
         self._forks = 0
@@ -123,11 +131,23 @@ class Preparer(Asked):
                 self.call(immortal.mark_all)
             return super().fork(target, descriptors)
         except ParentGone:
-            self.has_ended = True
+            self._has_ended = True
             return self._instead.fork(target, descriptors, not_for_child=not_for_child)
+
+    @property
+    def has_ended(self) -> bool:
+        """Forks end with the process that they come from."""
+        return self._has_ended or (self.above is not None and self.above.has_ended)
+
+    def line(self) -> Iterator[Preparer]:
+        """It, and those above it."""
+        yield self
+        if self.above is not None:
+            yield from self.above.line()
 
     def end(self) -> None:
         """While no child of it runs."""
+        self._has_ended = True
         self._control.close()
         _kill(self._process)
 
@@ -168,11 +188,11 @@ class Preparers:
     patience: float = PATIENCE
     _of_files: OrderedDict[tuple[str, ...], tuple[str, ...]] = field(default_factory=OrderedDict)
     _of_tasks: OrderedDict[tuple[str, ...], tuple[str, ...]] = field(default_factory=OrderedDict)
-    _ready: OrderedDict[tuple[Surroundings, tuple[str, ...]], Preparer] = field(default_factory=OrderedDict)
+    _ready: OrderedDict[Key, Preparer] = field(default_factory=OrderedDict)
     """The one that was used last is the last."""
     _left_out: OrderedDict[tuple[Path | None, str], str] = field(default_factory=OrderedDict)
     """Environment and module → why."""
-    _not_worth: OrderedDict[tuple[Surroundings, tuple[str, ...]], None] = field(default_factory=OrderedDict)
+    _not_worth: OrderedDict[Key, None] = field(default_factory=OrderedDict)
 
     # --- what is known --------------------------------------------------------------------------------------------
 
@@ -231,28 +251,39 @@ class Preparers:
         """None where a module must stay out, or all of them are not worth it: both are known then."""
         others = orphans.children()
         control, theirs = socket.socketpair()
+        above = self._above(_key(subject, names))
+        source, done = (self.nursery, 0) if above is None else (self._ready[above], len(above[1]))
         work = partial(
             preparer.prepare,
-            names=names,
+            names=names[done:],
             bundle=subject.bundle,
             environment=subject.environment,
             workspace=workspace,
         )
         with theirs:
-            process = self.nursery.fork(work, [theirs.fileno()])
+            process = source.fork(work, [theirs.fileno()])
         answer = _Answer(control, time.monotonic() + self.patience)
         outcome = answer.outcome()
         if outcome.startswith(preparer.IS_READY):
             memory, took = map(int, outcome[1:].split())
-            if took >= WORTH:
+            if took >= WORTH or above is not None:
                 self.say(f"Imported before tasks of {subject.file}: {', '.join(names)} ({memory:,} kB, {took:,} ms)")
-                return Preparer(control, process, memory, self.nursery)
+                return Preparer(control, process, memory, self.nursery, None if above is None else self._ready[above])
             _keep(self._not_worth, _key(subject, names), None)
         else:
             self._leave_out(subject, answer.began, names, outcome[1:].decode(errors="replace"))
         control.close()
         _kill(process)
         orphans.kill_all(except_=others)
+        return None
+
+    def _above(self, key: Key) -> Key | None:
+        """A preparer that has made the first of the imports, the most of them."""
+        surroundings, names = key
+        for number in range(len(names) - 1, 0, -1):
+            shorter = surroundings, names[:number]
+            if shorter in self._ready and not self._ready[shorter].has_ended:
+                return shorter
         return None
 
     def _leave_out(self, subject: Subject, module: str, names: Sequence[str], reason: str) -> None:
@@ -262,20 +293,25 @@ class Preparers:
 
     def _make_room(self, *, beside: Preparer | None) -> None:
         most = HELD if self.megabytes is None else self.megabytes * 1024 // HELD_PART
-        waiting = [key for key, each in self._ready.items() if each is not beside]
+        working = [] if beside is None else list(beside.line())
+        waiting = [key for key, each in self._ready.items() if each not in working]
         held = sum(self._ready[key].memory for key in waiting)
         for key in waiting:
             if held <= most:
                 break
-            held -= self._ready[key].memory
-            self._forget(key)
+            if key in self._ready:
+                held -= self._forget(key)
 
-    def _forget(self, key: tuple[Surroundings, tuple[str, ...]]) -> None:
-        if (gone := self._ready.pop(key, None)) is not None:
-            gone.end()
+    def _forget(self, key: Key) -> int:
+        """End it, and its forks before. Returns the kB that they held."""
+        gone = [(other, each) for other, each in self._ready.items() if self._ready[key] in each.line()]
+        for other, each in sorted(gone, key=lambda entry: -len(list(entry[1].line()))):
+            each.end()
+            del self._ready[other]
+        return sum(each.memory for _, each in gone)
 
 
-def _key(subject: Subject, names: tuple[str, ...]) -> tuple[Surroundings, tuple[str, ...]]:
+def _key(subject: Subject, names: tuple[str, ...]) -> Key:
     return Surroundings(subject.environment, _settings(subject.bundle)), names
 
 
@@ -296,6 +332,9 @@ def _keep(known: OrderedDict[Any, Any], key: object, value: object) -> None:
 
 
 def _kill(process: Process) -> None:
-    with suppress(ProcessLookupError):
-        process.send_signal(signal.SIGKILL)
+    """By its descriptor: it may have ended, and its id be another's."""
+    with suppress(OSError):
+        descriptor = process.watched()
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        os.close(descriptor)
     process.wait(None)

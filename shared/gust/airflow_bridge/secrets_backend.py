@@ -13,7 +13,6 @@ from airflow.sdk.bases.secrets_backend import BaseSecretsBackend
 from airflow.sdk.exceptions import ErrorType
 from airflow.sdk.execution_time import comms, task_runner
 
-from gust.model import execution_paths
 from gust.model.secrets_backend import Kind
 
 MARK: Final = "\x1fsecret\x1f"
@@ -48,12 +47,10 @@ class ExecutionApiSecrets(BaseSecretsBackend):  # type: ignore[misc]  # untyped 
         return value
 
 
-def path_of(key: str) -> str | None:
-    """Where the execution API answers the question; None for the key of a variable."""
-    if not key.startswith(MARK):
-        return None
-    kind, _, name = key.removeprefix(MARK).partition("/")
-    return execution_paths.secret(kind, name)
+def secret_of(key: str) -> tuple[Kind, str] | None:
+    """The kind and the key of the secret that a question asks for; None for the key of a variable, however it begins."""
+    kind, slash, name = key.removeprefix(MARK).partition("/")
+    return (Kind(kind), name) if key.startswith(MARK) and slash and kind in set(Kind) else None
 
 
 def reply(key: str, answer: Any) -> Any:

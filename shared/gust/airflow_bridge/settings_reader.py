@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import httpx
 
@@ -66,6 +66,7 @@ class SettingsReader:
             found = Answer(answer.status_code, answer.json(), answer.headers.get(VERSION_HEADER, ABSENT))
         except (
             httpx.TransportError,
+            httpx.InvalidURL,
             GustError,
             ValueError,
         ) as error:  # GustError: it was too large for Lambda's payload
@@ -99,6 +100,8 @@ class SettingsOfFile:
         except ValueError:
             return {"status": HTTPStatus.BAD_REQUEST, "body": None}
         found = self.find(name, path)
+        if found.status == HTTPStatus.OK and not _is_answer(found.body, question):
+            return {"status": HTTPStatus.BAD_REQUEST, "body": None}
         if name.startswith(SECRETS) and found.status == HTTPStatus.OK:
             if found.body.get("is_transient"):
                 self.unanswered = f"A secret could not be read: {found.body['problem']}"
@@ -116,10 +119,9 @@ class SettingsOfFile:
         match question:
             case {"variable": str(key)}:
                 self._note_variable(key, body["value"])
-            case {"secret": str(path)} if body.get("value"):
-                kind, key = path.removeprefix(SECRETS).split("/")
+            case {"secret": str(key), "kind": kind} if body["value"]:
                 if kind == Kind.VARIABLE:
-                    self._note_variable(unquote(key), body["value"])
+                    self._note_variable(key, body["value"])
                 else:
                     self.secrets.extend((value, None) for value in compat.secrets_in(body["value"]))
             case {"connection": _}:
@@ -143,12 +145,22 @@ def _place(question: Any) -> tuple[str, str]:
             return name_of(VARIABLES, key), f"variables/{quote(key, safe='')}"
         case {"connection": str(key)}:
             return name_of(CONNECTIONS, key), f"connections/{quote(key, safe='')}"
-        case {"secret": str(path)} if path.startswith(SECRETS):
+        case {"secret": str(key), "kind": str(kind)}:
+            path = execution_paths.secret(Kind(kind), key)
             return path, path.removeprefix("/")
         case {"keys": str(prefix), "limit": int(limit), "offset": int(offset)}:
             page = f"limit={limit}&offset={offset}"
             return name_of_keys(prefix), f"variables/keys?prefix={quote(prefix, safe='')}&{page}"
     raise ValueError("Not a question")
+
+
+_FIELDS: Final = {"variable": "value", "connection": "conn_id", "keys": "keys", "secret": "value"}
+"""Question → a field of every answer to it."""
+
+
+def _is_answer(body: Any, question: Any) -> bool:
+    """A key can lead elsewhere: `keys` is no variable, but the path of their list, as at Airflow's own API."""
+    return isinstance(body, dict) and any(field in body for asked, field in _FIELDS.items() if asked in question)
 
 
 # --- the child --------------------------------------------------------------------------------------------------------
@@ -170,8 +182,8 @@ class ParserComms:
         from airflow.sdk.execution_time import comms
 
         match msg:
-            case comms.GetVariable() if (path := self._secrets.path_of(msg.key)) is not None:
-                answer = self._ask({"secret": path})
+            case comms.GetVariable() if (secret := self._secrets.secret_of(msg.key)) is not None:
+                answer = self._ask({"kind": secret[0], "secret": secret[1]})
                 if answer["status"] != HTTPStatus.OK:
                     return comms.ErrorResponse(
                         error=ErrorType.API_SERVER_ERROR, detail={"message": str(answer["body"])}

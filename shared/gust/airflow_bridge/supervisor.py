@@ -73,6 +73,7 @@ from gust.airflow_bridge import (
     orphans,
     preparer,
     secrets_backend,
+    sensors,
     speech,
     surroundings,
 )
@@ -160,8 +161,8 @@ def stale_if_gone(stale: Callable[[httpx.HTTPStatusError], Stale], *, gone: Coll
 class ExecutionApiClient(Client):  # type: ignore[misc]  # untyped to us
     """The Task SDK's client, over `LambdaTransport`."""
 
-    def __init__(self, ports: WorkerPorts, token: str) -> None:
-        transport = LambdaTransport(ports.invoke, ports.objects)
+    def __init__(self, ports: WorkerPorts, token: str, correlation_id: str = "") -> None:
+        transport = LambdaTransport(ports.invoke, ports.objects, correlation_id)
         super().__init__(base_url=EXECUTION_API, token=token, transport=transport)
         self.transport = transport
         self.ports = ports
@@ -199,6 +200,7 @@ def _die_with_parent() -> None:
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("900")
     crashes.make_fatal()
+    sensors.watch()
 
 
 def _in_child(
@@ -300,8 +302,8 @@ class SupervisedChild(supervisor.ActivitySubprocess):  # type: ignore[misc]  # u
         return exit_code
 
     def _handle_request(self, msg: Any, log: Any, req_id: int) -> None:
-        if isinstance(msg, comms.GetVariable) and (path := secrets_backend.path_of(msg.key)) is not None:
-            answer = self.client.get(path).json()
+        if isinstance(msg, comms.GetVariable) and (secret := secrets_backend.secret_of(msg.key)) is not None:
+            answer = self.client.get(execution_paths.secret(*secret)).json()
             self.send_msg(secrets_backend.reply(msg.key, answer), request_id=req_id, error=None)
             return
         super()._handle_request(msg, log, req_id)
@@ -340,7 +342,7 @@ class TryClient(ExecutionApiClient):
     """The client of one try. `supervise_task` hands it through untouched, so it carries what `LambdaCoordinator` needs."""
 
     def __init__(self, ports: WorkerPorts, workload: TaskWorkload, sink: Sink) -> None:
-        super().__init__(ports, workload.token)
+        super().__init__(ports, workload.token, workload.correlation_id)
         self.workload = workload
         self.sink = Held(sink)
         self.deadline = time.monotonic() + ports.seconds_before(STOP_BEFORE_LIMIT)

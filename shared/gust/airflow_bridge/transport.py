@@ -27,6 +27,7 @@ import httpx
 
 from gust.errors import ServiceUnavailable, Throttled
 from gust.model import bucket_keys, transfer
+from gust.model.correlation import OF_WORKERS
 from gust.model.execution_paths import BASE_PATH
 from gust.ports.objects import Objects
 
@@ -49,9 +50,12 @@ Invoke = Callable[[dict[str, Any]], Mapping[str, Any]]
 class LambdaTransport(httpx.BaseTransport):
     """An httpx transport that invokes a Lambda function."""
 
-    def __init__(self, invoke: Invoke, objects: Objects) -> None:
+    def __init__(self, invoke: Invoke, objects: Objects, correlation_id: str = "") -> None:
+        """`correlation_id`: of the message that is worked off. Requests carry it instead of the SDK's, which makes one for
+        each request."""
         self._invoke = invoke
         self._objects = objects
+        self._correlation_id = correlation_id
         self._held: dict[str, Any] | None = None
         self._send_held_at = math.inf
         self._has_begun = False
@@ -112,6 +116,8 @@ class LambdaTransport(httpx.BaseTransport):
 
     def _event(self, request: httpx.Request) -> dict[str, Any]:
         headers = dict(request.headers)
+        if self._correlation_id:
+            headers[OF_WORKERS] = self._correlation_id
         body = request.read()
         if len(body) > transfer.LIMIT:
             key = bucket_keys.transfer(str(uuid.uuid4()))

@@ -81,7 +81,7 @@ def run_trigger(
     seconds.
 
     Raises StaleTaskInstance where the try no longer waits for the trigger."""
-    client = ExecutionApiClient(ports, workload.token)
+    client = ExecutionApiClient(ports, workload.token, workload.correlation_id)
     try:
         with stale_if_gone(lambda _: StaleTaskInstance(f"{workload.key} does not wait for this trigger", None)):
             early = 0.0 if workload.wake_at is None else (workload.wake_at - now()).total_seconds()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import json
 import logging
 import os
@@ -81,6 +82,12 @@ TRIGGER_MODULES: Final = (
     "airflow.serialization.decoders",
     "airflow.triggers.base",
     "airflow.providers.standard.triggers.temporal",
+    # Half of what a poll of the amazon provider's triggers took was their imports, in each life anew.
+    "aiobotocore.session",
+    "aiobotocore.httpsession",
+    "airflow.providers.amazon.aws.hooks.base_aws",
+    "airflow.providers.amazon.aws.triggers.base",
+    "airflow.providers.amazon.aws.utils.waiter_with_logging",
 )
 
 
@@ -115,6 +122,9 @@ def import_once(modules: Iterable[str]) -> None:
         for module in modules:
             importlib.import_module(module)
         _make_adapters_once()
+        # Hooks of the amazon provider ask who called them. The answer needs the file of every module, which Python finds
+        # once in a process: without this, in each child anew, which was half of what a poll took.
+        inspect.stack()
     # The log shipper's thread; it sleeps while a child is forked.
     warnings.filterwarnings("ignore", message="This process .* is multi-threaded", category=DeprecationWarning)
     _configure_logging()

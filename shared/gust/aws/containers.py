@@ -15,12 +15,16 @@ from botocore.exceptions import ConnectionError as ConnectionFailed
 from gust.errors import ServiceUnavailable
 from gust.model import bucket_keys
 from gust.model.container_start import ContainerStart
+from gust.model.environment import ARM64, X86_64
 from gust.model.place import TASK_VARIABLES, OnFargate
 from gust.model.unsent import Unsent
 from gust.ports.objects import Objects
 
 CONTAINER: Final = "worker"
 """Name of the container in the task definition."""
+
+DEFINITIONS: Final = (ARM64, X86_64)
+"""Architectures of the state machine's task definitions, in its order."""
 
 FIRST_PAUSE: Final = 10
 """Seconds until the state machine asks again for a container that Fargate had no room for. Doubles each time."""
@@ -106,6 +110,7 @@ def execution_input(start: ContainerStart, workload_key: str) -> dict[str, Any]:
             "name": start.name,
         },
         "provider": "FARGATE_SPOT" if start.place.spot else "FARGATE",
+        "definition": DEFINITIONS.index(start.place.architecture),
         "overrides": overrides(start.place, workload_key),
         "attempt": 1,
         "pause": FIRST_PAUSE,

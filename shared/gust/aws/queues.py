@@ -32,7 +32,7 @@ _WAITING: Final = "ApproximateNumberOfMessages"
 _PER_BATCH: Final = 10
 _BYTES_PER_BATCH: Final = 1024 * 1024
 
-_NO_QUEUE: Final = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+NO_QUEUE: Final = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 
 _THROTTLED: Final = frozenset({"RequestThrottled", "Throttling", "ThrottlingException", "OverLimit"})
 
@@ -111,7 +111,7 @@ class SqsQueues:
             return [Unsent(one) for one in self._send(group.queue_url, [(workload, 0) for workload in workloads])]
         except ClientError as error:
             why = f"The queue of the workers {group.name!r} takes no task: {error}"
-            if error.response["Error"]["Code"] in _NO_QUEUE:
+            if error.response["Error"]["Code"] in NO_QUEUE:
                 why = f"The workers {group.name!r} have been removed: their queue is gone."
             return [Unsent(workload, why) for workload in workloads]
 

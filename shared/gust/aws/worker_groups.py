@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError, WaiterError
 
+from gust.aws.queues import NO_QUEUE
 from gust.errors import GustError
 from gust.model import bucket_keys
 from gust.model.environment import ARM64
@@ -85,6 +86,7 @@ def find_deployment(clients: Clients, stack: str, architecture: str = "") -> Dep
     configuration = worker["Configuration"]
     variables = configuration["Environment"]["Variables"]
     given = {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", ())}
+    told = {one["OutputKey"]: one["OutputValue"] for one in described.get("Outputs", ())}
     code_hash = base64.b64decode(configuration["CodeSha256"]).hex()
     return Deployment(
         stack=stack,
@@ -102,6 +104,7 @@ def find_deployment(clients: Clients, stack: str, architecture: str = "") -> Dep
             "BaseUrl": variables["AIRFLOW__API__BASE_URL"],
             "DefaultDeferrable": variables["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"],
             "LogRetentionDays": given.get("LogRetentionDays", "30"),
+            "AlertTopic": told.get("AlertTopic", ""),
             "KmsKeyArn": given.get("KmsKeyArn", ""),
             "PermissionsBoundaryArn": given.get("PermissionsBoundaryArn", ""),
         },
@@ -175,8 +178,13 @@ def outputs_of(clients: Clients, name: str) -> dict[str, str]:
 
 
 def messages(clients: Clients, queue_url: str) -> int:
-    """Messages that wait for a worker of the group, or are with one."""
-    attributes = clients("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=list(_HELD))["Attributes"]
+    """Messages that wait for a worker of the group, or are with one. A queue that is gone has none."""
+    try:
+        attributes = clients("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=list(_HELD))["Attributes"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] in NO_QUEUE:
+            return 0
+        raise
     return sum(int(attributes.get(name, 0)) for name in _HELD)
 
 

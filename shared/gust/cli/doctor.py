@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -14,6 +14,9 @@ from gust.cli import concurrency
 from gust.cli.aws import Clients, Stack
 from gust.cli.deploy import VERSION_TAG
 from gust.cli.resources import depths, of_type, resources_of, store_of
+from gust.errors import Invalid
+from gust.model.queue_access import is_open_to_all
+from gust.model.worker_group import WorkerGroup
 
 HELP: Final = "check quotas, rights, services and dead letters; changes nothing"
 
@@ -192,6 +195,7 @@ def _stack(aws: Clients, stack: Stack, now: datetime) -> Iterator[Finding]:
         yield bad(f"the scheduler's last tick: {beat or 'never'}; docs/runbooks.md#no-tick")
     else:
         yield ok(f"the scheduler ticked {(now - beat).total_seconds():.0f} s ago")
+    yield from _worker_groups(aws, stack, store.list_worker_groups())
     problems = store.list_import_problems()
     yield (note if problems else ok)(
         f"import errors: {len(problems)}" + (" (./gust status lists them)" if problems else "")
@@ -214,3 +218,42 @@ def _private_api(aws: Clients, stack: Stack) -> Iterator[Finding]:
             yield bad(f"the private API's endpoint {endpoint} is {found['State']}")
         else:
             yield ok(f"the private API's endpoint {endpoint} is there, in {found['VpcId']}")
+
+
+def _worker_groups(aws: Clients, stack: Stack, groups: Sequence[WorkerGroup]) -> Iterator[Finding]:
+    from gust.aws import worker_groups
+
+    document = _access_document(aws, stack) if any(group.task_role for group in groups) else ""
+    for group in groups:
+        if group.is_closing:
+            yield note(f"the workers of {group.name!r} are being removed; ./gust workers remove {group.name} goes on")
+        elif worker_groups.find_group(aws, stack.name, group.name) is None:
+            yield bad(
+                f"the workers of {group.name!r} are registered and have no stack: ./gust workers remove {group.name}"
+            )
+        elif group.task_role and document is not None:
+            yield from _openness(document, group)
+
+
+def _openness(document: str, group: WorkerGroup) -> Iterator[Finding]:
+    try:
+        if is_open_to_all(document, group.name):
+            yield note(
+                f"every DAG may name the queue {group.name!r}, and its task then has the role {group.task_role}: "
+                "`queues` in the access document says which DAGs may (docs/security.md)"
+            )
+    except Invalid as invalid:
+        yield bad(f"no DAG may use the queue {group.name!r}: {invalid}")
+
+
+def _access_document(aws: Clients, stack: Stack) -> str | None:
+    """Empty: the stack has none. `None`: you may not read it."""
+    from botocore.exceptions import ClientError
+
+    name = stack.parameters.get("AccessParameter", "")
+    if not name:
+        return ""
+    try:
+        return str(aws("ssm").get_parameter(Name=name)["Parameter"]["Value"])
+    except ClientError:
+        return None

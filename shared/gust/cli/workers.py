@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -160,15 +161,23 @@ def add(clients: Clients, options: argparse.Namespace) -> int:
         return 2
     if before is None:
         given.setdefault("Architecture", of.architecture)
+    architecture = given.get("Architecture") or (before or {}).get("Architecture", of.architecture)
     if not options.local and not options.elsewhere:
-        architecture = given.get("Architecture") or (before or {}).get("Architecture", of.architecture)
         given |= layers_for(clients, options.stack, architecture, print)
+    store = store_of(clients, of)
+    have_packages = partial(have_packages_built, store, bucket_of(clients, of), deployments_of(clients, of), say=print)
+    for group in store.list_worker_groups():
+        if group.name == options.queue and not group.is_closing and architecture != of.architecture:
+            newer = replace(
+                group, architecture=architecture
+            )  # its workers get new processors and find the packages there
+            store.register_worker_group(newer)
+            have_packages(newer)
     group = worker_groups.deploy(
         clients, of, options.queue, partial(template, is_local=options.local), {**given, "Place": place}
     )
-    store = store_of(clients, of)
     store.register_worker_group(group)
-    have_packages_built(store, bucket_of(clients, of), deployments_of(clients, of), group, print)
+    have_packages(group)
     print(f"Tasks with queue={options.queue!r} run there now.")
     if options.elsewhere:
         outputs = worker_groups.outputs_of(clients, worker_groups.stack_name(options.stack, options.queue))
@@ -312,23 +321,38 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def remove(clients: Clients, options: argparse.Namespace, *, wait: Callable[[float], object] = time.sleep) -> int:
-    """No task is sent to the group from here on; then its queue becomes empty, then its stack goes, then its entry. Tasks
-    that it still has keep their AWS role meanwhile. A removal that was cut off goes on when it is repeated."""
+def remove(clients: Clients, options: argparse.Namespace) -> int:
     from gust.aws import worker_groups
 
     of = worker_groups.find_deployment(clients, options.stack)
     store = store_of(clients, of)
     found = next((group for group in store.list_worker_groups() if group.name == options.queue), None)
-    store.close_worker_group(options.queue)
-    if found is not None and not options.now and worker_groups.find_group(clients, options.stack, options.queue):
-        while left := worker_groups.messages(clients, found.queue_url):
-            print(f"{left} tasks are with the workers or wait for one …", flush=True)
-            wait(LOOK_EVERY)
-    worker_groups.remove(clients, options.stack, options.queue)
-    store.delete_worker_group(options.queue)
+    has_stack = worker_groups.find_group(clients, options.stack, options.queue) is not None
+
+    def left() -> int:
+        return worker_groups.messages(clients, found.queue_url) if found and has_stack and not options.now else 0
+
+    let_go(store, options.queue, left, lambda: worker_groups.remove(clients, options.stack, options.queue))
     print(f"The workers of {options.queue!r} are gone. Tasks that name the queue fail.")
     return 0
+
+
+def let_go(
+    store: Store,
+    queue: str,
+    left: Callable[[], int],
+    delete_stack: Callable[[], None],
+    *,
+    wait: Callable[[float], object] = time.sleep,
+) -> None:
+    """No task is sent to the group from here on; then its queue becomes empty, then its stack goes, then its entry. Tasks
+    that it still has keep their AWS role meanwhile. A removal that was cut off goes on when it is repeated."""
+    store.close_worker_group(queue)
+    while count := left():
+        print(f"{count} tasks are with the workers or wait for one …", flush=True)
+        wait(LOOK_EVERY)
+    delete_stack()
+    store.delete_worker_group(queue)
 
 
 def store_of(clients: Clients, of: Deployment) -> Store:

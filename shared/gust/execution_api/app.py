@@ -10,6 +10,7 @@ import json
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from functools import cache
 from typing import Any, Final
 from urllib.parse import unquote
@@ -26,6 +27,7 @@ from gust.http.answer import Answer, Problem, wrong_value
 from gust.http.check import checked, parse_json, parse_query
 from gust.http.resolver import Resolver, headers_of
 from gust.model import bucket_keys, transfer
+from gust.model.correlation import OF_WORKERS, is_accepted
 from gust.model.dispatch import UNBEGUN, Dispatch
 from gust.model.execution_paths import BASE_PATH
 from gust.model.keys import TaskInstanceKey
@@ -47,6 +49,8 @@ class ExecutionApi:
     def __init__(self, services: Services, *, log: Logger) -> None:
         self._services = services
         self._log = log
+        self._caller = NOBODY
+        """Of the current request, for the log: a function answers one at a time."""
         self._resolver = Resolver(strip_prefixes=[BASE_PATH])
         for route in ROUTES:
             self._resolver.route(_rule(route.path), method=route.method)(self._endpoint(route))
@@ -60,16 +64,26 @@ class ExecutionApi:
         return self._answer(event, context)
 
     def _answer(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
-        began = time.perf_counter()
+        began, self._caller = time.perf_counter(), NOBODY
         answer = self._resolver.resolve(event, context)
         # One line on stderr per invocation: the local emulator answers 50 ms late without it.
         self._log.info(
             "%s %s",
             event["requestContext"]["http"]["method"],
             event["rawPath"],
-            extra={"status": answer["statusCode"], "ms": round((time.perf_counter() - began) * 1000, 1)},
+            extra={
+                "status": answer["statusCode"],
+                "ms": round((time.perf_counter() - began) * 1000, 1),
+                **self._names(event),
+            },
         )
         return answer
+
+    def _names(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """What a log line says of the request: of its caller, and of the request that its run began with."""
+        of_try = {**asdict(self._caller.key), "try_number": self._caller.try_number} if self._caller.key.task_id else {}
+        correlation_id = _correlation_id(event)
+        return of_try | ({"correlation_id": correlation_id} if correlation_id else {})
 
     def _endpoint(self, route: Route) -> Any:
         def endpoint(**encoded: str) -> Response[str]:
@@ -97,21 +111,22 @@ class ExecutionApi:
         except RecursionError:
             return answer_problem(wrong_value("value_error", ("body",), "The body is nested too deeply"))
         except Exception:
-            self._log.exception("The request failed")
+            self._log.exception("The request failed", extra=self._names(event))
             return Answer(500, {"message": "Internal server error"})
 
     def _checked(self, route: Route, path: Mapping[str, str], event: Mapping[str, Any]) -> Call[Any, Any]:
         """Checks the caller before the request, so that an unknown caller learns nothing of valid requests; last the
         fence, which costs a read."""
         headers = headers_of(event)
-        caller = NOBODY if route.access is Access.OPEN else _caller(self._services, headers)
+        self._caller = caller = NOBODY if route.access is Access.OPEN else _caller(self._services, headers)
         _authorize(route, caller, path)
         _check_version(headers)
         query = None if route.query is None else parse_query(route.query, event.get("rawQueryString") or "")
         body = _parsed_body(self._services, route, event, headers)
         if route.fence in (Fence.AT_WORK, Fence.LAST_WORDS):
             check_caller(self._services, caller, last_words=route.fence is Fence.LAST_WORDS)
-        return Call(self._services, caller.begun(), path, query, body)
+        services = replace(self._services, correlation_id=_correlation_id(event))
+        return Call(services, caller.begun(), path, query, body)
 
 
 # --- the caller ----------------------------------------------------------------------------------------------------
@@ -184,8 +199,13 @@ def _rule(path: str) -> str:
 
 
 def _echoed(event: Mapping[str, Any]) -> dict[str, str]:
-    correlation_id = headers_of(event).get("correlation-id")
-    return {"correlation-id": correlation_id} if correlation_id else {}
+    correlation_id = _correlation_id(event)
+    return {OF_WORKERS: correlation_id} if correlation_id else {}
+
+
+def _correlation_id(event: Mapping[str, Any]) -> str:
+    given = headers_of(event).get(OF_WORKERS, "")
+    return given if is_accepted(given) else ""
 
 
 def _text(services: Services, answer: Answer, method: str) -> tuple[str | None, dict[str, str]]:

@@ -19,6 +19,8 @@ COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "LessThanOrEqualToThreshold": operator.le,
 }
 
+MADE_AT: Final = "AlarmConfigurationUpdatedTimestamp"
+
 Statistic = Literal["Sum", "Maximum", "Minimum", "Average", "SampleCount"]
 """Percentiles are not evaluated."""
 
@@ -64,7 +66,7 @@ def evaluate(alarm: Mapping[str, Any], points: Sequence[Point], *, now: float, m
             if compare(value, threshold):
                 breaching += 1
                 worst = value if worst is None else worst
-        elif missing in ("breaching", "notBreaching") and end - period >= alarm["AlarmConfigurationUpdatedTimestamp"]:
+        elif missing in ("breaching", "notBreaching") and end - period >= alarm.get(MADE_AT, 0):
             known += 1
             breaching += missing == "breaching"
     if breaching >= needed:

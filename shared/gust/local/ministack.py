@@ -11,6 +11,7 @@ import contextlib
 import errno
 import functools
 import importlib
+import itertools
 import json
 import logging
 import operator
@@ -254,6 +255,9 @@ def record(values: Iterable[Value], totals: Totals) -> None:
 
 LOOKS_A_MINUTE: Final = 6
 
+COMPARED: Final = 64
+"""The latest points of a metric with which a new value is compared."""
+
 
 def keep_metrics(totals: Totals, waiting: Callable[[str], int], *, minute: float = 60.0) -> None:
     """Keep the metrics that AWS keeps of functions, queues, streams and schedules, and evaluate alarms as CloudWatch does,
@@ -298,7 +302,7 @@ def record_once(
 
     points = cloudwatch._metric_bucket((namespace, name, cloudwatch._dims_key(dimensions or {})))
     now, rounded = time.time(), float(f"{value:.3g}")
-    for point in reversed(points):
+    for point in itertools.islice(reversed(points), COMPARED):
         if point["Timestamp"] // slot != now // slot:
             break
         if point["Value"] == rounded and "_stat" not in point:

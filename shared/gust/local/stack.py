@@ -37,7 +37,7 @@ from gust.local.front_door import FrontDoor
 from gust.local.function_pool import default_workers, process_limits
 from gust.local.parsing import ParseProgress
 from gust.local.web import packed_web
-from gust.model.environment import this_architecture
+from gust.model.environment import X86_64, this_architecture
 from gust.store.dynamodb import DynamoDBStore
 
 _REGION: Final = "us-east-1"
@@ -118,6 +118,7 @@ class LocalStack:
             "Fargate": "Enabled",
             "FargateSubnets": "subnet-of-this-machine",
             "FargateSecurityGroups": "sg-of-this-machine",
+            "FargateX86Image": "this-machine" if this_architecture() == X86_64 else "",
             # Every bucket that sends events to EventBridge is watched.
             "Events": "Enabled",
             "WatchedBuckets": "*",

@@ -144,6 +144,11 @@ REFUSED_SECTIONS: Final[Mapping[str, str]] = {
     "sdk": _WORKERS,
 }
 
+REFUSED_IF_TRUE: Final[Mapping[str, str]] = {
+    "traces.otel_on": "no process of Gust sends Airflow's spans; the stack's parameter Tracing traces its functions."
+}
+"""Option → why it may be false alone. A person who turns it on would look for what never comes."""
+
 OF_REFUSED_SECTION: Final[Mapping[str, str]] = {
     "workers.secrets_backend": "as `secrets.backend`, for tasks alone; a class that runs in the task's process",
     "workers.secrets_backend_kwargs": "its arguments",
@@ -154,8 +159,9 @@ OF_REFUSED_SECTION: Final[Mapping[str, str]] = {
 WITHOUT_EFFECT: Final[Mapping[str, str]] = {
     "core": "limits and habits of processes that Gust does not have",
     "logging": "lines of tasks are JSON, in CloudWatch Logs",
-    "metrics": "Gust's functions publish no metrics; a task's process may publish its own few",
-    "traces": "Gust's functions publish no traces; a task's process may publish its own",
+    "metrics": "the parameter `Metrics` says what goes to CloudWatch; a task's process may publish its own few",
+    "traces": "`otel_on = true` is refused, as no process of Gust sends Airflow's spans; the parameter `Tracing` traces "
+    "the functions in X-Ray",
     "api": "the web UI and the REST API have Airflow's defaults",
     "workers": "Gust's own workers",
     "lineage": "Airflow's defaults hold",
@@ -312,7 +318,8 @@ _KINDS: Final[Mapping[str, tuple[Any, str]]] = {
     "integer": (int, "a whole number"),
     "float": (float, "a number"),
 }
-_BOOLEANS: Final = frozenset({"t", "true", "1", "f", "false", "0"})
+_TRUE: Final = frozenset({"t", "true", "1"})
+_BOOLEANS: Final = _TRUE | {"f", "false", "0"}
 """As Airflow reads them."""
 _OFTEN_EMPTY: Final = frozenset({"core.default_task_execution_timeout"})
 
@@ -321,15 +328,20 @@ def _problem_of_value(name: str, kind: str, value: str) -> str | None:
     if not value.strip() and (name in _OFTEN_EMPTY or kind == "string"):
         return None
     if kind == "boolean" or name in _BOOLEAN_TEXTS:
-        return None if value.strip().lower() in _BOOLEANS else f"{value!r} is neither true nor false."
+        if value.strip().lower() not in _BOOLEANS:
+            return f"{value!r} is neither true nor false."
+        is_true = value.strip().lower() in _TRUE
+        return f"cannot be true: {REFUSED_IF_TRUE[name]}" if is_true and name in REFUSED_IF_TRUE else None
     if kind in _KINDS:
         read, called = _KINDS[kind]
         try:
             read(value)
         except ValueError:
             return f"{value!r} is not {called}."
-        if name in _NOT_NEGATIVE and float(value) < 0:
+        if name in _NOT_NEGATIVE and read(value) < 0:
             return f"{value!r} is negative."
+        if name in _DURATIONS and read(value) > LONGEST_DURATION[_DURATIONS[name]]:
+            return f"{value!r} {_DURATIONS[name]} are more than a hundred years."
         if name == "core.dagbag_import_timeout" and float(value) > LONGEST_IMPORT:
             return f"a parser has {LONGEST_IMPORT} seconds at most for one file."
         return None
@@ -369,6 +381,16 @@ _NOT_NEGATIVE: Final = frozenset(
         "state_store.max_value_storage_bytes",
     }
 )
+_DURATIONS: Final[Mapping[str, str]] = {
+    "core.default_task_retry_delay": "seconds",
+    "core.max_task_retry_delay": "seconds",
+    "core.default_task_execution_timeout": "seconds",
+    "secrets.cache_ttl_seconds": "seconds",
+    "state_store.default_retention_days": "days",
+}
+LONGEST_DURATION: Final[Mapping[str, int]] = {"seconds": 36_500 * 86_400, "days": 36_500}
+"""A moment plus a longer duration may be none that Python can express."""
+
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "core.default_task_weight_rule": ("downstream", "upstream", "absolute"),
     "core.dag_ignore_file_syntax": ("glob", "regexp"),

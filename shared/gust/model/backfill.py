@@ -30,6 +30,8 @@ class Backfill:
     run_on_latest_version: bool = True
     """Whether existing runs are run again on the DAG's newest version or on their own."""
     triggering_user_name: str | None = None
+    correlation_id: str | None = None
+    """Of the request that made it; its runs have it, too."""
     created_at: datetime
     updated_at: datetime
     completed_at: datetime | None = None

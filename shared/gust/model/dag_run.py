@@ -62,6 +62,9 @@ class DagRun:
     """Why the run is in its state or is not moving, in a person's words."""
     stumbles: int = 0
     """How many looks in a row failed because of the run's own content, and would fail again: see `give_up`."""
+    correlation_id: str | None = None
+    """Of the request that made the run, or edited it last; one of its own where no request did. The log lines about the run
+    have it: see `gust.model.correlation`."""
     held_by: str | None = None
     """Id of the edit session that holds the run, or of the last one that did. Every write of the run checks it, so no
     decision is based on half of an edit or on the state before it."""
@@ -74,6 +77,11 @@ class DagRun:
     @property
     def key(self) -> DagRunKey:
         return DagRunKey(self.dag_id, self.run_id)
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What a log line says of it."""
+        return {"dag_id": self.dag_id, "run_id": self.run_id, "correlation_id": self.correlation_id}
 
     def is_held(self, now: datetime) -> bool:
         return self.edit is not None or self.is_in_hands(now)

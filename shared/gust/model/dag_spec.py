@@ -19,7 +19,7 @@ SPEC_VERSION: Final = 1
 
 
 class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 # --- how many instances a mapped task has: Airflow's XComArg algebra, lengths only ------------------------------------

@@ -23,7 +23,7 @@ round: the first DAGs of a thousand files need not wait for the last, and a file
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class Manifest(_Document):

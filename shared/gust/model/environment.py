@@ -43,7 +43,7 @@ PLUGINS_ZIP: Final = "plugins.zip"
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 def room(storage: int) -> int:

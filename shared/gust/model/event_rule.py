@@ -20,7 +20,7 @@ MOST_PATTERNS: Final = 250
 class EventRule(BaseModel):
     """One entry of an `events.yaml`. Texts of the form `{% … %}`, at any depth, are JSONata over the event."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     line: int
     pattern: dict[str, Any]

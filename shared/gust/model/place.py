@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from gust.model.environment import SMALLEST_STORAGE, room
+from gust.model.environment import ARM64, SMALLEST_STORAGE, room
 from gust.model.worker_group import WorkerGroup
 
 
@@ -14,10 +14,12 @@ class Workers:
     """The workers that this stack has."""
 
     has_fargate: bool = False
+    has_x86_containers: bool = False
     groups: Mapping[str, WorkerGroup] = field(default_factory=dict)
-    """Further worker groups, by the queue that each takes tasks from. Loaded only for a DAG that names such a queue."""
+    """Further worker groups, by the queue that each takes tasks from; also those that are being removed. Loaded only for a
+    DAG that names such a queue."""
     closed: Mapping[str, str] = field(default_factory=dict)
-    """Of these queues, those that the DAG may not use → why."""
+    """Of these queues, those that take no further task of the DAG → why."""
     memory: int = 1769
     """MB that a Lambda worker of the default group has."""
     room: int = room(SMALLEST_STORAGE)
@@ -68,6 +70,7 @@ class OnFargate:
     ephemeral_storage: int | None = None
     """GB of disk; `None` for the 20 GB that every container has."""
     spot: bool = False
+    architecture: str = ARM64
     environment: tuple[tuple[str, str], ...] = ()
     """Variables that the task's `executor_config` gives the container."""
     why: str = ""
@@ -76,7 +79,8 @@ class OnFargate:
     def size(self) -> str:
         """For people, in logs: `2 vCPU, 12 GB`."""
         disk = f", {self.ephemeral_storage} GB disk" if self.ephemeral_storage else ""
-        return f"{self.cpu / 1024:g} vCPU, {self.memory / 1024:g} GB{disk}{', Spot' if self.spot else ''}"
+        other = f", {self.architecture}" if self.architecture != ARM64 else ""
+        return f"{self.cpu / 1024:g} vCPU, {self.memory / 1024:g} GB{disk}{', Spot' if self.spot else ''}{other}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,10 +28,16 @@ class QueueAccess(DagPattern):
     """`*` matches any characters."""
 
 
+def is_open_to_all(document: str, queue: str) -> bool:
+    """No entry names the queue. Raises Invalid."""
+    return not any(matches(entry.queue, queue) for entry in _queues_of(document))
+
+
 def may_use_queue(document: str, queue: str, dag_id: str, path: str) -> bool:
     """Raises Invalid."""
-    entries = [entry for entry in _queues_of(document) if matches(entry.queue, queue)]
-    return not entries or any(entry.fits(dag_id, path) for entry in entries)
+    return is_open_to_all(document, queue) or any(
+        matches(entry.queue, queue) and entry.fits(dag_id, path) for entry in _queues_of(document)
+    )
 
 
 @lru_cache(maxsize=8)

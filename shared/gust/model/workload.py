@@ -14,7 +14,7 @@ from gust.model.keys import DagRunKey, TaskInstanceKey
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class _OfDispatch(_Message):
@@ -30,6 +30,8 @@ class _OfDispatch(_Message):
     """JWT that can only start this dispatch; the execution API exchanges it at the start."""
     log_stream: str | None = None
     """The stream in which the try's log began, if it has."""
+    correlation_id: str = ""
+    """The run's, for logs."""
 
     @property
     def key(self) -> TaskInstanceKey:
@@ -43,6 +45,11 @@ class _OfDispatch(_Message):
     def names_of_try(self) -> dict[str, Any]:
         """The fields by which Airflow's runtime knows the try."""
         return {"id": self.id, "try_number": self.try_number, **asdict(self.key)}
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What a log line says of it."""
+        return {**asdict(self.key), "try_number": self.try_number, "correlation_id": self.correlation_id}
 
 
 class TaskWorkload(_OfDispatch):
@@ -94,6 +101,8 @@ class CallbackWorkload(_Message):
     relative_fileloc: str
     token: str
     """JWT, valid for this dispatch of this callback alone."""
+    correlation_id: str = ""
+    """The run's, for logs."""
     call: HookCall | None = None
     """A listener call that belongs to no run. It is in the message itself: there is nothing to claim or to report."""
 

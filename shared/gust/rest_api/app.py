@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -19,6 +20,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from gust.errors import AlreadyExists, Invalid, Rejected
 from gust.http.answer import Answer, Problem
 from gust.http.resolver import Resolver, headers_of
+from gust.model.correlation import REQUEST_ID, correlation_id_of
 from gust.model.user import User
 from gust.rest_api import (  # noqa: F401 - importing a module registers its handlers
     ui,
@@ -93,6 +95,18 @@ SLASHED_PARAMETERS: Final = frozenset({"xcom_key", "variable_key", "pool_name", 
 """Path parameters that may hold slashes."""
 
 
+NAMED: Final = {
+    "dag_id": "dag_id",
+    "dag_run_id": "run_id",
+    "run_id": "run_id",
+    "task_id": "task_id",
+    "map_index": "map_index",
+    "try_number": "try_number",
+    "task_try_number": "try_number",
+}
+"""Path parameter → the name that log lines give it."""
+
+
 def build(services: Services, authenticator: Authenticator) -> LambdaHandler:
     """The handler of the `api` function, for events of an HTTP API (payload version 2.0) and of a REST API (1.0)."""
     resolver, refusals = _Resolver(), Refusals()
@@ -123,8 +137,12 @@ def _without_prefix(event: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Resolver(Resolver):
+    """With what the log says of the current request: a function answers one at a time."""
+
     user_name = ""
-    """The user of the current request, for the log. A function answers one request at a time."""
+    correlation_id = ""
+    names: Mapping[str, Any] = MappingProxyType({})
+    """The DAG, run and task instance in its path."""
 
 
 def _rule(path: str) -> str:
@@ -149,8 +167,11 @@ def _bind(
     reads = all(permission.method == "GET" for permission in PERMISSIONS.get(operation_id, ()))
 
     def seen_by(user: User) -> Services:
-        """For a read by a user with rights for some DAGs, services whose store holds only those."""
-        if user.role is not None or not user.dag_roles or not reads:
+        """For a read by a user with rights for some DAGs, services whose store holds only those; for a change, services that
+        know the request's correlation id."""
+        if not reads:
+            return replace(services, correlation_id=resolver.correlation_id)
+        if user.role is not None or not user.dag_roles:
             return services
         return replace(services, store=readable(services.store, user))
 
@@ -166,7 +187,9 @@ def _bind(
         try:
             refusals.note(services, event, operation_id, {"status": refusal.status, "detail": detail}, user)
         except Exception:
-            logger.exception("a refusal could not be kept", operation=operation_id)
+            logger.exception(
+                "a refusal could not be kept", operation=operation_id, correlation_id=resolver.correlation_id
+            )
 
     def route(**path: str) -> Response[str]:
         event = resolver.current_event
@@ -196,6 +219,7 @@ def _bind(
                 event=event.raw_event,
             )
             _check_lengths(request.path)
+            resolver.names = {NAMED[name]: value for name, value in request.path.items() if name in NAMED}
             if operation_id not in open_to_all:
                 authorize(services, caller.user, PERMISSIONS[operation_id], request)
             is_let_in = operation_id not in AUTH_OPERATIONS
@@ -214,7 +238,9 @@ def _bind(
             place = "body" if event.get("body") else "query"
             answer = _refusal(Invalid("A date or a number is out of range", field=(place,)))
         except Exception:
-            logger.exception("request failed", operation=operation_id)
+            logger.exception(
+                "request failed", operation=operation_id, correlation_id=resolver.correlation_id, **resolver.names
+            )
             answer = Answer(500, {"detail": "Internal Server Error"})
         return _response(answer if isinstance(answer, Answer) else Answer(body=answer), headers)
 
@@ -332,9 +358,14 @@ def _web(event: dict[str, Any], path: str) -> Response[str]:
 
 def _logged(resolver: _Resolver, event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Logs one line for each invocation to stderr: method, path, status, user, duration."""
-    started, resolver.user_name = time.perf_counter(), ""
+    started, resolver.user_name, resolver.names = time.perf_counter(), "", {}
+    resolver.correlation_id = correlation_id_of(headers_of(event))
     response = resolver.resolve(event, context)
-    response["headers"] = {**security_headers(event, response), **(response.get("headers") or {})}
+    response["headers"] = {
+        **security_headers(event, response),
+        REQUEST_ID: resolver.correlation_id,
+        **(response.get("headers") or {}),
+    }
     http = event.get("requestContext", {}).get("http", {})
     logger.info(
         "answered",
@@ -343,6 +374,8 @@ def _logged(resolver: _Resolver, event: dict[str, Any], context: Any) -> dict[st
         status=response.get("statusCode"),
         user=resolver.user_name or None,
         ip=http.get("sourceIp"),
+        correlation_id=resolver.correlation_id,
+        **resolver.names,
         milliseconds=round((time.perf_counter() - started) * 1000, 1),
     )
     return response

@@ -34,7 +34,7 @@ class NextLook:
 def next_look(draft: Draft, admitted: Admitted, unfinished: list[TaskInstance]) -> NextLook:
     now = draft.now
     exact = [None if draft.is_paused else run_deadline(draft.spec, draft.run), callback.next_deadline(draft.callbacks)]
-    lost = [now + draft.config.look_again]
+    lost = [now + (draft.config.look_again_at_jobs if _waits_for_jobs(unfinished) else draft.config.look_again)]
     for instance in unfinished:
         match instance.state:
             case None:
@@ -60,6 +60,14 @@ def next_look(draft: Draft, admitted: Admitted, unfinished: list[TaskInstance]) 
             case _:
                 assert_never(instance.state)
     return NextLook(min((at for at in exact if at is not None and at > now), default=None), min(lost))
+
+
+def _waits_for_jobs(unfinished: list[TaskInstance]) -> bool:
+    begun = [instance for instance in unfinished if instance.state is not None]
+    return bool(begun) and all(
+        instance.state is S.DEFERRED and instance.trigger is not None and instance.trigger.looks_seldom
+        for instance in begun
+    )
 
 
 def due_while_still(draft: Draft, admitted: Admitted) -> datetime | None:

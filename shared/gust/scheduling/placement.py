@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from gust.model.dag_spec import TaskSpec
-from gust.model.environment import ARM64, MACHINES
+from gust.model.environment import ARM64, MACHINES, X86_64
 from gust.model.place import InGroup, Limit, OnFargate, OnLambda, Place, Refused, Workers
 from gust.model.worker_group import WorkerGroup
 
@@ -104,17 +104,12 @@ def _place(task: TaskSpec, workers: Workers, outgrew: Limit | None) -> Place:
             raise _RefusedError(why)
         return _in_group(group, executor, wish)
     if queue not in OWN_QUEUES:
-        raise _RefusedError(_unknown_queue(queue, workers.groups))
-    if wish.architecture not in {None, ARM64}:
-        raise _RefusedError(
-            f"The task asks for the architecture {wish.architecture!r}, and the stack's own workers are {ARM64}. Write the "
-            f"queue of a worker group that has it (./gust workers add NAME --architecture {wish.architecture}), or leave it "
-            "out."
-        )
-    wish = replace(wish, architecture=None)
+        raise _RefusedError(_unknown_queue(queue, workers.groups.keys() - workers.closed.keys()))
     if executor == LAMBDA_EXECUTOR or wish.compute == "lambda":
         return _on_lambda(task, queue, wish, workers)
     if (why := _why_fargate(task, queue, executor, wish)) is not None:
+        if wish.architecture == X86_64 and not workers.has_x86_containers:
+            raise _RefusedError(_no_x86_containers(workers))
         if not workers.has_fargate:
             raise _RefusedError(f"The task needs Fargate ({why}), and this stack has none. {DEPLOY_FARGATE}.")
         return _on_fargate(wish, why)
@@ -135,6 +130,15 @@ def _place(task: TaskSpec, workers: Workers, outgrew: Limit | None) -> Place:
     if workers.has_fargate and outgrew is not None:
         return _promoted(wish, workers, outgrew)
     return OnLambda()
+
+
+def _no_x86_containers(workers: Workers) -> str:
+    also = "" if workers.has_fargate else "Fargate=Enabled and "
+    return (
+        f"The task asks for the architecture {X86_64!r}, and the stack's own workers are {ARM64}. Write the queue of a "
+        f"worker group that has it (./gust workers add NAME --architecture {X86_64}), or deploy the stack with "
+        f"{also}FargateX86Image."
+    )
 
 
 def _promoted(wish: _Wish, workers: Workers, outgrew: Limit) -> OnFargate:
@@ -209,6 +213,11 @@ def _on_lambda(task: TaskSpec, queue: str, wish: _Wish, workers: Workers) -> OnL
     """The task asks for Lambda. Refused if Lambda cannot give the resources that it asks for."""
     if queue == FARGATE_QUEUE:
         raise _RefusedError(f"The task asks for Lambda and for queue={FARGATE_QUEUE!r}. Write one of the two.")
+    if wish.architecture == X86_64:
+        raise _RefusedError(
+            f"The task asks for Lambda and for {X86_64}, and the stack's own Lambda workers are {ARM64}. Write the queue of "
+            "a worker group that has it, or leave Lambda out."
+        )
     if wish.memory is not None and wish.memory > workers.memory:
         raise _RefusedError(
             f"The task asks for Lambda with {wish.memory} MB of memory, and workers have {workers.memory} MB. "
@@ -244,6 +253,8 @@ def _why_fargate(task: TaskSpec, queue: str, executor: str | None, wish: _Wish) 
         return f"its executor_config asks for {wish.disk} GB of disk"
     if wish.spot:
         return "its executor_config asks for Spot"
+    if wish.architecture == X86_64:
+        return f"its executor_config asks for the architecture {X86_64!r}"
     return None
 
 
@@ -270,7 +281,13 @@ def _on_fargate(wish: _Wish, why: str) -> OnFargate:
     if disk is not None and disk > LARGEST_DISK:
         raise _RefusedError(f"The task asks for {disk} GB of disk; Fargate has {LARGEST_DISK} GB at most.")
     return OnFargate(
-        cpu=cpu, memory=memory, ephemeral_storage=disk, spot=wish.spot, environment=wish.environment, why=why
+        cpu=cpu,
+        memory=memory,
+        ephemeral_storage=disk,
+        spot=wish.spot,
+        architecture=wish.architecture or ARM64,
+        environment=wish.environment,
+        why=why,
     )
 
 

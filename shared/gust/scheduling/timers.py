@@ -26,6 +26,8 @@ class Config:
     delivers a message again a minute after its function died."""
     look_again: timedelta = timedelta(seconds=600)
     """The longest time between two looks at a waiting run, whatever it waits for: no wake-up may be indispensable."""
+    look_again_at_jobs: timedelta = timedelta(hours=1)
+    """The same, for a run whose begun tasks all wait for jobs of which events will tell: such a wait may last for days."""
 
 
 DEFAULTS: Final = Config()

@@ -49,3 +49,5 @@ class Services:
     remembered_secrets: RememberedSecrets = field(default_factory=dict)
     started_instances: StartedInstanceCache = field(default_factory=StartedInstanceCache)
     memory: MemoryOfRuns = field(default_factory=MemoryOfRuns)
+    correlation_id: str = ""
+    """Of the request that is being served; empty where there is none."""

@@ -32,7 +32,7 @@ def task_workload(
 ) -> TaskWorkload:
     task = spec.tasks[instance.task_id]
     return TaskWorkload(
-        **_dispatch(services, instance, now),
+        **_dispatch(services, run, instance, now),
         max_tries=instance.max_tries,
         version_number=run.version_number,
         **_file_of(spec, bundle),
@@ -48,6 +48,7 @@ def task_workload(
 
 def trigger_workload(
     services: Services,
+    run: DagRun,
     instance: TaskInstance,
     *,
     bundle: str | None,
@@ -67,7 +68,7 @@ def trigger_workload(
         sleeps_passed, is_poller = at_rest.sleeps_passed, at_rest.is_poller
         looks, place = at_rest.looks, at_rest.place
     return TriggerWorkload(
-        **_dispatch(services, instance, now),
+        **_dispatch(services, run, instance, now),
         bundle_version=bundle,
         relative_fileloc=relative_fileloc,
         wake_at=wake_at,
@@ -80,7 +81,7 @@ def trigger_workload(
 
 
 def callback_workload(
-    services: Services, spec: DagSpec, callback: Callback, *, bundle: str | None, now: datetime
+    services: Services, spec: DagSpec, run: DagRun, callback: Callback, *, bundle: str | None, now: datetime
 ) -> CallbackWorkload:
     return CallbackWorkload(
         dag_id=callback.dag_id,
@@ -89,6 +90,7 @@ def callback_workload(
         dispatch_count=callback.dispatch_count,
         **_file_of(spec, bundle),
         token=services.tokens.for_callback(callback, now=now),
+        correlation_id=run.correlation_id or "",
     )
 
 
@@ -96,7 +98,7 @@ def _file_of(spec: DagSpec, bundle: str | None) -> dict[str, Any]:
     return {"bundle_name": spec.bundle_name, "bundle_version": bundle, "relative_fileloc": spec.relative_fileloc}
 
 
-def _dispatch(services: Services, instance: TaskInstance, now: datetime) -> dict[str, Any]:
+def _dispatch(services: Services, run: DagRun, instance: TaskInstance, now: datetime) -> dict[str, Any]:
     return {
         "dag_id": instance.dag_id,
         "run_id": instance.run_id,
@@ -106,4 +108,5 @@ def _dispatch(services: Services, instance: TaskInstance, now: datetime) -> dict
         "dispatch_count": instance.dispatch_count,
         "token": services.tokens.for_dispatch(instance, now=now),
         "log_stream": instance.log_stream,
+        "correlation_id": run.correlation_id or "",
     }

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 from gust.errors import Forbidden, Invalid
 from gust.model.dag_spec import DagSpec, TaskSpec
-from gust.model.environment import MACHINES
+from gust.model.environment import MACHINES, X86_64
 from gust.model.place import Workers
 from gust.model.queue_access import may_use_queue
 from gust.model.worker_group import WorkerGroup
 from gust.scheduling.placement import OWN_QUEUES
 from gust.services.context import Services
+
+_GOING: Final = "The workers that take tasks of the queue {!r} are being removed. Write another queue, or leave it out."
 
 
 def workers_for(services: Services, spec: DagSpec) -> Workers:
@@ -27,8 +30,11 @@ def workers_for_tasks(services: Services, spec: DagSpec, tasks: Iterable[TaskSpe
     named = {task.queue or "" for task in tasks} - OWN_QUEUES
     if not named:
         return services.workers
-    groups = {group.name: group for group in services.store.list_worker_groups() if not group.is_closing}
-    closed = {queue: why for queue in sorted(named & groups.keys()) if (why := why_closed(services, spec, queue))}
+    groups = {group.name: group for group in services.store.list_worker_groups()}
+    closed = {name: _GOING.format(name) for name, group in groups.items() if group.is_closing}
+    for queue in named & groups.keys() - closed.keys():
+        if why := why_closed(services, spec, queue):
+            closed[queue] = why
     return replace(services.workers, groups=groups, closed=closed)
 
 
@@ -53,5 +59,6 @@ def groups_named_by(spec: DagSpec, workers: Workers) -> list[WorkerGroup]:
 
 
 def architectures_of_workers(services: Services) -> set[str]:
-    """The architectures that worker groups have, beside that of the stack's own workers."""
-    return {group.architecture for group in services.store.list_worker_groups() if group.architecture in MACHINES}
+    """The architectures that worker groups and containers have, beside that of the stack's own workers."""
+    of_groups = {group.architecture for group in services.store.list_worker_groups()}
+    return {*of_groups, X86_64 if services.workers.has_x86_containers else ""} & MACHINES.keys()

@@ -14,7 +14,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -384,6 +384,23 @@ def test_a_triggers_message_comes_again_soon_where_it_was_not_worked_off(doors: 
 
     again = doors.sqs.receive_message(QueueUrl=doors.triggers, WaitTimeSeconds=20).get("Messages", [])
     assert [each["MessageId"] for each in again] == [message["MessageId"]]
+
+
+def test_a_triggers_message_that_comes_early_is_hidden_until_its_time(doors: Doors) -> None:
+    """It is reported as failed, so that Lambda's poller does not delete it, and nothing asks the execution API."""
+    early = a_trigger("comes-early").model_copy(update={"wake_at": datetime.now(UTC) + timedelta(seconds=6)})
+    doors.sqs.send_message(QueueUrl=doors.triggers, MessageBody=early.model_dump_json())
+    (message,) = doors.sqs.receive_message(QueueUrl=doors.triggers, WaitTimeSeconds=20)["Messages"]
+    event = sqs_event(message["Body"])
+    event["Records"][0]["receiptHandle"] = message["ReceiptHandle"]
+
+    assert doors.triggerer.lambda_handler(event, Context())["batchItemFailures"]
+
+    assert doors.asked("comes-early") == []
+    assert not doors.sqs.receive_message(QueueUrl=doors.triggers).get("Messages")
+    (again,) = doors.sqs.receive_message(QueueUrl=doors.triggers, WaitTimeSeconds=20)["Messages"]
+    assert again["MessageId"] == message["MessageId"]
+    doors.sqs.delete_message(QueueUrl=doors.triggers, ReceiptHandle=again["ReceiptHandle"])
 
 
 def test_a_stale_trigger_is_done_with(doors: Doors) -> None:

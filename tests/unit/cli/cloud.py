@@ -52,9 +52,11 @@ class CloudFormation:
         self.events: list[dict[str, Any]] = []
         self.asked: dict[str, Any] = {}
         self.calls: list[str] = []
+        self.missing: set[str] = set()
+        """Names of stacks that are not there."""
 
     def describe_stacks(self, StackName: str) -> Any:  # noqa: N803 - boto3's
-        if self.status is None:
+        if self.status is None or StackName in self.missing:
             raise refusal("ValidationError", f"Stack with id {StackName} does not exist")
         return {
             "Stacks": [

@@ -141,11 +141,15 @@ def test_a_change_that_loses_state_is_marked_and_a_no_changes_nothing(s3: Any) -
     found = [
         ("Modify", "Table", "AWS::DynamoDB::Table", "True"),
         ("Modify", "ApiFunction", "AWS::Lambda::Function", "False"),
+        ("Remove", "Keys", "Custom::Keys", "False"),
+        ("Remove", "SigningSecret", "AWS::SecretsManager::Secret", "False"),
     ]
     terminal, cloud = Terminal(False), CloudFormation(status="UPDATE_COMPLETE", changes=found)
     assert run(terminal, cloud, s3) == 1
     assert "  modify  Table (DynamoDB::Table, replaced)   <- IT HOLDS STATE" in terminal.said
     assert "  modify  ApiFunction (Lambda::Function)" in terminal.said
+    assert "  remove  Keys (Custom::Keys)   <- IT HOLDS STATE" in terminal.said
+    assert "  remove  SigningSecret (SecretsManager::Secret)" in terminal.said, "the key maker has its text"
     assert cloud.calls == ["discard"]
     again = CloudFormation(status="UPDATE_COMPLETE", changes=found)
     assert run(Terminal(), again, s3, "--dry-run", at_terminal=False) == 0

@@ -91,6 +91,17 @@ def test_who_does_not_answer_is_named(session: boto3.Session) -> None:
         login.link("http://127.0.0.1:9", session)
 
 
+def test_where_a_private_api_is_reached_is_said_to_those_outside(session: boto3.Session) -> None:
+    with pytest.raises(login.LoginError, match="The API is private: this machine must reach its VPC endpoint"):
+        login.link("http://a1b2c3-vpce-0a1b.localhost:9/airflow", session)
+
+
+def test_a_link_keeps_the_stage_of_a_rest_api(door: Door, session: boto3.Session) -> None:
+    door.answer = 201, {"path": "/auth/login-link?code=c", "expires_in_seconds": 60}
+    assert login.link(f"{door.url}/airflow", session) == f"{door.url}/airflow/auth/login-link?code=c"
+    assert door.seen[0][0] == "/airflow/auth/login-link"
+
+
 def test_a_document_is_checked_before_it_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = tmp_path / "access.json"
     document.write_text('{"oidc": [{"group": "ops", "role": "Op"}]}')

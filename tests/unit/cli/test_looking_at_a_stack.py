@@ -198,6 +198,30 @@ def test_delete_takes_the_bucket_along_where_that_is_asked_for(world: World) -> 
     assert len(backups) == 1
 
 
+def test_doctor_looks_at_the_worker_groups(world: World) -> None:
+    payroll = WorkerGroup(
+        name="payroll", queue_url="q", memory=3008, task_role="arn:aws:iam::123456789012:role/gust/gust/p"
+    )
+    for group in (payroll, WorkerGroup(name="gone", queue_url="q"), WorkerGroup(name="going", queue_url="q")):
+        world.store.register_worker_group(group)
+    world.store.close_worker_group("going")
+    world.cloud.missing = {"gust-workers-gone"}
+    said = "\n".join(world.examine())
+    assert "bad: the workers of 'gone' are registered and have no stack: ./gust workers remove gone" in said
+    assert "note: the workers of 'going' are being removed" in said
+    assert "note: every DAG may name the queue 'payroll', and its task then has the role arn:" in said
+
+    world.cloud.parameters["AccessParameter"] = "/gust/access"
+    world.clients["ssm"] = ssm = world.session.client("ssm")
+    for document, expected in (
+        ({"queues": [{"queue": "payroll", "path": "hr/*"}]}, None),
+        ({"queues": [{"queue": "payroll"}]}, "bad: no DAG may use the queue 'payroll': The access document is invalid"),
+    ):
+        ssm.put_parameter(Name="/gust/access", Type="String", Overwrite=True, Value=json.dumps(document))
+        about = [line for line in world.examine() if "payroll" in line]
+        assert [line.startswith(expected or "") for line in about] == ([True] if expected else [])
+
+
 def test_delete_waits_until_no_worker_group_needs_the_stack(world: World) -> None:
     world.store.register_worker_group(WorkerGroup(name="large", queue_url="https://queue", memory=3008))
     with pytest.raises(AwsError, match=r"would have no stack: large\. `./gust workers remove NAME --stack gust` first"):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from gust.aws.memory import MemoryObjects
-from gust.aws.worker_groups import WorkerGroupError, find_deployment, stack_name
+from gust.aws.worker_groups import WorkerGroupError, find_deployment, messages, stack_name
 from gust.cli.__main__ import _parser
-from gust.cli.workers import BUILDS_FOR, add, have_packages_built
+from gust.cli.workers import BUILDS_FOR, add, have_packages_built, let_go
 from gust.model.environment import MACHINES, this_architecture
 from gust.model.worker_group import WorkerGroup
 from gust.ports.clock import ManualClock
@@ -52,6 +55,33 @@ def test_without_a_stack_there_are_no_groups() -> None:
 
     with pytest.raises(WorkerGroupError, match="There is no stack 'gust' of Gust here"):
         find_deployment(lambda _: NoFunctions(), "gust")
+
+
+class DeployedStack:
+    """What a group's deployment reads of it; it plays each service."""
+
+    def __init__(self, **outputs: str) -> None:
+        self.outputs = outputs
+
+    def __call__(self, service: str) -> Any:
+        return self
+
+    def get_function(self, FunctionName: str) -> Any:  # noqa: N803 - boto3's
+        configuration = self.get_function_configuration(FunctionName)
+        return {"Configuration": configuration | {"CodeSha256": "AAAA"}, "Code": {"Location": "https://code"}}
+
+    def get_function_configuration(self, FunctionName: str) -> Any:  # noqa: N803
+        return {"Role": f"arn:aws:iam::1:role/{FunctionName}", "Environment": {"Variables": defaultdict(str)}}
+
+    def describe_stacks(self, **_: Any) -> Any:
+        told = [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()]
+        return {"Stacks": [{"Outputs": told}]}
+
+
+def test_a_groups_alarm_goes_to_the_topic_of_the_stack_if_it_has_one() -> None:
+    topic = "arn:aws:sns:eu-west-1:1:gust-AlertTopic"
+    assert find_deployment(DeployedStack(AlertTopic=topic), "gust").parameters["AlertTopic"] == topic
+    assert find_deployment(DeployedStack(), "gust").parameters["AlertTopic"] == ""
 
 
 OTHER = next(name for name in MACHINES if name != this_architecture())
@@ -120,3 +150,37 @@ def test_it_does_not_wait_for_ever() -> None:
     site.have_packages_built(OTHER)
     assert site.time <= BUILDS_FOR + 10
     assert site.said[-1].endswith("tasks there that need packages fail.")
+
+
+def test_a_queue_that_is_gone_holds_no_message() -> None:
+    class NoQueue:
+        def __init__(self, code: str) -> None:
+            self.code = code
+
+        def get_queue_attributes(self, **_: Any) -> Any:
+            raise refusal(self.code)
+
+    assert messages(lambda _: NoQueue("AWS.SimpleQueueService.NonExistentQueue"), "https://q") == 0
+    with pytest.raises(ClientError):
+        messages(lambda _: NoQueue("AccessDenied"), "https://q")
+
+
+def test_a_group_is_marked_first_and_forgotten_last_also_where_its_removal_is_cut_off() -> None:
+    """The execution API finds the role of tasks that still run in the entry."""
+    store = MemoryStore()
+    group = WorkerGroup(name="payroll", queue_url="https://q", memory=1, task_role="arn:aws:iam::123456789012:role/p")
+    store.register_worker_group(group)
+    seen: list[object] = []
+    counts = iter([2, 1, 0, 0])
+
+    def dies() -> None:
+        seen.extend(store.list_worker_groups())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        let_go(store, "payroll", counts.__next__, dies, wait=lambda _: seen.extend(store.list_worker_groups()))
+    assert seen == [replace(group, is_closing=True)] * 3
+    assert store.list_worker_groups() == [replace(group, is_closing=True)]
+    for _ in range(2):
+        let_go(store, "payroll", lambda: 0, lambda: None)
+        assert store.list_worker_groups() == []

@@ -53,6 +53,29 @@ def test_uploads_while_one_runs_start_one_that_waits_in_case_it_is_dead(stack):
     assert stack.store.deployment_turn().again
 
 
+class CountedMoves:
+    """A store that counts how often the turn was written."""
+
+    def __init__(self, store) -> None:
+        self.store, self.moves = store, 0
+
+    def deployment_turn(self):
+        return self.store.deployment_turn()
+
+    def move_deployment_turn(self, before, after) -> None:
+        self.moves += 1
+        self.store.move_deployment_turn(before, after)
+
+
+def test_a_thousand_uploads_while_one_runs_write_once(stack):
+    machine, counted = Machine(), CountedMoves(stack.store)
+    request(stack, machine, "one")
+    for number in range(1000):
+        request_deployment(counted, machine, f"upload-{number}", stack.clock.now())
+    assert counted.moves == 1
+    assert len(machine.started) == 2
+
+
 def test_a_batch_that_is_delivered_twice_starts_one(stack):
     machine = Machine()
     request(stack, machine, "one")

@@ -1,5 +1,6 @@
 """Which environment a bundle names for which file, and what a requirements.txt sets off. Building is made up (conftest)."""
 
+from dataclasses import replace
 from io import BytesIO
 from zipfile import ZipFile
 
@@ -7,9 +8,11 @@ import pytest
 
 from gust.errors import Unopenable
 from gust.model import bucket_keys
-from gust.model.environment import ENVIRONMENTS_FILE, MACHINES, Environments, this_architecture
+from gust.model.environment import ENVIRONMENTS_FILE, MACHINES, X86_64, Environments, this_architecture
+from gust.model.place import Workers
 from gust.model.worker_group import WorkerGroup
 from gust.services.deployments.deploy_bundle import snapshot
+from gust.services.workers_of import architectures_of_workers
 from tests.unit.deploy.recording import Recording
 
 
@@ -73,6 +76,12 @@ def test_a_stack_with_workers_of_another_architecture_has_packages_for_both(stac
     assert found.of_file("team/b.py") == found.of_file("team/b.py", this_architecture()) == "cowsay==5"
     assert found.of_file("team/b.py", OTHER) == f"cowsay==5 on {own}"
     assert found.of_file("bare/c.py", OTHER) is found.of_file("a.py", OTHER) is None
+
+
+def test_a_stack_with_containers_of_x86_64_has_packages_for_them(stack):
+    services = replace(stack.services, workers=Workers(has_fargate=True, has_x86_containers=True))
+    assert architectures_of_workers(services) == {X86_64}
+    assert architectures_of_workers(stack.services) == set()
 
 
 def test_the_other_build_comes_second_and_is_asked_to_have_the_versions_of_our_own(stack):

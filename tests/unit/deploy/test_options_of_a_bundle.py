@@ -61,6 +61,16 @@ def test_a_mistake_is_an_import_error_and_the_options_before_it_stay(deployed):
     assert deployed.errors() == {}
 
 
+def test_spans_of_airflow_may_be_off_and_not_on(deployed):
+    deployed.configuration.document = json.dumps({"traces.otel_on": "False"})
+    deployed.deploy()
+    assert deployed.errors() == {}
+
+    deployed.configuration.document = json.dumps({"traces.otel_on": "True"})
+    deployed.deploy()
+    assert "traces.otel_on: cannot be true: no process of Gust sends Airflow's spans" in deployed.errors()[DOCUMENT]
+
+
 def test_without_a_document_there_are_no_options(deployed):
     deployed.configuration.document = ""
 

@@ -141,6 +141,21 @@ def test_every_request_is_one_line_in_the_log(world: World, ti: TaskInstance) ->
     ]
 
 
+def test_a_line_in_the_log_names_the_try_and_the_request_that_its_run_began_with(
+    world: World, ti: TaskInstance
+) -> None:
+    world.request("GET", "/variables/x", token=world.token(ti), headers={"Correlation-Id": "order-42"})
+    line = json.loads(world.log.getvalue())
+    assert {name: line[name] for name in ("dag_id", "run_id", "task_id", "map_index", "try_number")} == {
+        "dag_id": ti.dag_id,
+        "run_id": ti.run_id,
+        "task_id": ti.task_id,
+        "map_index": ti.map_index,
+        "try_number": ti.try_number,
+    }
+    assert line["correlation_id"] == "order-42"
+
+
 def test_our_own_failure_is_a_500_that_the_client_repeats(world: World, ti: TaskInstance) -> None:
     world.store.before("get_setting", failing(ServiceUnavailable("the table is throttled")))
     answer = world.request("GET", "/variables/x", token=world.token(ti))

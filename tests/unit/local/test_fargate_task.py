@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[3]
 NAMES = {
     "Cluster": "cluster",
     "TaskDefinition": "worker:1",
+    "X86TaskDefinition": "x86-worker:1",
     "Subnets": "subnet-a,subnet-b",
     "SecurityGroups": "sg-a",
     "AssignPublicIp": "ENABLED",
@@ -21,6 +22,7 @@ NAMES = {
 }
 GIVEN = {
     "dispatch": {"name": "n"},
+    "definition": 0,
     "provider": "FARGATE_SPOT",
     "overrides": {"Cpu": "1024"},
     "attempt": 1,
@@ -60,14 +62,16 @@ class Machine:
         self._arn = json.loads(made[2])["stateMachineArn"]
         self.told: list[dict[str, Any]] = []
 
-    def run(self, *answers: Any) -> Ecs:
+    def run(self, *answers: Any, **given: Any) -> Ecs:
         """To its end; `told` is then what the scheduler was told."""
         ecs = Ecs(self._stepfunctions._ExecutionError, list(answers))
         self._stepfunctions._SERVICE_DISPATCH["arn:aws:states:::ecs:runTask"] = ecs
         self._stepfunctions._SERVICE_DISPATCH["arn:aws:states:::sqs:sendMessage"] = lambda _, told: (
             self.told.append(told) or {}
         )
-        started = self._stepfunctions._start_execution({"stateMachineArn": self._arn, "input": json.dumps(GIVEN)})
+        started = self._stepfunctions._start_execution(
+            {"stateMachineArn": self._arn, "input": json.dumps(GIVEN | given)}
+        )
         execution = {"executionArn": json.loads(started[2])["executionArn"]}
         deadline = time.monotonic() + 30
         while (seen := json.loads(self._stepfunctions._describe_execution(execution)[2]))["status"] == "RUNNING":
@@ -104,6 +108,14 @@ def test_the_scheduler_is_told_of_a_container_that_ended(machine: Machine) -> No
     (told,) = machine.told
     assert told["container"]["dispatch"] == GIVEN["dispatch"]
     assert told["container"]["ended"] == DONE
+
+
+@pytest.mark.parametrize(("number", "definition"), [(0, "worker:1"), (1, "x86-worker:1")])
+def test_the_container_is_of_the_architecture_that_the_scheduler_names_also_when_it_asks_again(
+    machine: Machine, number: int, definition: str
+) -> None:
+    ecs = machine.run(("AmazonECS.Unknown", "[]"), DONE, definition=number)
+    assert [asked["TaskDefinition"] for asked in ecs.asked] == [definition] * 2
 
 
 def test_a_container_that_has_run_is_not_started_again(machine: Machine) -> None:

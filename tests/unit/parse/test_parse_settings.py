@@ -237,6 +237,45 @@ def test_a_file_that_talks_to_the_parser_itself_harms_itself_alone(world, talk):
     assert world.dag_ids("from airflow.sdk import DAG\ndag = DAG('next')") == ["next"]
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "keys",  # a path of its own at the execution API, as at Airflow's
+        "..",
+        "../variables/greeting",
+        "\x1fsecret\x1f../credentials",
+        "\x1fsecret\x1f../../variables/greeting",
+        "\x1fsecret\x1fvariables/..",
+        "\x1fsecret\x1fvariables/a/b",
+        "\x1fsecret\x1fgreeting",
+        "\0",
+        "\ud800",
+        "é" * 7_000,
+    ],
+)
+def test_a_key_that_leads_elsewhere_finds_nothing(world, key):
+    world.variable("greeting", "hello")
+    text = f"from airflow.sdk import DAG, Variable\ndag = DAG(Variable.get({key!r}, default='none'))"
+    assert world.dag_ids(text) == ["none"]
+    assert world.dag_ids("from airflow.sdk import DAG, Variable\ndag = DAG(Variable.get('greeting'))") == ["hello"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"secret": "/gust/secrets/../../variables/greeting"},
+        {"secret": "x", "kind": "../../variables/greeting?"},
+        {"secret": "../greeting", "kind": "variables"},
+    ],
+)
+def test_a_file_that_asks_for_a_path_itself_gets_no_other_answer(world, asked):
+    world.variable("greeting", "hello")
+    question = json.dumps(asked).encode() + b"\n"
+    text = f"import os\nfrom airflow.sdk import DAG\nos.write(3, {question!r})\ndag = DAG('d', doc_md=str(os.read(3, 999)))"
+    assert world.dag_ids(text) == ["d"]
+    assert not any("variables/greeting" in path for path in world.asked)
+
+
 def test_a_file_that_asks_for_more_than_can_be_remembered_is_answered(world):
     text = """
         from airflow.sdk import DAG, Variable

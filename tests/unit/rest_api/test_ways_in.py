@@ -379,6 +379,9 @@ def test_a_token_without_a_role_opens_nothing(world: World) -> None:
         (json.dumps({"iam": [{"principal": ADA, "dag_roles": ["Admin"]}]}), "Admin is one of Airflow's roles"),
         ('{"oidc": [{"group": "g", "role": "User", "team": "x"}]}', "oidc.0.team"),
         ('{"tasks": [{"dag": "*", "role": "Admin"}]}', "tasks.0.role: is not the ARN of an IAM role"),
+        ('{"queues": [{"queue": "payroll"}]}', "queues.0: names neither dag nor path"),
+        ('{"queues": [{"queue": "fargate", "dag": "*"}]}', "queues.0.queue: is every stack's own queue"),
+        ('{"queues": [{"path": "hr/*"}]}', "queues.0.queue: Field required"),
     ],
 )
 def test_what_is_wrong_with_a_document_is_said(text: str, told: str) -> None:

@@ -1,6 +1,7 @@
 """Runs from their first decision to their end, as the scheduler sees them."""
 
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from types import FrameType
 
@@ -672,6 +673,17 @@ class TestWhenToLookAgain:
         assert decision.run is not None
         assert decision.run.due_at == NOW + timedelta(minutes=10)
         assert decision.effects == ()
+
+    def test_a_run_that_only_waits_for_jobs_of_which_events_tell_is_looked_at_every_hour(self):
+        spec = dag("a", "b", "a >> c")
+        parked = parked_since(NOW)
+        told = replace(parked, trigger=replace(parked.trigger, looks_seldom=True))
+        done = ti("b", S.SUCCESS, try_number=1)
+        alone = decide(spec, run_of(spec, due_at=NOW), {("a", -1): told, ("b", -1): done}, now=NOW)
+        assert alone.run.due_at == NOW + timedelta(hours=1)
+        other = replace(parked, task_id="b")
+        beside = decide(spec, run_of(spec, due_at=NOW), {("a", -1): told, ("b", -1): other}, now=NOW)
+        assert beside.run.due_at == NOW + timedelta(minutes=10)
 
     def test_one_that_the_run_kept_back_for_long_has_its_minute_once_it_is_let_go(self):
         play = Play(dag("a", "b", max_active_tasks=1))

@@ -104,6 +104,8 @@ REFUSED = [
     (of_gust(ephemeral_storage=300), "Fargate has 200 GB at most"),
     (of_gust(architecture="x86_64"), "workers are arm64. Write the queue of a worker group that has it"),
     ({"queue": "fargate", **of_gust(architecture="x86_64")}, "./gust workers add NAME --architecture x86_64"),
+    ({"queue": "fargate", **of_gust(architecture="x86_64")}, "or deploy the stack with FargateX86Image."),
+    (of_gust(architecture="x86_64", compute="lambda"), "the stack's own Lambda workers are arm64"),
     (of_gust(architecture="sparc"), "is 'sparc'. Write one of 'arm64', 'x86_64'."),
     (of_gust(cpus=2), "has 'cpus', which Gust does not know. It takes architecture, compute, cpu"),
     (of_gust(cpu="much"), "cpu='much', which is no size"),
@@ -182,7 +184,17 @@ def test_a_queue_of_a_worker_group_selects_it():
     where = place(task(queue="large"), GROUPS)
     assert where == InGroup(group=LARGE, why="queue='large'")
     assert describe(where) == "Runs in the worker group 'large' (Lambda, 4096 MB): queue='large'."
-    assert "'default', 'fargate', 'intel', 'large', 'new', 'onprem', 'payroll'" in place(task(queue="huge"), GROUPS).why
+    assert "'default', 'fargate', 'intel', 'large', 'new', 'onprem', or leave" in place(task(queue="huge"), GROUPS).why
+
+
+def test_a_container_of_x86_64_runs_where_the_stack_has_an_image_for_it():
+    has_them = Workers(has_fargate=True, has_x86_containers=True)
+    where = place(task(**of_gust(architecture="x86_64", memory=1024)), has_them)
+    assert describe(where) == (
+        "Runs on Fargate (1 vCPU, 2 GB, x86_64): its executor_config asks for the architecture 'x86_64'."
+    )
+    assert place(task(queue="fargate"), has_them).architecture == "arm64"
+    assert "with Fargate=Enabled and FargateX86Image." in place(task(**of_gust(architecture="x86_64")), Workers()).why
 
 
 def test_a_group_of_another_architecture_says_so():

@@ -53,6 +53,15 @@ def stored(world: World, backfill_id: int = 1) -> Backfill:
     return found
 
 
+def test_its_runs_have_the_id_of_the_request_also_those_that_the_scheduler_makes(world: World) -> None:
+    world.given_dag(hourly())
+    create_backfill(replace(world.services, correlation_id="order-42"), asked(AT_ONCE + 2), user="ada")
+    for _ in range(2):
+        advance_backfill(world.services, 1)
+    assert len(runs(world)) == AT_ONCE + 2
+    assert {run.correlation_id for run in runs(world)} == {"order-42"}
+
+
 def runs(world: World) -> list[DagRun]:
     """In the backfill's order."""
     return sorted(world.store.list_runs("etl"), key=lambda run: run.backfill_ordinal)

@@ -70,7 +70,26 @@ def test_a_group_that_is_being_removed_takes_no_further_task(world: World) -> No
     world.advance(run)
 
     assert world.state(run, "first") is S.FAILED
-    assert "No worker takes tasks of the queue 'large'" in reason(world, run)
+    assert "The workers that take tasks of the queue 'large' are being removed." in reason(world, run)
+
+
+def test_a_task_that_waits_for_a_group_that_is_being_removed_runs_there_for_ten_minutes_and_then_fails(
+    world: World,
+) -> None:
+    """`./gust workers remove` waits until the workers have done what they have."""
+    world.store.register_worker_group(LARGE)
+    run = given(world, "large")
+    world.advance(run)
+    world.store.close_worker_group("large")
+    world.queues.busy_groups.add("large")
+    world.pass_time(minutes=5)
+    world.advance(run)
+    assert world.queues.tasks == []
+
+    world.pass_time(minutes=6)
+    world.advance(run)
+    (told,) = world.queues.tasks
+    assert "are being removed. Write another queue" in told.refused
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A try's changes to an unpacked bundle do not reach the next try; and a worker's memory is closed to tasks."""
 
+import compileall
 import ctypes
 import os
 from collections.abc import Callable
@@ -91,6 +92,21 @@ def test_a_task_leaves_no_bytecode_and_may_look_into_itself_but_not_into_its_wor
     assert site.control_plane.returned == 1
     assert ctypes.CDLL(None).prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0
     assert set(site.root.rglob("d.*.pyc")) <= of_other_tests
+
+
+def test_what_compiles_a_bundle_is_as_closed_as_its_worker(
+    bundles: SealedBundleFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a fork of the worker, and on a host other tries run beside it."""
+    noted = tmp_path / "dumpable"
+
+    def note(*_: object, **__: object) -> bool:
+        noted.write_text(str(ctypes.CDLL(None).prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)))
+        return True
+
+    monkeypatch.setattr(compileall, "compile_dir", note)  # it runs in the child
+    bundles.fetch("v")
+    assert noted.read_text() == "0"
 
 
 PR_GET_DUMPABLE = 3

@@ -6,14 +6,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from gust.airflow_bridge.sensors import told
 from gust.model.airflow_options import environment_of
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.variable import Variable
+from gust.services.scheduler.advance import advance
 from gust.services.settings.variables import set_variable
 from tests.unit.worker.whole import Whole
 
@@ -254,3 +257,52 @@ def test_names_of_secrets_are_masked_in_a_tasks_log(whole: Whole) -> None:
 
     assert whole.work(whole.trigger()).state is DagRunState.SUCCESS
     assert whole.said("said ") == ["***"]
+
+
+SENSORS = """
+from airflow.sdk import DAG, BaseSensorOperator
+from airflow.sdk.bases.sensor import poke_mode_only
+
+class Waits(BaseSensorOperator):
+    def poke(self, context):
+        self.pokes = getattr(self, "pokes", 0) + 1
+        return self.pokes > 1
+
+@poke_mode_only
+class Pokes(Waits):
+    pass
+
+with DAG("d"):
+    Waits(task_id="seldom", poke_interval=0.2)
+    Waits(task_id="often", poke_interval=0.1)
+    Pokes(task_id="must", poke_interval=0.2)
+    Waits.partial(task_id="mapped", poke_interval=0.2).expand(doc=["a"])
+    Waits.partial(task_id="mapped_often", poke_interval=0.1).expand(doc=["a"])
+"""
+
+
+@pytest.mark.parametrize("option", ["", "0.2"])
+def test_sensors_that_poke_at_long_intervals_give_their_worker_back_where_that_is_asked_for(
+    whole: Whole, option: str
+) -> None:
+    whole.options = {"gust.reschedule_sensors_from": option} if option else {}
+    whole.upload(d=SENSORS)
+    key = whole.trigger()
+    advance(whole.services, key)
+    whole.run_tasks()
+
+    waits = S.UP_FOR_RESCHEDULE if option else S.SUCCESS
+    assert whole.state(key, "seldom") is waits
+    assert whole.state(key, "mapped", 0) is waits
+    assert {whole.state(key, "often"), whole.state(key, "must"), whole.state(key, "mapped_often", 0)} == {S.SUCCESS}
+
+
+def test_a_log_tells_for_how_long_a_sensor_has_held_its_worker() -> None:
+    lines: list[dict[str, Any]] = []
+    sensor = SimpleNamespace(mode="poke", dag_id="d", log=SimpleNamespace(info=lambda _, **told: lines.append(told)))
+    times = iter([0.0, 59.0, 100.0, 400.2])
+    poking = told(lambda _self, _context: None, clock=lambda: next(times))
+    poking(sensor, {})
+    assert lines == []
+    poking(sensor, {})
+    assert lines == [{"dag_id": "d", "seconds_poked": 300}]

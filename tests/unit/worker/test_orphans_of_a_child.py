@@ -52,3 +52,47 @@ def test_what_a_connection_test_leaves_running_is_killed() -> None:
     assert left not in orphans.children()
     with pytest.raises(ProcessLookupError):
         os.kill(left, 0)
+
+
+class Machine:
+    """On which a new process is found at each look, for so many seconds; a look takes a tenth of one."""
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+        self.looks = 0
+        self.given_up = False
+
+    @property
+    def now(self) -> float:
+        return self.looks / 10
+
+    def find(self) -> frozenset[int]:
+        self.looks += 1
+        return frozenset() if self.now > self.seconds else frozenset({NO_PROCESS + self.looks})
+
+    def give_up(self) -> None:
+        self.given_up = True
+
+
+NO_PROCESS = 2**22 + 1
+"""Linux gives out no such id."""
+
+
+@pytest.mark.parametrize(("seconds", "given_up"), [(5, False), (60, True)])
+def test_processes_that_start_others_are_killed_as_long_as_it_takes(seconds: int, given_up: bool) -> None:
+    """A worker that goes on beside them would run the next try, perhaps another team's, under their eyes."""
+    machine = Machine(seconds)
+    count = orphans.kill_all(except_=frozenset(), find=machine.find, clock=lambda: machine.now, give_up=machine.give_up)
+    assert machine.given_up is given_up
+    assert count == pytest.approx(min(seconds, 20) * 10, abs=2)
+
+
+def test_one_that_hangs_in_the_kernel_is_left_to_it() -> None:
+    now = iter(range(100))
+    count = orphans.kill_all(
+        except_=frozenset(),
+        find=lambda: frozenset({NO_PROCESS}),
+        clock=lambda: float(next(now)),
+        give_up=lambda: pytest.fail("it runs no code any more"),
+    )
+    assert count == 1

@@ -45,8 +45,9 @@ def gust(whole: Whole, nursery: Nursery) -> Iterator[Whole]:
     whole.children = nursery
     whole.preparers = Preparers(nursery)
     yield whole
-    for each in whole.preparers._ready.values():
-        each.end()
+    for each in list(whole.preparers._ready):
+        if each in whole.preparers._ready:
+            whole.preparers._forget(each)
 
 
 def file(imported: str, *lines: str, dag: str = "d") -> str:
@@ -279,6 +280,21 @@ def test_what_a_task_leaves_running_is_ended(gust: Whole) -> None:
     was_prepared, pid = run(gust)
     assert was_prepared == "True"
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_what_a_worker_learns_later_is_imported_beside_what_is_imported(gust: Whole) -> None:
+    """The parser knows the environment's modules alone: the others do not cost the first ones again."""
+    gust.environments = {"": {"slow.py": SLOW}}
+    gust.upload(d=file("import slow, wave\n", "import zipapp", "print('said', slow.PID)"))
+    assert gust.preparers is not None
+    pids = run(gust, 3)
+    assert len(set(pids)) == 1
+    assert [names for _, names in gust.preparers._ready] == [("slow",), ("slow", "wave", "zipapp")]
+    for each in [each for each in gust.preparers._ready.values() if each.above is None]:
+        each._process.send_signal(signal.SIGKILL)
+        each._process.wait(10)
+    after = run(gust, 3)
+    assert after[0] != after[1] == after[2] != pids[0]
 
 
 def test_a_preparer_that_was_killed_is_replaced(gust: Whole) -> None:

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from gust.airflow_bridge import secrets_backend
 from gust.errors import Forbidden, ServiceUnavailable
 from gust.model.connection import Connection
-from gust.model.secrets_backend import PARAMETER_STORE, SECRETS_MANAGER, Service
+from gust.model.secrets_backend import PARAMETER_STORE, SECRETS_MANAGER, Kind, Service
 from gust.model.state import DagRunState
 from gust.model.variable import Variable
 from gust.services.settings.connections import create_connection
@@ -156,3 +157,9 @@ class Backend(BaseSecretsBackend):
 
     assert run(whole, d=READS, plugins__mine=mine) == ["http of-the-class None None {}", "from a class"]
     assert whole.secrets.asked == []
+
+
+def test_only_a_question_of_the_backend_is_one() -> None:
+    assert secrets_backend.secret_of("\x1fsecret\x1fvariables/a/b") == (Kind.VARIABLE, "a/b")
+    for key in ("greeting", "\x1fsecret\x1f../credentials", "\x1fsecret\x1fvariables", "\x1fsecret\x1f", "variables/a"):
+        assert secrets_backend.secret_of(key) is None

@@ -104,6 +104,7 @@ def make_runs(services: Services, backfill: Backfill) -> Backfill:
     them."""
     if backfill.is_made:
         return backfill
+    services = replace(services, correlation_id=backfill.correlation_id or services.correlation_id)
     lines = services.store.backfill_plan(backfill.backfill_id)
     plan = [read(line) for line in lines[backfill.made : backfill.made + AT_ONCE]]
     existing = existing_runs(services, backfill.dag_id, plan)
@@ -189,6 +190,7 @@ def run_again(services: Services, backfill: Backfill, before: DagRun, ordinal: i
         conf=before.conf if backfill.dag_run_conf is None else backfill.dag_run_conf,
         backfill_id=backfill.backfill_id,
         backfill_ordinal=ordinal,
+        correlation_id=services.correlation_id or before.correlation_id,
         instance_states={},
         due_at=due_at(backfill, ordinal, now),
         **(_version_of(backfill) if latest else {}),

@@ -76,6 +76,7 @@ def create_backfill(services: Services, request: BackfillRequest, *, user: str |
         max_active_runs=request.max_active_runs,
         run_on_latest_version=runs_on_latest_version(spec, request),
         triggering_user_name=user,
+        correlation_id=services.correlation_id or None,
         created_at=now,
         updated_at=now,
         version_number=dag.version_number,

@@ -47,6 +47,8 @@ def request_deployment(store: DagStore, deployments: Deployments, name: str, now
         if wanted is None:
             assert turn is not None  # noqa: S101 - another deployment holds it
             wanted = replace(turn, again=True)
+            if wanted == turn:
+                break  # it looks at the folder after it has noted that it does, and this upload came before
         with suppress(Stale):
             store.move_deployment_turn(turn, wanted)
             break

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -98,7 +98,7 @@ def _make_run(services: Services, match: Match, dag_id: str) -> None:
     run_id = run_id_of(match.key)
     try:
         create_dag_run(
-            services,
+            replace(services, correlation_id=match.event["id"]),
             dag_id,
             run_id=run_id,
             logical_date=match.logical_date,

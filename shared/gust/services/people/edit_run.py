@@ -149,7 +149,7 @@ def resume_edit(services: Services, run: DagRun, plan: Callable[[RunState], Edit
     try:
         write_run(services, run, taken)
         if written["failures"] > FAILURES:
-            log.error("An edit is dropped", dag_id=run.dag_id, run_id=run.run_id, edit=run.edit)
+            log.error("An edit is dropped", **run.names, edit=run.edit)
             _let_go(services, taken, None)
             return
         edited, edit = _move_all(services, taken, before, plan, time_left, has_begun=written["has_begun"], again=True)
@@ -209,6 +209,7 @@ def _hold(
             begun,
             held_by=str(uuid.uuid4()),
             held_until=until,
+            correlation_id=services.correlation_id or state.run.correlation_id,
             edit=(pending := kept.of(edit, state.run)),
             instance_states={},
             due_at=None if begun.is_finished and pending is None else until,

@@ -61,7 +61,7 @@ def go_on(services: Services, run: DagRun) -> None:
     try:
         resume_edit(services, run, plan_of(services, run), TimeLeft(services.clock, now + A_LOOK))
     except Exception:
-        log.exception("An edit could not be brought forward", dag_id=run.dag_id, run_id=run.run_id)
+        log.exception("An edit could not be brought forward", **run.names)
 
 
 def as_it_will_be(services: Services, state: RunState) -> RunState:

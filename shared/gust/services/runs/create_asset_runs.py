@@ -109,7 +109,7 @@ def create_queued_run(services: Services, dag: Dag) -> DagRun | None:
     run, deadlines = with_deadlines(services, run, spec)
     services.store.create_asset_run(AssetRun(run, consuming=queue, events=events, callbacks=deadlines))
     wake_for_deadlines(services, run, deadlines)
-    log.info("DagRun made by assets", dag_id=run.dag_id, run_id=run.run_id, events=len(events))
+    log.info("DagRun made by assets", **run.names, events=len(events))
     return run
 
 
@@ -193,7 +193,7 @@ def create_partition_run(
     run, deadlines = with_deadlines(services, run, spec)
     services.store.create_asset_run(AssetRun(run, consuming=partition, events=events, callbacks=deadlines))
     wake_for_deadlines(services, run, deadlines)
-    log.info("DagRun made by a partition", dag_id=run.dag_id, run_id=run.run_id, partition_key=run.partition_key)
+    log.info("DagRun made by a partition", **run.names, partition_key=run.partition_key)
     return run
 
 

@@ -15,6 +15,7 @@ from aws_lambda_powertools import Logger
 
 from gust.errors import BadRequest, StaleCallback, Unreadable
 from gust.model.callback import CALLBACK_NAMESPACE, Callback, CallbackKind, CallbackState
+from gust.model.correlation import new_correlation_id
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
@@ -47,7 +48,8 @@ def create_run_with_deadlines(
 
 
 def with_deadlines(services: Services, run: DagRun, spec: DagSpec) -> tuple[DagRun, list[CallbackMove]]:
-    """The new run with a `due_at` at its first deadline, and the deadlines to store with it."""
+    """The new run with its correlation id and a `due_at` at its first deadline, and the deadlines to store with it."""
+    run = replace(run, correlation_id=services.correlation_id or new_correlation_id())
     moves = deadlines_of(services, spec, run)
     first = next_deadline(made(moves))
     if first is not None and (run.due_at is None or first < run.due_at):
@@ -72,7 +74,7 @@ def deadlines_of(services: Services, spec: DagSpec, run: DagRun) -> list[Callbac
             interval = alert_interval(services, alert["interval"])
         except BadRequest as problem:
             refers_to, interval = None, 0.0
-            log.warning("The run gets no deadline", dag_id=run.dag_id, run_id=run.run_id, reason=str(problem))
+            log.warning("The run gets no deadline", **run.names, reason=str(problem))
         if refers_to is None:
             continue
         moves.append(

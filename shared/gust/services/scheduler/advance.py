@@ -100,7 +100,7 @@ def bring_forward(services: Services, state: RunState, *, now: datetime) -> bool
         try:
             return decide_and_carry_out(services, state, dag, pools, now=now)
         except LimitReached as limit:
-            log.debug("The run waits", dag_id=run.dag_id, run_id=run.run_id, reason=str(limit))
+            log.debug("The run waits", **run.names, reason=str(limit))
             stand_still(services, run, now=now, until=until)
     return True
 

@@ -65,10 +65,10 @@ def send_callbacks(services: Services, run: DagRun, callbacks: Sequence[Callback
     try:
         spec = load_spec(services.objects, run.spec_key)
     except NotFound:
-        log.exception("The DAG's version is lost; nothing is called back", dag_id=run.dag_id, run_id=run.run_id)
+        log.exception("The DAG's version is lost; nothing is called back", **run.names)
         return give_up(services, callbacks, "The DAG's version is lost.", now=now)
     bundle = bundle_version(services, run)
-    workloads = [callback_workload(services, spec, one, bundle=bundle, now=now) for one in callbacks]
+    workloads = [callback_workload(services, spec, run, one, bundle=bundle, now=now) for one in callbacks]
     refused = {workload.callback_id for workload in services.queues.send_callbacks(workloads)}
     for one in callbacks:
         if one.callback_id not in refused:

@@ -118,7 +118,7 @@ def write_run(services: Services, run: DagRun, written: RunWrite, *, now: dateti
     if after.is_finished:
         last = last_runs(services, run, written, now=now)
         services.store.finish_run(run, after, last=last, callbacks=written.callbacks)
-        log.info("DagRun finished", dag_id=run.dag_id, run_id=run.run_id, state=after.state)
+        log.info("DagRun finished", **run.names, state=after.state)
         return
     if after.due_at is not None and after.due_at != run.due_at:
         # Before the write: a superfluous wake-up is harmless, a missing one delays the run by up to a minute.
@@ -169,7 +169,7 @@ def put_on_queue(
         unsent += services.containers.start(containers)
     for key, why in (refused := {one.workload.key: one.why for one in unsent}).items():
         told = "AWS refused a task for good" if why else "AWS refused a task; it is sent again"
-        log.warning(told, dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, reason=why)
+        log.warning(told, **run.names, task_id=key.task_id, map_index=key.map_index, reason=why)
     return refused
 
 
@@ -189,7 +189,7 @@ def send_triggers(services: Services, spec: DagSpec, run: DagRun, instances: Seq
     bundle = bundle_version(services, run)
     services.queues.send_triggers(
         [
-            trigger_workload(services, instance, bundle=bundle, relative_fileloc=spec.relative_fileloc, now=now)
+            trigger_workload(services, run, instance, bundle=bundle, relative_fileloc=spec.relative_fileloc, now=now)
             for instance in instances
         ]
     )

@@ -96,13 +96,18 @@ def end_undecided(services: Services, key: DagRunKey, error: Exception, *, now: 
         f"The scheduler could not decide about this run in {run.stumbles + 1} looks, the last of which failed with "
         f"{type(error).__name__}: {error}"
     )[:1000]
-    log.error("DagRun failed: it cannot be decided", dag_id=run.dag_id, run_id=run.run_id, reason=reason)
+    log.error("DagRun failed: it cannot be decided", **run.names, reason=reason)
     spec = _spec_of(services, run)
     for instance in _unfinished(state, spec, now):
         try:
             services.store.move_all([transition.time_out(instance, at=now, reason=reason)])
         except OWN_FAILURES:
-            log.exception("A task instance could not be ended with its run", task_id=instance.task_id)
+            log.exception(
+                "A task instance could not be ended with its run",
+                **run.names,
+                task_id=instance.task_id,
+                map_index=instance.map_index,
+            )
     ended = replace(run, state=DagRunState.FAILED, end_date=now, due_at=None, stumbles=0, reason=reason)
     after, moves = _calling_back(spec, ended, state.callbacks, now)
     if run.state is DagRunState.RUNNING:
@@ -140,5 +145,5 @@ def _calling_back(
         moves = callback.at_end(spec, ended, callbacks, why=WhyEnded.TASK_FAILURE, shown=None)
         return callback.run_that_calls_back(ended, callbacks, (), moves, now=now), moves
     except OWN_FAILURES:
-        log.exception("The callbacks of a run's end are left out", dag_id=ended.dag_id, run_id=ended.run_id)
+        log.exception("The callbacks of a run's end are left out", **ended.names)
         return ended, ()

@@ -176,8 +176,7 @@ class _Walk:
         self._services.store.grant(granted, run=(waiting.run, let_go), claims=claims)
         log.info(
             "Slots granted",
-            dag_id=instance.dag_id,
-            run_id=instance.run_id,
+            **waiting.run.names,
             task_id=instance.task_id,
             map_index=instance.map_index,
             limits=granted.after.holds,

@@ -92,6 +92,6 @@ def start(services: Services, run: DagRun, spec: DagSpec, *, max_active_runs: in
     )
     moves = of_run_start(spec, started)
     services.store.start_run(run, started, max_active_runs=max_active_runs, callbacks=moves)
-    log.info("DagRun started", dag_id=run.dag_id, run_id=run.run_id, run_type=run.run_type)
+    log.info("DagRun started", **run.names, run_type=run.run_type)
     send_callbacks(services, started, made(moves))
     return started

@@ -35,6 +35,7 @@ def _workload(services: Services, wait: Wait) -> TriggerWorkload | None:
         return None
     return trigger_workload(
         services,
+        run,
         instance,
         bundle=bundle_version(services, run),
         relative_fileloc=spec_of_instance(services, run, instance).relative_fileloc,

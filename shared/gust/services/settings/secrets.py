@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from gust.errors import Forbidden, ServiceUnavailable
-from gust.model.airflow_options import is_true
+from gust.model.airflow_options import LONGEST_DURATION, is_true
 from gust.model.secrets_backend import Kind, Secret, SecretsBackend, backend_of
 from gust.services.context import Services
 from gust.services.settings.options import stored_options
@@ -46,7 +46,7 @@ def read_secret(services: Services, kind: Kind, key: str) -> Secret:
 def lifetime_of(options: Mapping[str, str]) -> timedelta:
     """How long an answer is remembered."""
     if is_true(options.get("secrets.use_cache", "")):
-        return timedelta(seconds=int(options.get("secrets.cache_ttl_seconds", "900")))
+        return timedelta(seconds=min(int(options.get("secrets.cache_ttl_seconds", "900")), LONGEST_DURATION["seconds"]))
     return LIFETIME
 
 

@@ -26,9 +26,12 @@ HEARD_OF: Final = timedelta(minutes=10)
 """How old a trigger's last sign of life gets before parking it stores a new one: a poller is parked every few seconds, and
 the scheduler checks the sign only after an hour."""
 
-LONG: Final = timedelta(minutes=45)
-"""Above this, a sleep is left to the run's timer. With `HEARD_OF` it must stay below the hour after which the scheduler
-sends a trigger again that gives no sign of life."""
+LONG: Final = timedelta(hours=3)
+"""Above this, a sleep is left to the run's timer. SQS hides a message for twelve hours at most."""
+
+QUIET: Final = timedelta(minutes=45)
+"""A trigger that sleeps longer gives its sign of life so long before it wakes, in advance: after an hour without one the
+scheduler sends it again."""
 
 
 def parked_trigger(services: Services, dispatch: Dispatch) -> tuple[TaskInstance, ParkedTrigger]:
@@ -91,6 +94,7 @@ def park(
         return None
     workload = trigger_workload(
         services,
+        run,
         instance,
         bundle=bundle_version(services, run),
         relative_fileloc=relative_fileloc,
@@ -103,8 +107,9 @@ def park(
         woken=woken,
     )
     services.queues.send_triggers([workload], delay=max(0.0, (wake_at - now).total_seconds()))
-    if instance.queued_at is None or instance.queued_at + HEARD_OF < now:
-        move(services, transition.queue_trigger(instance, at=now), no_longer_deferred)
+    sign = max(now, wake_at - QUIET)
+    if instance.queued_at is None or instance.queued_at + HEARD_OF < sign:
+        move(services, transition.queue_trigger(instance, at=sign), no_longer_deferred)
     return None
 
 
