@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from gust.cli import watch_bucket
+from gust.cli import watch_bucket, watch_queue
 from tests.system.local_gust import ROOT, LocalGust
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -73,6 +73,22 @@ WAITS: Final = """
         StepFunctionStartExecutionOperator(
             task_id="wait", state_machine_arn="MACHINE", deferrable=True, waiter_delay=600
         )
+"""
+
+LETTERS: Final = """
+    from airflow.providers.amazon.aws.triggers.sqs import SqsSensorTrigger
+    from airflow.sdk import DAG, Asset, AssetWatcher, task
+
+    letters = Asset("letters", watchers=[AssetWatcher(name="inbox", trigger=SqsSensorTrigger("QUEUE"))])
+    with DAG("read_letters", schedule=[letters]):
+
+        @task
+        def read(triggering_asset_events=None):
+            events = triggering_asset_events[letters]
+            messages = [one for event in events for one in event.extra["payload"]["message_batch"]]
+            print("read", sorted(one["Body"] for one in messages), events[0].extra["payload"]["status"], sorted(messages[0]))
+
+        read()
 """
 
 FILES_AT_ONCE = 200
@@ -241,6 +257,34 @@ def test_a_flood_of_files_is_an_event_each_and_a_run_for_each_batch_that_waits(w
 
     watched._await(lambda: sum(consumed()) == FILES_AT_ONCE or None, 120, lambda: f"runs consumed {consumed()}")
     assert len(consumed()) < FILES_AT_ONCE / 2
+
+
+def test_lambda_brings_a_queues_messages_and_its_watcher_polls_only_after_that(watched: LocalGust) -> None:
+    clients, store = watched.stack.client, watched.services().store
+    sqs = clients("sqs")
+    queue = sqs.create_queue(QueueName="letters")["QueueUrl"]
+    sqs.send_message(QueueUrl=queue, MessageBody="early")
+    change = watch_queue.plan(clients, "letters", "gust")
+    assert change.visibility == 360
+    watch_queue.make(clients, change)
+    watched.upload("letters.py", LETTERS.replace("QUEUE", queue))
+    watched.await_dag("read_letters", within=BUSY)
+    # What came before the watcher went back, and is hidden for a while.
+    sqs.send_message(QueueUrl=queue, MessageBody="hello")
+    (run,) = watched.await_runs("read_letters", 1, run_type="asset_triggered", within=BUSY)
+    watched.await_state("read_letters", run["dag_run_id"], "success", within=BUSY)
+    keys = ["Body", "MD5OfBody", "MessageId", "ReceiptHandle"]
+    watched.await_log("read_letters", run["dag_run_id"], "read", f"read ['hello'] success {keys}")
+
+    def polls() -> bool:
+        (watcher,) = store.list_watchers()
+        return watcher.due_at is not None
+
+    assert not polls()
+    watch_queue.make(clients, watch_queue.plan(clients, "letters", "gust", remove=True))
+    watched._await(lambda: polls() or None, BUSY, lambda: "the watcher is not sent to the triggerer")
+    assert store.watched_queues() == frozenset()
+    assert watch_queue.plan(clients, "letters", "gust").mapping is None
 
 
 def test_a_dropped_file_goes_through_glue_and_redshift_to_cloudwatch(watched: LocalGust) -> None:
