@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from tests.unit.worker.control_plane import Site
@@ -162,3 +163,15 @@ return boto3.Session().get_credentials().access_key
     )
     assert code == 0, site.log.text
     assert site.control_plane.returned == "ASIATASK3"
+
+
+def test_the_workers_default_session_is_not_the_tasks(
+    site: Site, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds the credentials of the worker's own clients."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session(region_name="eu-west-1"))
+    run(
+        "from airflow.sdk import dag, task\n@dag(schedule=None)\ndef d():\n    @task\n    def t():\n"
+        "        import boto3\n        return boto3.DEFAULT_SESSION is None\n    t()\nd()\n"
+    )
+    assert site.control_plane.returned is True
