@@ -294,7 +294,8 @@ def test_the_event_of_an_executions_end_has_its_task_go_on_within_two_seconds(wa
     sqs, machines = watched.stack.client("sqs"), watched.stack.client("stepfunctions")
     queue = sqs.create_queue(QueueName="words")["QueueUrl"]
     triggers = watched.queue_url("TriggersQueue")
-    watched.upload("waits.py", WAITS.replace("MACHINE", a_machine_that_waits_for_a_word(watched, queue)))
+    machine = a_machine_that_waits_for_a_word(watched, queue)
+    watched.upload("waits.py", WAITS.replace("MACHINE", machine))
     watched.await_dag("wait_for_execution", within=BUSY)
 
     def token() -> str | None:
@@ -313,8 +314,8 @@ def test_the_event_of_an_executions_end_has_its_task_go_on_within_two_seconds(wa
         word = watched._await(token, BUSY, lambda: "the execution sends no token")
         watched._await(lambda: parked() == number or None, BUSY, lambda: "the trigger is not parked")  # noqa: B023
         machines.send_task_success(taskToken=word, output="{}")
-        ended = datetime.now(UTC)
         watched.await_state("wait_for_execution", run_id, "success", within=BUSY)
+        ended = max(each["stopDate"] for each in machines.list_executions(stateMachineArn=machine)["executions"])
         waited = watched.task_instance("wait_for_execution", run_id, "wait")
         took.append((datetime.fromisoformat(waited["scheduled_when"]) - ended).total_seconds())
         if took[-1] < 2:
