@@ -147,11 +147,17 @@ class Emr(Play):
         return {"StepIds": added}
 
     def describe_step(self, ClusterId: str, StepId: str) -> Answer:
-        job = self.find(StepId, code="InvalidRequestException")
+        return {"Step": self._step(StepId)}
+
+    def list_steps(self, ClusterId: str, StepIds: list[str]) -> Answer:
+        return {"Steps": [self._step(step_id) for step_id in StepIds]}
+
+    def _step(self, step_id: str) -> Answer:
+        job = self.find(step_id, code="InvalidRequestException")
         status: Answer = {"State": job.look()}
         if job.failed:
             status["FailureDetails"] = {"Reason": "Unknown Error.", "LogFile": "s3://operators/emr/stderr.gz"}
-        return {"Step": {"Id": job.id, "Name": job.name, "Status": status}}
+        return {"Id": job.id, "Name": job.name, "Status": status}
 
 
 class EmrServerless(Play):
@@ -232,15 +238,15 @@ class EmrContainers(Play):
         job_arn = arn("emr-containers", f"/virtualclusters/{virtualClusterId}/jobruns/{job.id}")
         return {"id": job.id, "name": name, "arn": job_arn, "virtualClusterId": virtualClusterId}
 
-    def describe_job_run(self, jobRunId: str, virtualClusterId: str) -> Answer:
-        job = self.find(jobRunId, code="ResourceNotFoundException")
+    def describe_job_run(self, id: str, virtualClusterId: str) -> Answer:
+        job = self.find(id, code="ResourceNotFoundException")
         told = {"id": job.id, "name": job.name, "virtualClusterId": virtualClusterId, "state": job.look()}
         why = {"failureReason": "USER_ERROR", "stateDetails": "exit code 1"} if job.failed else {}
         return {"jobRun": told | why}
 
-    def cancel_job_run(self, jobRunId: str, virtualClusterId: str) -> Answer:
-        self.find(jobRunId, code="ResourceNotFoundException").is_stopped = True
-        return {"id": jobRunId, "virtualClusterId": virtualClusterId}
+    def cancel_job_run(self, id: str, virtualClusterId: str) -> Answer:
+        self.find(id, code="ResourceNotFoundException").is_stopped = True
+        return {"id": id, "virtualClusterId": virtualClusterId}
 
 
 class RedshiftData(Play):

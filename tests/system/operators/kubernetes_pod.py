@@ -1,6 +1,5 @@
 """Needs apache-airflow-providers-cncf-kubernetes. Pods of the cluster that the connection `stand_in` leads to."""
 
-from airflow.providers.amazon.aws.operators.eks import EksPodOperator
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import DAG
 
@@ -9,12 +8,9 @@ here = {"kubernetes_conn_id": "stand_in", **pod}
 
 with DAG("aws_kubernetes_pod"):
     KubernetesPodOperator(task_id="runs", name="etl", **here)
-    KubernetesPodOperator(task_id="runs_deferred", name="etl-deferred", deferrable=True, **here)
-    EksPodOperator(task_id="runs_on_eks", cluster_name="stand-in", pod_name="etl-on-eks", aws_conn_id="scripted", **pod)
 
 with DAG("aws_kubernetes_pod_fails"):
     KubernetesPodOperator(task_id="fails", name="fails", **here)
-    KubernetesPodOperator(task_id="fails_deferred", name="fails-deferred", deferrable=True, **here)
 
 with DAG("aws_kubernetes_pod_killed"):
     KubernetesPodOperator(task_id="lasts", name="lasts-blocking", **here)
