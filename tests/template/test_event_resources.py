@@ -85,6 +85,14 @@ def test_the_function_reads_specs_and_no_other_object(resources: Resources) -> N
     assert read == [{"Fn::Sub": "${Bucket.Arn}/specs/*"}]
 
 
+def test_the_function_knows_its_own_queue_and_reads_no_other(resources: Resources) -> None:
+    """Queues that an operator watches get a policy of their own from `./gust watch-queue`."""
+    own = {"Fn::GetAtt": ["EventsQueue", "Arn"]}
+    assert resources["EventsFunction"]["Properties"]["Environment"]["Variables"]["GUST_EVENTS_QUEUE_ARN"] == own
+    statements = resources["EventsRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    assert [one["Resource"] for one in statements if "sqs:ReceiveMessage" in _list(one["Action"])] == [own]
+
+
 def test_the_rule_names_the_watched_buckets(resources: Resources) -> None:
     pattern = resources["ObjectsCreated"]["Properties"]["EventPattern"]
     assert pattern["detail"]["bucket"]["name"]["Fn::If"][2] == {"Ref": "WatchedBuckets"}

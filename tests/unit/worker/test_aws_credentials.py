@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import pytest
 from botocore.utils import ContainerMetadataFetcher
@@ -199,3 +200,15 @@ def test_an_sdk_waits_while_the_execution_api_is_slow() -> None:
         assert serving.result()
 
     assert found["AccessKeyId"] == "ASIATASK1"
+
+
+def test_the_workers_default_session_is_not_the_tasks(
+    site: Site, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds the credentials of the worker's own clients."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session(region_name="eu-west-1"))
+    run(
+        "from airflow.sdk import dag, task\n@dag(schedule=None)\ndef d():\n    @task\n    def t():\n"
+        "        import boto3\n        return boto3.DEFAULT_SESSION is None\n    t()\nd()\n"
+    )
+    assert site.control_plane.returned is True
