@@ -89,8 +89,8 @@ def test_the_function_knows_its_own_queue_and_reads_no_other(resources: Resource
     """Queues that an operator watches get a policy of their own from `./gust watch-queue`."""
     own = {"Fn::GetAtt": ["EventsQueue", "Arn"]}
     assert resources["EventsFunction"]["Properties"]["Environment"]["Variables"]["GUST_EVENTS_QUEUE_ARN"] == own
-    statements = resources["EventsRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
-    assert [one["Resource"] for one in statements if "sqs:ReceiveMessage" in _list(one["Action"])] == [own]
+    allowed = statements(resources["EventsRole"])
+    assert [one["Resource"] for one in allowed if "sqs:ReceiveMessage" in _list(one["Action"])] == [own]
 
 
 def test_the_rule_names_the_watched_buckets(resources: Resources) -> None:
