@@ -117,7 +117,7 @@ def handle_messages(records: Sequence[dict[str, Any]]) -> list[str]:
     for record in records:
         try:
             wake = wake_in(record["body"])
-        except ValueError:
+        except (ValueError, RecursionError):
             if is_upload(record["body"]):
                 uploads.append(record["messageId"])
                 continue

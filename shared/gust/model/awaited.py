@@ -296,7 +296,7 @@ _BY_TYPE: Final = {(event.source, event.detail_type): event for event in EVENTS}
 
 
 def is_state_event(event: Mapping[str, Any]) -> bool:
-    return (event.get("source"), event.get("detail-type")) in _BY_TYPE
+    return (str(event.get("source")), str(event.get("detail-type"))) in _BY_TYPE
 
 
 def resource_of(event: Mapping[str, Any]) -> str | None:
