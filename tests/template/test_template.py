@@ -18,6 +18,7 @@ from gust import bootstrap
 from gust.aws.queues import COMES_BACK_AFTER
 from gust.aws.signing_keys import SIGNS_AFTER
 from gust.aws.tokens import LONGEST_LIFETIME
+from gust.cli.doctor import DEPLOYER
 from gust.model import bucket_keys
 from gust.model.bounds import LARGEST_FOLDER
 from gust.model.environment import room
@@ -465,6 +466,12 @@ def test_a_writer_of_keys_uses_kms_for_these_parameters_alone(resources: Resourc
             else:
                 assert (role, statement["Action"]) == ("KeyMakerRole", "kms:Decrypt")
                 assert statement["Condition"]["StringLike"]["kms:EncryptionContext:SecretARN"]
+
+
+def test_the_doctor_looks_for_the_right_with_which_cloudformation_calls_the_key_maker(resources: Resources) -> None:
+    """CloudFormation calls a custom resource's function with the rights of the principal that deploys."""
+    assert [name for name, each in resources.items() if each["Type"].startswith("Custom::")] == ["Keys"]
+    assert "lambda:InvokeFunction" in DEPLOYER
 
 
 def test_a_stack_without_an_answer_of_the_key_maker_does_not_wait_for_an_hour(source: dict[str, Any]) -> None:
