@@ -1,19 +1,45 @@
-"""The receiver's door: messages of EventBridge's rules, by way of SQS."""
+"""The receiver's door: messages of EventBridge's rules, by way of SQS, and those of the queues that operators watch."""
 
-from typing import Any
+import os
+from typing import Any, Final
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from gust import bootstrap
+from gust.model.watched_queue import QueueMessage
 from gust.services.events.receive_events import receive_events
+from gust.services.events.take_messages import take_messages, unwatch_queue, watch_queue
 
 log = Logger(service="events")
 services = bootstrap.from_environment()
 
+OWN_QUEUE: Final = os.environ["GUST_EVENTS_QUEUE_ARN"]
+"""Only messages of this queue are believed to be EventBridge's: other programs write into watched queues."""
+
 
 @bootstrap.metrics().flushes
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    failed = receive_events(services, {record["messageId"]: record["body"] for record in event["Records"]})
-    log.info("received", messages=len(event["Records"]), failed=len(failed))
+    match event:
+        case {"watch_queue": str(arn)}:
+            watch_queue(services, arn)
+            return {}
+        case {"unwatch_queue": str(arn)}:
+            unwatch_queue(services, arn)
+            return {}
+    records = event["Records"]
+    if (arn := records[0]["eventSourceARN"]) == OWN_QUEUE:
+        failed = receive_events(services, {record["messageId"]: record["body"] for record in records})
+    else:
+        failed = take_messages(services, arn, [_message(record) for record in records])
+    log.info("received", queue=arn, messages=len(records), failed=len(failed))
     return {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
+
+
+def _message(record: dict[str, Any]) -> QueueMessage:
+    return QueueMessage(
+        message_id=record["messageId"],
+        receipt_handle=record["receiptHandle"],
+        body=record["body"],
+        md5_of_body=record["md5OfBody"],
+    )

@@ -117,7 +117,7 @@ def handle_messages(records: Sequence[dict[str, Any]]) -> list[str]:
     for record in records:
         try:
             wake = wake_in(record["body"])
-        except ValueError:
+        except (ValueError, RecursionError):
             if is_upload(record["body"]):
                 uploads.append(record["messageId"])
                 continue
@@ -199,7 +199,7 @@ def handle(wake: Wake, *, changes: list[Change] | None = None, goes_on_with_edit
 
             look_after_watcher(services, wake.watcher_id)
         case WakeWaiting():
-            wake_waiting(services, wake.resource)
+            wake_waiting(services, wake.resource, after=wake.after)
         case TellListeners():
             have_worker_tell(services, wake)
         case _:

@@ -25,7 +25,6 @@ UNUSED: Final[dict[str, str]] = {
     "DagProcessorRole: s3:GetObject on *xcom*": "a setting or a queue of asset events above 256 KB, read by other functions",
     "SchedulerRole: s3:GetObject on *xcom*": "likewise, and a backfill's plan",
     "EventsRole: lambda:InvokeFunction on *": "a plugin's timetable or mapper, which other functions ask in the tests",
-    "EventsRole: sqs:SendMessage on *WakesQueue*": "calls of listeners and deadlines, likewise",
     "*Role: kms:* on *KmsKeyArn*": "KmsKeyArn, which no stack of the tests has",
     "*Role: xray:* on *": "Tracing: Lambda sends traces itself, and the emulator sends none",
     "*Role: ec2:* on *": "NetworkSubnets, likewise",
@@ -35,7 +34,7 @@ UNUSED: Final[dict[str, str]] = {
     "KeyMakerRole: ssm:DeleteParameters on *": "likewise",
     "KeyMakerRole: cloudformation:DescribeStackResource on *": "likewise",
     "KeyMakerRole: secretsmanager:GetSecretValue on *": "likewise: a stack of an earlier template",
-    "Key*Role: kms:* on *:key/*": "KmsKeyArn, which no stack of the tests has",
+    "*Role: kms:* on *:key/*": "KmsKeyArn, which no stack of the tests has",
     "ContainerExecutionRole: ecr:* on *": "ECS pulls an image of the account; containers are processes here",
     "ContainerRole: lambda:GetLayerVersion on *": "a container fetches the layers; tests/template runs that script",
 }

@@ -25,3 +25,12 @@ def test_a_resource_has_its_waits_one_for_each_try_until_they_expire(store: Stor
     assert store.waits_for("Job: #1") == []
     clock.advance(3600)
     assert store.waits_for(WAIT.resource) == []
+
+
+def test_one_that_is_over_is_dropped_and_one_of_a_later_dispatch_is_not(store: Store) -> None:
+    store.put_wait(WAIT)
+    store.put_wait(OTHER)
+    store.drop_wait(OTHER)
+    store.drop_wait(OTHER)
+    store.drop_wait(replace(WAIT, dispatch_count=1))
+    assert store.waits_for(WAIT.resource) == [WAIT]

@@ -6,7 +6,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from gust import bootstrap
 from gust.aws.cipher import FernetCipher
 from gust.aws.key_maker import KeyMaker, UnansweredError, answered
 from gust.aws.key_parameter import KeyParameter
+from tests.handlers.test_key_rotation import Overtaken
 
 DOOR = Path(__file__).parents[2] / "functions/key_maker/app.py"
 STACK = "arn:aws:cloudformation:us-east-1:123456789012:stack/gust/1a2b"
@@ -127,6 +129,12 @@ class Stack:
         found = self._clients["ssm"].describe_parameters()["Parameters"]  # type: ignore[attr-defined]
         assert {each["Type"] for each in found} == {"SecureString"}
         return {each["KeyId"] for each in found}
+
+    def overtake(self, writer: Callable[[], None]) -> None:
+        """Another writer comes before the key maker's next write."""
+        overtaken = Overtaken(self._clients["ssm"], [writer])
+        self.maker = KeyMaker({**self._clients, "ssm": overtaken}.__getitem__, pause=self.paused.append)
+        self.door.maker = self.maker  # type: ignore[attr-defined]
 
     def put(self, name: str, text: str) -> None:
         KeyParameter(name, self._clients["ssm"]).replace(text)
@@ -270,6 +278,34 @@ def test_another_key_of_kms_encrypts_the_same_text(stack: Stack) -> None:
 
     stack.ask("Update", PhysicalResourceId="Keys-r1", OldResourceProperties=mine)
     assert (stack.keys(), stack.kms_keys()) == (keys, {"alias/aws/ssm"})
+
+
+def test_keys_that_are_replaced_by_hand_while_the_key_of_kms_changes_stay_and_get_the_new_one(stack: Stack) -> None:
+    stack.ask("Create")
+    mine = {"KmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/mine"}
+    signs_all_out = partial(stack.put, SIGNING, "by hand")
+    stack.overtake(signs_all_out)
+
+    stack.ask("Update", PhysicalResourceId="Keys-r1", properties=mine, OldResourceProperties={"KmsKeyArn": ""})
+
+    assert (stack.keys()[0], stack.kms_keys()) == ("by hand", {mine["KmsKeyArn"]})
+
+
+def test_keys_that_an_earlier_update_left_get_the_key_of_kms_that_the_operator_chose_since(stack: Stack) -> None:
+    stack.cloudformation.status = "UPDATE_IN_PROGRESS"
+    stack.ask("Create")
+    keys = stack.keys()
+    stack.cloudformation.status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    stack.ask("Delete", PhysicalResourceId="Keys-r1")
+    mine = {"KmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/mine"}
+    stack.cloudformation.status = "UPDATE_IN_PROGRESS"
+
+    stack.ask("Create", properties=mine)
+
+    assert (stack.keys(), stack.kms_keys()) == (keys, {mine["KmsKeyArn"]})
+    stack.cloudformation.status = "UPDATE_COMPLETE"
+    stack.ask("Create")
+    assert stack.kms_keys() == {mine["KmsKeyArn"]}, "delivered late"
 
 
 def test_rights_that_take_a_moment_are_waited_for(stack: Stack) -> None:

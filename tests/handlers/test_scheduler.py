@@ -190,7 +190,13 @@ def test_a_changed_setting_that_cannot_be_looked_up_is_requeued_as_it_is(
     assert wake == WakeReaders(namespace="connections", key="a#b")
 
 
-@pytest.mark.parametrize("poison", ["", "{", "[]", '{"kind": "wake_moon"}', '{"kind": "wake_run", "dag_id": 7}'])
+@pytest.mark.parametrize(
+    "poison",
+    [
+        *("", "{", "[]", '{"kind": "wake_moon"}', '{"kind": "wake_run", "dag_id": 7}'),
+        *('{"source": ["aws.glue"], "detail-type": {}}', "[" * 100_000),
+    ],
+)
 def test_a_message_that_is_none_is_reported_alone(door: ModuleType, poison: str) -> None:
     good = given_run(door, "good")
     wake = json.dumps({"kind": "wake_run", "dag_id": "good", "run_id": "r", "at": "2026-03-01T00:00:00Z"})

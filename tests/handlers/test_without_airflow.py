@@ -29,6 +29,7 @@ def test_the_function_starts_where_airflow_cannot_be_imported(function: str) -> 
         "GUST_TASK_QUEUE_URL": "http://127.0.0.1:9/tasks",
         "GUST_TRIGGER_QUEUE_URL": "http://127.0.0.1:9/triggers",
         "GUST_WAKE_QUEUE_URL": "http://127.0.0.1:9/wakes",
+        "GUST_EVENTS_QUEUE_ARN": "arn:aws:sqs:eu-central-1:1:events",
         "GUST_SIGNING_KEYS": "secret",
         "GUST_ENCRYPTION_KEYS": "keys",
         "GUST_STACK": "gust",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 from typing import Any
 
@@ -146,11 +147,17 @@ class Emr(Play):
         return {"StepIds": added}
 
     def describe_step(self, ClusterId: str, StepId: str) -> Answer:
-        job = self.find(StepId, code="InvalidRequestException")
+        return {"Step": self._step(StepId)}
+
+    def list_steps(self, ClusterId: str, StepIds: list[str]) -> Answer:
+        return {"Steps": [self._step(step_id) for step_id in StepIds]}
+
+    def _step(self, step_id: str) -> Answer:
+        job = self.find(step_id, code="InvalidRequestException")
         status: Answer = {"State": job.look()}
         if job.failed:
             status["FailureDetails"] = {"Reason": "Unknown Error.", "LogFile": "s3://operators/emr/stderr.gz"}
-        return {"Step": {"Id": job.id, "Name": job.name, "Status": status}}
+        return {"Id": job.id, "Name": job.name, "Status": status}
 
 
 class EmrServerless(Play):
@@ -224,6 +231,24 @@ class EmrServerless(Play):
         return {"applicationId": applicationId, "jobRunId": jobRunId}
 
 
+class EmrContainers(Play):
+    def start_job_run(self, name: str, virtualClusterId: str, **request: Any) -> Answer:
+        states = ("SUBMITTED", "RUNNING")
+        job = self.add(Job(name, f"run-{self.number()}", states, "COMPLETED", "FAILED", "CANCELLED", request=request))
+        job_arn = arn("emr-containers", f"/virtualclusters/{virtualClusterId}/jobruns/{job.id}")
+        return {"id": job.id, "name": name, "arn": job_arn, "virtualClusterId": virtualClusterId}
+
+    def describe_job_run(self, id: str, virtualClusterId: str) -> Answer:
+        job = self.find(id, code="ResourceNotFoundException")
+        told = {"id": job.id, "name": job.name, "virtualClusterId": virtualClusterId, "state": job.look()}
+        why = {"failureReason": "USER_ERROR", "stateDetails": "exit code 1"} if job.failed else {}
+        return {"jobRun": told | why}
+
+    def cancel_job_run(self, id: str, virtualClusterId: str) -> Answer:
+        self.find(id, code="ResourceNotFoundException").is_stopped = True
+        return {"id": id, "virtualClusterId": virtualClusterId}
+
+
 class RedshiftData(Play):
     def execute_statement(self, Sql: str, **request: Any) -> Answer:
         job_id = f"00000000-0000-0000-0000-{self.number():012d}"
@@ -291,7 +316,12 @@ class Bedrock(Play):
 
 
 class Eks(Play):
-    """Clusters. A deleted one is seen once more."""
+    """Clusters. A deleted one is seen once more. `stand-in` is there, and its API server is at the address."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self._address = address
+        self.add(Job("stand-in", "stand-in", (), "ACTIVE", "FAILED", "DELETING", request={"roleArn": "any"}))
 
     def create_cluster(self, name: str, **request: Any) -> Answer:
         return self._told(
@@ -309,8 +339,7 @@ class Eks(Play):
         job.is_stopped = True
         return self._told(job, job.stopped)
 
-    @staticmethod
-    def _told(job: Job, status: str) -> Answer:
+    def _told(self, job: Job, status: str) -> Answer:
         return {
             "cluster": {
                 "name": job.name,
@@ -318,19 +347,22 @@ class Eks(Play):
                 "createdAt": BEGINNING,
                 "roleArn": job.request["roleArn"],
                 "status": status,
+                "endpoint": self._address,
+                "certificateAuthority": {"data": base64.b64encode(b"none").decode()},
             }
         }
 
 
-def plays() -> dict[str, Play]:
-    """By boto3's name of the service."""
+def plays(*, kubernetes: str) -> dict[str, Play]:
+    """By boto3's name of the service. `kubernetes`: the address of an API server."""
     return {
         "athena": Athena(),
         "batch": Batch(),
         "bedrock": Bedrock(),
         "datasync": DataSync(),
-        "eks": Eks(),
+        "eks": Eks(kubernetes),
         "emr": Emr(),
+        "emr-containers": EmrContainers(),
         "emr-serverless": EmrServerless(),
         "glue": Glue(),
         "redshift-data": RedshiftData(),

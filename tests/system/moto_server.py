@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,10 +40,6 @@ def running() -> Iterator[str]:
 
 
 def main() -> None:
-    # moto's server wants flask-cors for pages of browsers. No browser comes here.
-    cors = types.ModuleType("flask_cors")
-    cors.CORS = lambda application: application  # type: ignore[attr-defined]
-    sys.modules["flask_cors"] = cors
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

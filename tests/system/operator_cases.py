@@ -20,6 +20,7 @@ class Against(StrEnum):
     MINISTACK = "MiniStack"
     MOTO = "moto"
     SCRIPT = "scripted answers"
+    STAND_IN = "stand-in API server"
 
 
 class Ending(StrEnum):
@@ -87,7 +88,7 @@ def killed(task: str, operator: str, **more: object) -> Proof:
     return Proof(task=task, operator=operator, ending=Ending.KILLED, **more)  # type: ignore[arg-type]
 
 
-MOTO, SCRIPT = Against.MOTO, Against.SCRIPT
+MOTO, SCRIPT, STAND_IN = Against.MOTO, Against.SCRIPT, Against.STAND_IN
 
 GLUE_RUN = "AWS Glue Job Run Details"
 
@@ -294,7 +295,7 @@ CASES: Final = (
             ),
             killed("lasts", "EmrCreateJobFlowOperator", against=SCRIPT, log="Terminating job flow j-"),
         ),
-        not_proven="notebooks, EMR on EKS, cancelling steps (EmrAddStepsOperator has no on_kill)",
+        not_proven="notebooks, cancelling steps (EmrAddStepsOperator has no on_kill)",
     ),
     Case(
         service="EMR Serverless",
@@ -342,6 +343,22 @@ CASES: Final = (
             ),
         ),
         not_proven="sessions, dashboard links. The provider ends a failed deferred job with a KeyError, also in Airflow",
+    ),
+    Case(
+        service="EMR on EKS",
+        name="emr_containers",
+        proofs=(
+            Proof(task="runs", operator="EmrContainerOperator", against=SCRIPT, xcom="run-"),
+            Proof(task="sees", operator="EmrContainerSensor", against=SCRIPT),
+            Proof(task="runs_deferred", operator="EmrContainerOperator", against=SCRIPT, deferred=True, xcom="run-"),
+            fails("fails", "EmrContainerOperator", against=SCRIPT, log="Final state is FAILED"),
+            fails(
+                "fails_deferred", "EmrContainerOperator", against=SCRIPT, deferred=True, log="Error while running job"
+            ),
+            killed("lasts", "EmrContainerOperator", against=SCRIPT, log="Stopping job run with jobId"),
+            killed("waits", "EmrContainerOperator", against=SCRIPT, deferred=True, log="[Cc]ancel"),
+        ),
+        not_proven="virtual clusters",
     ),
     Case(
         service="ECS on Fargate",
@@ -521,6 +538,17 @@ CASES: Final = (
             ),
             fails("fails_deferred", "EksCreateClusterOperator", against=SCRIPT, deferred=True, log="torn down"),
         ),
-        not_proven="EksPodOperator and KubernetesPodOperator, node groups, Fargate profiles. Those proven have no on_kill",
+        not_proven="node groups, Fargate profiles. The operators have no on_kill",
+    ),
+    Case(
+        service="Pods on Kubernetes",
+        name="kubernetes_pod",
+        requirements="apache-airflow-providers-cncf-kubernetes",
+        proofs=(
+            Proof(task="runs", operator="KubernetesPodOperator", against=STAND_IN, log="seven rows"),
+            fails("fails", "KubernetesPodOperator", against=STAND_IN, log="'phase': 'Failed'"),
+            killed("lasts", "KubernetesPodOperator", against=STAND_IN, log="Deleting pod|lasts-blocking"),
+        ),
+        not_proven="deferred pods, EksPodOperator, jobs, XComs of a sidecar, TLS and IAM of a cluster",
     ),
 )

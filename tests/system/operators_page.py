@@ -24,6 +24,8 @@ where a run shows something else, and `tests/unit/docs/test_operators_page.py` w
 - **Scripted answers** come from an HTTP server that speaks AWS's wire formats and refuses an answer that does not fit
   botocore's model of the service. Each job runs, fails or lasts as its name says (`tests/system/scripted_aws.py`). The
   answers are written from AWS's documentation; they are not recorded from an account.
+- The **stand-in API server** knows pods and their logs, without TLS (`tests/system/kubernetes_api.py`). The Kubernetes
+  provider comes from a `requirements.txt`.
 - No column says what AWS itself does: no test calls an AWS account.
 - *deferrable*: the task waited in the triggerer. *failure*: the job failed at the service, and so did the task.
 - *on_kill*: a person marked the running task, and the operator cancelled the job at the service within 20 seconds.

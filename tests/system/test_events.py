@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from gust.cli import watch_bucket
+from gust.cli import watch_bucket, watch_queue
 from tests.system.local_gust import ROOT, LocalGust
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -73,6 +73,22 @@ WAITS: Final = """
         StepFunctionStartExecutionOperator(
             task_id="wait", state_machine_arn="MACHINE", deferrable=True, waiter_delay=600
         )
+"""
+
+LETTERS: Final = """
+    from airflow.providers.amazon.aws.triggers.sqs import SqsSensorTrigger
+    from airflow.sdk import DAG, Asset, AssetWatcher, task
+
+    letters = Asset("letters", watchers=[AssetWatcher(name="inbox", trigger=SqsSensorTrigger("QUEUE"))])
+    with DAG("read_letters", schedule=[letters]):
+
+        @task
+        def read(triggering_asset_events=None):
+            events = triggering_asset_events[letters]
+            messages = [one for event in events for one in event.extra["payload"]["message_batch"]]
+            print("read", sorted(one["Body"] for one in messages), events[0].extra["payload"]["status"], sorted(messages[0]))
+
+        read()
 """
 
 FILES_AT_ONCE = 200
@@ -243,6 +259,34 @@ def test_a_flood_of_files_is_an_event_each_and_a_run_for_each_batch_that_waits(w
     assert len(consumed()) < FILES_AT_ONCE / 2
 
 
+def test_lambda_brings_a_queues_messages_and_its_watcher_polls_only_after_that(watched: LocalGust) -> None:
+    clients, store = watched.stack.client, watched.services().store
+    sqs = clients("sqs")
+    queue = sqs.create_queue(QueueName="letters")["QueueUrl"]
+    sqs.send_message(QueueUrl=queue, MessageBody="early")
+    change = watch_queue.plan(clients, "letters", "gust")
+    assert change.visibility == 360
+    watch_queue.make(clients, change)
+    watched.upload("letters.py", LETTERS.replace("QUEUE", queue))
+    watched.await_dag("read_letters", within=BUSY)
+    # What came before the watcher went back, and is hidden for a while.
+    sqs.send_message(QueueUrl=queue, MessageBody="hello")
+    (run,) = watched.await_runs("read_letters", 1, run_type="asset_triggered", within=BUSY)
+    watched.await_state("read_letters", run["dag_run_id"], "success", within=BUSY)
+    keys = ["Body", "MD5OfBody", "MessageId", "ReceiptHandle"]
+    watched.await_log("read_letters", run["dag_run_id"], "read", f"read ['hello'] success {keys}")
+
+    def polls() -> bool:
+        (watcher,) = store.list_watchers()
+        return watcher.due_at is not None
+
+    assert not polls()
+    watch_queue.make(clients, watch_queue.plan(clients, "letters", "gust", remove=True))
+    watched._await(lambda: polls() or None, BUSY, lambda: "the watcher is not sent to the triggerer")
+    assert store.watched_queues() == frozenset()
+    assert watch_queue.plan(clients, "letters", "gust").mapping is None
+
+
 def test_a_dropped_file_goes_through_glue_and_redshift_to_cloudwatch(watched: LocalGust) -> None:
     redshift = RedshiftData()
     try:
@@ -294,7 +338,8 @@ def test_the_event_of_an_executions_end_has_its_task_go_on_within_two_seconds(wa
     sqs, machines = watched.stack.client("sqs"), watched.stack.client("stepfunctions")
     queue = sqs.create_queue(QueueName="words")["QueueUrl"]
     triggers = watched.queue_url("TriggersQueue")
-    watched.upload("waits.py", WAITS.replace("MACHINE", a_machine_that_waits_for_a_word(watched, queue)))
+    machine = a_machine_that_waits_for_a_word(watched, queue)
+    watched.upload("waits.py", WAITS.replace("MACHINE", machine))
     watched.await_dag("wait_for_execution", within=BUSY)
 
     def token() -> str | None:
@@ -313,8 +358,8 @@ def test_the_event_of_an_executions_end_has_its_task_go_on_within_two_seconds(wa
         word = watched._await(token, BUSY, lambda: "the execution sends no token")
         watched._await(lambda: parked() == number or None, BUSY, lambda: "the trigger is not parked")  # noqa: B023
         machines.send_task_success(taskToken=word, output="{}")
-        ended = datetime.now(UTC)
         watched.await_state("wait_for_execution", run_id, "success", within=BUSY)
+        ended = max(each["stopDate"] for each in machines.list_executions(stateMachineArn=machine)["executions"])
         waited = watched.task_instance("wait_for_execution", run_id, "wait")
         took.append((datetime.fromisoformat(waited["scheduled_when"]) - ended).total_seconds())
         if took[-1] < 2:

@@ -17,6 +17,7 @@ from gust.aws.containers import CONTAINER, DEFINITIONS
 from gust.model.bucket_keys import WORKLOADS
 from gust.model.environment import ARM64, X86_64
 from gust.scheduling.placement import DEFAULT_CPU, DEFAULT_MEMORY
+from tests.template.rights import statements
 
 ROOT = Path(__file__).parents[2]
 Resources = dict[str, dict[str, Any]]
@@ -99,8 +100,7 @@ def test_the_image_of_ones_own_is_made_of_what_is_there() -> None:
 def test_a_container_may_what_the_lambda_worker_may_but_reach_no_queue(resources: Resources) -> None:
     allowed = {
         action: json.dumps(statement["Resource"])
-        for policy in resources["ContainerRole"]["Properties"]["Policies"]
-        for statement in policy["PolicyDocument"]["Statement"]
+        for statement in statements(resources["ContainerRole"])
         for action in as_list(statement["Action"])
     }
     assert set(allowed) == {
@@ -120,8 +120,7 @@ def read_by(role: dict[str, Any]) -> set[str]:
     """Prefixes of the bucket."""
     return {
         resource["Fn::Sub"].removeprefix("${Bucket.Arn}/").removesuffix("*")
-        for policy in role["Properties"]["Policies"]
-        for statement in policy["PolicyDocument"]["Statement"]
+        for statement in statements(role)
         if "s3:GetObject" in as_list(statement["Action"])
         for resource in as_list(statement["Resource"])
     }

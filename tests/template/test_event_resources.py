@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gust.local import deployment
+from tests.template.rights import statements
 
 ROOT = Path(__file__).parents[2]
 Resources = dict[str, dict[str, Any]]
@@ -17,7 +18,7 @@ def test_a_stack_without_events_has_no_queue_no_function_and_no_rule_for_them(re
     named = [name for name in resources if name.startswith(ours)]
     assert len(named) >= 9
     conditions = {resources[name].get("Condition") for name in named}
-    assert conditions == {"HasEvents", "HasBus", "WatchesBuckets", "AlertsOfEvents", "EventsUseKey", "EventsAreTraced"}
+    assert conditions == {"HasEvents", "HasBus", "WatchesBuckets", "AlertsOfEvents", "EventsUseKey"}
 
 
 def test_a_stack_that_tells_nothing_and_has_no_alerts_reads_its_stream_once(resources: Resources) -> None:
@@ -31,8 +32,8 @@ def test_a_stack_that_tells_nothing_and_has_no_alerts_reads_its_stream_once(reso
 
 
 def test_the_announcer_reads_the_table_and_sends_to_the_stacks_bus_alone(resources: Resources) -> None:
-    statements = resources["AnnouncerRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
-    may = {action: one["Resource"] for one in statements for action in _list(one["Action"])}
+    allowed = statements(resources["AnnouncerRole"])
+    may = {action: one["Resource"] for one in allowed for action in _list(one["Action"])}
     of_table = {action for action, where in may.items() if where == {"Fn::GetAtt": ["Table", "Arn"]}}
     assert of_table == {"dynamodb:GetItem", "dynamodb:Query"}
     assert may["events:PutEvents"] == {"Fn::GetAtt": ["EventBus", "Arn"]}
@@ -79,9 +80,17 @@ def test_what_eventbridge_cannot_deliver_ends_where_the_functions_failures_do(re
 
 
 def test_the_function_reads_specs_and_no_other_object(resources: Resources) -> None:
-    statements = resources["EventsRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
-    read = [one["Resource"] for one in statements if one["Action"] == "s3:GetObject"]
+    allowed = statements(resources["EventsRole"])
+    read = [one["Resource"] for one in allowed if one["Action"] == "s3:GetObject"]
     assert read == [{"Fn::Sub": "${Bucket.Arn}/specs/*"}]
+
+
+def test_the_function_knows_its_own_queue_and_reads_no_other(resources: Resources) -> None:
+    """Queues that an operator watches get a policy of their own from `./gust watch-queue`."""
+    own = {"Fn::GetAtt": ["EventsQueue", "Arn"]}
+    assert resources["EventsFunction"]["Properties"]["Environment"]["Variables"]["GUST_EVENTS_QUEUE_ARN"] == own
+    allowed = statements(resources["EventsRole"])
+    assert [one["Resource"] for one in allowed if "sqs:ReceiveMessage" in _list(one["Action"])] == [own]
 
 
 def test_the_rule_names_the_watched_buckets(resources: Resources) -> None:

@@ -96,7 +96,8 @@ def test_both_apis_are_throttled_alike(resources: Resources) -> None:
         [everywhere[name] for name in limits] == [http["DefaultRouteSettings"][name] for name in limits] == [200, 400]
     )
     of_static = http["RouteSettings"]["GET /static/{proxy+}"]
-    assert [static[name] for name in limits] == [of_static[name] for name in limits] == [10, 200]
+    assert of_static["ThrottlingRateLimit"] == {"Fn::If": ["UsualStaticFilesRate", 10, static["ThrottlingRateLimit"]]}
+    assert [static[name] for name in limits] == [10, of_static["ThrottlingBurstLimit"]] == [10, 200]
     assert (everywhere["ResourcePath"], everywhere["HttpMethod"]) == ("/*", "*")
     assert static["ResourcePath"].replace("~1", "/") == "//static/{proxy+}"
 

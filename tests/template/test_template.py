@@ -18,6 +18,7 @@ from gust import bootstrap
 from gust.aws.queues import COMES_BACK_AFTER
 from gust.aws.signing_keys import SIGNS_AFTER
 from gust.aws.tokens import LONGEST_LIFETIME
+from gust.cli.doctor import DEPLOYER
 from gust.model import bucket_keys
 from gust.model.bounds import LARGEST_FOLDER
 from gust.model.environment import room
@@ -27,6 +28,7 @@ from gust.store.dynamodb import asset_queues
 from gust.store.dynamodb.limits import CHANGED, GIVEN_BACK
 from gust.store.dynamodb.xcoms import EDITED
 from gust.store.keyspace import TABLE_DEFINITION, TTL_ATTRIBUTE
+from tests.template.rights import statements
 
 ROOT = Path(__file__).parents[2]
 LARGEST_STORAGE = 10240
@@ -440,6 +442,18 @@ def test_the_key_maker_reads_the_secrets_of_this_stack_alone(resources: Resource
     assert asks["Resource"] == {"Ref": "AWS::StackId"}
 
 
+def test_a_reader_of_keys_may_decrypt_them_under_any_key_of_the_operator_and_nothing_else(resources: Resources) -> None:
+    """When `KmsKeyArn` changes, the key maker writes the parameters anew minutes before UsesKey names the new key, which
+    waits for functions."""
+    for name, role in of_type(resources, "AWS::IAM::Role"):
+        reads = keys_for(role, "ssm:GetParameter")
+        decrypts = [each for each in statements(role) if "kms:Decrypt" in as_list(each["Action"])]
+        conditions = [each["Condition"]["StringEquals"] for each in decrypts]
+        through_ssm = [each for each in conditions if each["kms:ViaService"]["Fn::Sub"].startswith("ssm.")]
+        named = {key["Fn::Sub"] for each in through_ssm for key in as_list(each["kms:EncryptionContext:PARAMETER_ARN"])}
+        assert named == {f"{KEYS}{each}" for each in reads}, name
+
+
 @pytest.mark.parametrize("role", ["KeyMakerRole", "KeyRotationRole"])
 def test_a_writer_of_keys_uses_kms_for_these_parameters_alone(resources: Resources, role: str) -> None:
     for statement in statements(resources[role]):
@@ -452,6 +466,12 @@ def test_a_writer_of_keys_uses_kms_for_these_parameters_alone(resources: Resourc
             else:
                 assert (role, statement["Action"]) == ("KeyMakerRole", "kms:Decrypt")
                 assert statement["Condition"]["StringLike"]["kms:EncryptionContext:SecretARN"]
+
+
+def test_the_doctor_looks_for_the_right_with_which_cloudformation_calls_the_key_maker(resources: Resources) -> None:
+    """CloudFormation calls a custom resource's function with the rights of the principal that deploys."""
+    assert [name for name, each in resources.items() if each["Type"].startswith("Custom::")] == ["Keys"]
+    assert "lambda:InvokeFunction" in DEPLOYER
 
 
 def test_a_stack_without_an_answer_of_the_key_maker_does_not_wait_for_an_hour(source: dict[str, Any]) -> None:
@@ -601,10 +621,11 @@ STATIC_FILES = "GET /static/{proxy+}"
 
 def test_what_anybody_may_ask_of_the_api_has_a_price_limit(resources: Resources, source: dict[str, Any]) -> None:
     stage = resources["HttpApiStage"]["Properties"]
-    for settings in (stage["DefaultRouteSettings"], stage["RouteSettings"][STATIC_FILES]):
-        assert settings["ThrottlingRateLimit"] <= settings["ThrottlingBurstLimit"]
+    everywhere, static = stage["DefaultRouteSettings"], stage["RouteSettings"][STATIC_FILES]
+    rate = static["ThrottlingRateLimit"]["Fn::If"][1]
+    assert everywhere["ThrottlingRateLimit"] <= everywhere["ThrottlingBurstLimit"]
+    assert rate <= static["ThrottlingBurstLimit"]
     dollars_a_gigabyte, largest = 0.09, 0.0021
-    rate = stage["RouteSettings"][STATIC_FILES]["ThrottlingRateLimit"]
     assert rate * largest * 3600 * dollars_a_gigabyte < 10
     assert (
         "StaticFilesRoute" in source["Resources"]["HttpApiStage"]["DependsOn"]
@@ -641,10 +662,6 @@ def test_the_state_machine_gets_every_name_that_it_uses(source: dict[str, Any]) 
 
 def of_type(resources: Resources, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
     return ((name, resource) for name, resource in resources.items() if resource["Type"] == kind)
-
-
-def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
-    return [s for policy in role["Properties"].get("Policies", []) for s in policy["PolicyDocument"]["Statement"]]
 
 
 def logical_id(arn: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from gust.aws.worker_groups import stack_name
 from gust.cli.workers import template
 from gust.model.environment import MACHINES
 from tests.template.conftest import ROOT
+from tests.template.rights import statements
 from tests.template.test_template import as_list, logical_id
 
 Resources = dict[str, dict[str, Any]]
@@ -77,8 +78,8 @@ def actions(statements: list[dict[str, Any]]) -> list[tuple[str, ...]]:
 
 
 def of(role: dict[str, Any]) -> list[dict[str, Any]]:
-    (policy,) = role["Properties"]["Policies"]
-    return list(policy["PolicyDocument"]["Statement"])
+    (_,) = role["Properties"]["Policies"]
+    return statements(role)
 
 
 def test_the_groups_dead_letters_set_off_the_stacks_alarm(group: dict[str, Any], resources: Resources) -> None:

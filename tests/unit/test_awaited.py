@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from airflow.providers.amazon import aws as amazon
 from airflow.sdk.module_loading import import_string
 from airflow.sdk.serde import serialize
 
@@ -99,6 +100,40 @@ def test_a_trigger_and_its_event_meet(classpath: str, row: Row) -> None:
     found = awaited(classpath, serialize(kwargs), region=REGION)
     assert found is not None
     assert found.resources == (resource_of(event_of(row.event, "it")),)
+
+
+WAITERS: Final = [
+    ("athena", "query_complete", "Athena Query State Change"),
+    ("batch", "batch_job_complete", "Batch Job State Change"),
+    ("bedrock", "batch_inference_complete", "Batch Inference Job State Change"),
+    ("bedrock", "batch_inference_scheduled", "Batch Inference Job State Change"),
+    ("bedrock", "model_customization_job_complete", "Model Customization Job State Change"),
+    ("databrew", "job_complete", "DataBrew Job State Change"),
+    ("emr", "job_flow_terminated", "EMR Cluster State Change"),
+    ("emr", "job_flow_waiting", "EMR Cluster State Change"),
+    ("emr", "steps_wait_for_terminal", "EMR Step Status Change"),
+    ("emr-containers", "container_job_complete", "EMR Job Run State Change"),
+    ("emr-serverless", "serverless_app_created", "EMR Serverless Application State Change"),
+    ("emr-serverless", "serverless_app_started", "EMR Serverless Application State Change"),
+    ("emr-serverless", "serverless_app_terminated", "EMR Serverless Application State Change"),
+    ("emr-serverless", "serverless_job_completed", "EMR Serverless Job Run State Change"),
+    ("glue", "job_complete", "Glue Job State Change"),
+    ("sagemaker", "PipelineExecutionComplete", "SageMaker Model Building Pipeline Execution Status Change"),
+    ("sagemaker", "TrainingJobComplete", "SageMaker Training Job State Change"),
+    ("stepfunctions", "step_function_succeeded", "Step Functions Execution Status Change"),
+]
+"""Of the provider's triggers: file, waiter, and the event that tells of what it waits for."""
+
+
+@pytest.mark.parametrize(("service", "waiter", "detail_type"), WAITERS)
+def test_an_event_wakes_for_each_state_in_which_the_trigger_is_content(
+    service: str, waiter: str, detail_type: str
+) -> None:
+    folder = Path(str(amazon.__file__)).parent / "waiters"
+    acceptors = json.loads((folder / f"{service}.json").read_text())["waiters"][waiter]["acceptors"]
+    ends = {each["expected"] for each in acceptors if each["state"] != "retry"}
+    (kind,) = [each for each in EVENTS if each.detail_type == detail_type]
+    assert ends - {"Stopping"} <= {*kind.steady}, "one that stops comes to an end soon"
 
 
 def test_what_an_event_of_this_region_does_not_tell_is_polled_as_ever() -> None:

@@ -232,18 +232,25 @@ def _use_aws_of_tasks(credentials: Mapping[str, str]) -> None:
         for name in OUR_CREDENTIALS:
             os.environ.pop(name, None)
         os.environ |= {"AWS_EC2_METADATA_DISABLED": "true", **NO_FILES_OF_HOST, **credentials}
+        _forget_session()
         return
     for name in [name for name in os.environ if name.startswith(("AWS_", "_MINISTACK_", "LOCALSTACK_"))]:
         if not name.startswith("AWS_LAMBDA_"):
             del os.environ[name]
     os.environ.pop(RUNTIME_API, None)
     os.environ |= json.loads(given)
+    _forget_session()
 
 
 def share_aws() -> None:
     """Let children see this process's variables of AWS's SDKs: it is their author's own."""
     own = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     os.environ.setdefault(AWS_OF_TASKS, json.dumps(own))
+
+
+def _forget_session() -> None:
+    if boto3 := sys.modules.get("boto3"):
+        boto3.DEFAULT_SESSION = None  # type: ignore[attr-defined]  # it has the credentials of our own clients
 
 
 def _make_way_for(bundle: Path | None, environment: Path | None) -> list[str]:

@@ -26,6 +26,9 @@ FORMER_SECRETS: Final = {"Signing": "SigningSecret", "Encryption": "EncryptionSe
 ENDS: Final = frozenset({"DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"})
 """States of a stack that goes: a person deletes it, or its creation has failed."""
 
+BEGINS: Final = frozenset({"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"})
+"""States of a stack that gets its keys. In any other, a request to create them is one that Lambda delivers late."""
+
 PATIENCE: Final = (2.0, 4.0, 8.0, 16.0)
 """Seconds between tries: a new role's rights take a moment until every service knows them."""
 
@@ -80,11 +83,11 @@ class KeyMaker:
             former = self._former(stack, FORMER_SECRETS[each]) if status == "UPDATE_IN_PROGRESS" else None
             if parameter.create(former or new_key()):
                 continue
-            present = parameter.read().text
-            wanted = present if former is None else carried_over(each, former, present)
+            present = parameter.read()
+            wanted = present.text if former is None else carried_over(each, former, present.text)
             # Written anew also where the operator has chosen another key of KMS: the old one may be gone tomorrow.
-            if wanted != present or has_other_key(request):
-                parameter.replace(wanted)
+            if wanted != present.text or may_have_other_key(request, status):
+                parameter.exchange(present, wanted)
 
     def _status(self, stack: str) -> str:
         return str(self._clients("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"])
@@ -119,9 +122,11 @@ def carried_over(key: str, former: str, present: str) -> str:
     return ",".join([former, *kept])
 
 
-def has_other_key(request: Mapping[str, Any]) -> bool:
-    if request["RequestType"] != "Update":
-        return False
+def may_have_other_key(request: Mapping[str, Any], status: str) -> bool:
+    """Whether parameters that exist may be encrypted with another key of KMS than the request's. An earlier update that was
+    rolled back may have left them, so a creation, which names no former key, says nothing of theirs."""
+    if request["RequestType"] == "Create":
+        return status in BEGINS
     before, after = request.get("OldResourceProperties", {}), request["ResourceProperties"]
     return bool(before.get("KmsKeyArn", "") != after.get("KmsKeyArn", ""))
 

@@ -43,6 +43,13 @@ class KeyParameter:
         """Returns the version written."""
         return self._put(text, overwrite=True)
 
+    def exchange(self, seen: KeyText, text: str) -> bool:
+        """Replace what was read as `seen`. False: another writer came in between, and its text is in force again."""
+        expected, is_ours = seen.version + 1, True
+        while (written := self.replace(text)) != expected:
+            text, expected, is_ours = self.read(written - 1).text, written + 1, False
+        return is_ours
+
     def remove(self) -> None:
         """Does nothing where there is none."""
         self._client.delete_parameters(Names=[self._name])

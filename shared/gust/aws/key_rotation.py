@@ -21,10 +21,7 @@ def rotate(parameter: KeyParameter, now: datetime) -> bool:
         return False
     keys = rotated(present.text, now=now, longest_lifetime=LONGEST_LIFETIME)
     _prove(keys, present.text, now)
-    expected, is_ours = present.version + 1, True
-    while (written := parameter.replace(keys)) != expected:
-        keys, expected, is_ours = parameter.read(written - 1).text, written + 1, False
-    return is_ours
+    return parameter.exchange(present, keys)
 
 
 def _prove(after: str, before: str, now: datetime) -> None:

@@ -12,7 +12,7 @@ def is_upload(body: str) -> bool:
     begins, counts: files may have come before it."""
     try:
         found: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     match found:
         case {"Records": [{"eventSource": "aws:s3"}, *_]} | {"Service": "Amazon S3", "Event": "s3:TestEvent"}:

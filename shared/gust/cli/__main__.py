@@ -26,6 +26,7 @@ from gust.cli import (
     logs,
     status,
     watch_bucket,
+    watch_queue,
     workers,
 )
 from gust.errors import GustError
@@ -56,6 +57,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "reencrypt": keys.Reencrypt(),
     "rotate-key": keys.RotateKey(),
     "watch-bucket": watch_bucket,
+    "watch-queue": watch_queue,
     "configure": configuration,
     "check-access": access,
     "workers": workers.Workers(),

@@ -51,10 +51,16 @@ def delete(
         raise AwsError(
             f"the table is protected; ./gust deploy --stack {stack.name} --set DeletionProtection=Disabled removes that."
         )
-    if groups := [group.name for group in store_of(aws, stack).list_worker_groups()]:
+    store = store_of(aws, stack)
+    if groups := [group.name for group in store.list_worker_groups()]:
         raise AwsError(
             f"its worker groups are stacks of their own, and would have no stack: {', '.join(groups)}. "
             f"`./gust workers remove NAME --stack {stack.name}` first."
+        )
+    if queues := [arn.rpartition(":")[2] for arn in sorted(store.watched_queues())]:
+        raise AwsError(
+            f"it watches queues, whose rights CloudFormation does not know and would stumble over: {', '.join(queues)}. "
+            f"`./gust watch-queue NAME --remove --stack {stack.name}` first."
         )
     objects, size = _contents(aws("s3"), bucket)
     say(f"This deletes the stack {stack.name}: functions, queues, logs, the API, and the table with its runs, XComs,")

@@ -45,6 +45,7 @@ DEPLOYER: Final = (
     "lambda:CreateFunction",
     "lambda:PublishLayerVersion",
     "lambda:CreateEventSourceMapping",
+    "lambda:InvokeFunction",
     "dynamodb:CreateTable",
     "sqs:CreateQueue",
     "states:CreateStateMachine",

@@ -58,7 +58,8 @@ class Row:
     only_if: tuple[str, str] | None = None
     """The row holds only where this argument has this value, whatever its case."""
     always_comes: bool = True
-    """False: AWS sends the event only where it was asked for it, so the trigger looks as often as without it."""
+    """False: AWS sends the event only where it was asked for it, or not for every end. The trigger looks as often as without
+    it."""
     looks_for: str | None = None
     """An argument with which the trigger looks for something else, too (lines of a log): then it looks as often as without
     events."""
@@ -88,7 +89,8 @@ EMR_CLUSTER: Final = StateEvent(
     "aws.emr",
     "EMR Cluster State Change",
     "state",
-    ("WAITING", "TERMINATED", "TERMINATED_WITH_ERRORS"),
+    # A trigger that waits for a cluster to be made is content with one that runs its first steps.
+    ("RUNNING", "WAITING", "TERMINATED", "TERMINATED_WITH_ERRORS"),
     "clusterId",
 )
 EMR_ON_EKS_JOB: Final = StateEvent(
@@ -229,7 +231,7 @@ TRIGGERS: Final[Mapping[str, tuple[Row, ...]]] = {
         "emr.EmrServerlessDeleteApplicationTrigger": (Row(EMR_SERVERLESS_APPLICATION, "application_id"),),
         "glue.GlueJobCompleteTrigger": (Row(GLUE_JOB, "run_id", looks_for="verbose"),),
         "glue.GlueDataQualityRuleSetEvaluationRunCompleteTrigger": (Row(GLUE_DATA_QUALITY, "evaluation_run_id"),),
-        "glue_crawler.GlueCrawlerCompleteTrigger": (Row(GLUE_CRAWLER, "crawler_name"),),
+        "glue_crawler.GlueCrawlerCompleteTrigger": (Row(GLUE_CRAWLER, "crawler_name", always_comes=False),),
         "glue_databrew.GlueDataBrewJobCompleteTrigger": (Row(DATABREW_JOB, "run_id"),),
         "redshift_data.RedshiftDataTrigger": (Row(REDSHIFT_STATEMENT, "statement_id", always_comes=False),),
         "sagemaker.SageMakerPipelineTrigger": (Row(SAGEMAKER_PIPELINE, "pipeline_execution_arn"),),
@@ -295,7 +297,7 @@ _BY_TYPE: Final = {(event.source, event.detail_type): event for event in EVENTS}
 
 
 def is_state_event(event: Mapping[str, Any]) -> bool:
-    return (event.get("source"), event.get("detail-type")) in _BY_TYPE
+    return (str(event.get("source")), str(event.get("detail-type"))) in _BY_TYPE
 
 
 def resource_of(event: Mapping[str, Any]) -> str | None:

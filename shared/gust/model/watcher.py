@@ -47,6 +47,8 @@ class Watcher:
     bundle_version: str | None = None
     """The bundle with the DAG folder's own triggers."""
     created_at: datetime | None = None
+    queue: str | None = None
+    """The SQS queue that it reads, if Lambda can read it instead; see `watched_queue.queue_of`."""
     life: int = 0
     """Number of the current life, that of the last message. Reports of an earlier life are refused."""
     claimed_by: str | None = None

@@ -257,6 +257,8 @@ class WakeWaiting(_Message):
 
     kind: Literal["wake_waiting"] = "wake_waiting"
     resource: str
+    after: str = ""
+    """Those of the tries with greater ids; the others have been sent."""
 
 
 Wake = Annotated[

@@ -13,5 +13,8 @@ class WaitStore(Protocol):
     def put_wait(self, wait: Wait) -> None:
         """Store the wait until it expires. One of an earlier dispatch of the same try is replaced."""
 
+    def drop_wait(self, wait: Wait) -> None:
+        """Remove it, unless one of a later dispatch has replaced it. Does nothing where there is none."""
+
     def waits_for(self, resource: str) -> list[Wait]:
-        """Those stored, strongly consistent; also of dispatches that have gone on since."""
+        """Those stored, by the ids of their tries, strongly consistent; also of dispatches that have gone on since."""

@@ -24,6 +24,16 @@ class WatcherStore(Protocol):
     def delete_watcher(self, before: Watcher) -> None:
         """Raises StaleWatcher if the stored watcher is not `before`. Deleting a watcher that is gone changes nothing."""
 
+    def watched_queues(self) -> frozenset[str]:
+        """The ARNs of the queues whose messages Lambda brings."""
+        ...
+
+    def watch_queue(self, arn: str) -> None:
+        """Add the queue; adding it again changes nothing."""
+
+    def unwatch_queue(self, arn: str) -> None:
+        """Take the queue back; one that is not watched changes nothing."""
+
     def due_backfills_and_watchers(
         self, until: datetime
     ) -> tuple[list[tuple[int, datetime]], list[tuple[str, datetime]]]:

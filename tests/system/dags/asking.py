@@ -97,8 +97,9 @@ asks_again_after_failing()
 
 @dag(schedule=None)
 def asks_of_each():
+    # Long enough for the answer to one of them to come before, also on a busy machine.
     ask = HITLOperator.partial(
-        task_id="ask", options=["yes", "no"], defaults="no", response_timeout=timedelta(seconds=20)
+        task_id="ask", options=["yes", "no"], defaults="no", response_timeout=timedelta(seconds=60)
     ).expand(subject=["one", "two"])
     heard.expand(said=ask.output)
 

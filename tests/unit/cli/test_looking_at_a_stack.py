@@ -229,6 +229,13 @@ def test_delete_waits_until_no_worker_group_needs_the_stack(world: World) -> Non
     assert world.cloud.calls == []
 
 
+def test_delete_waits_until_no_queue_is_watched(world: World) -> None:
+    world.store.watch_queue("arn:aws:sqs:eu-west-1:111122223333:orders")
+    with pytest.raises(AwsError, match=r"watches queues.*: orders\. `./gust watch-queue NAME --remove --stack gust`"):
+        deleted(world, "--yes")
+    assert world.cloud.calls == []
+
+
 def test_delete_needs_a_person_and_an_unprotected_table(world: World) -> None:
     with pytest.raises(AwsError, match="here is no terminal: give --yes"):
         deleted(world, answer=None)

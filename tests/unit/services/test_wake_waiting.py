@@ -10,21 +10,27 @@ from typing import Any
 import pytest
 
 from gust.errors import Conflict
-from gust.model.awaited import resource_of
+from gust.model.awaited import Wait, resource_of
 from gust.model.dispatch import Dispatch, Scope
 from gust.model.keys import TaskInstanceKey
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
-from gust.model.workload import TriggerWorkload
+from gust.model.workload import TriggerWorkload, WakeWaiting
 from gust.ports.clock import ManualClock
 from gust.scheduling import transition
-from gust.services.scheduler.wake_waiting import LOOKS, wake_waiting
+from gust.services.scheduler.wake_waiting import AT_ONCE, LOOKS, wake_waiting
 from gust.services.worker.await_events import KEPT, await_events
 from gust.services.worker.report_trigger import park, report_fired
 from gust.store.memory import MemoryStore
 from tests.world import World, chain
 
 JOBS = "airflow.providers.amazon.aws.triggers.glue.GlueJobCompleteTrigger"
+CRAWLER = ParkedTrigger(
+    classpath="airflow.providers.amazon.aws.triggers.glue_crawler.GlueCrawlerCompleteTrigger",
+    kwargs={"crawler_name": "c"},
+    next_method="go",
+)
+CRAWLS = "Glue Crawler State Change: c"
 
 
 def a_world() -> World:
@@ -93,6 +99,7 @@ def test_an_event_that_comes_before_the_deferral_is_seen_by_the_first_poll() -> 
     running = instance_of(world, run.task_instance("wait"))
     trigger = await_events(world.services, Dispatch.of(running), a_trigger("jr_1"))
     assert hear(world, told("jr_1")) == []
+    assert len(world.store.waits_for("Glue Job State Change: jr_1")) == 1, "it will wait"
     world.store.move(transition.defer(running, trigger=trigger))
     world.advance(run)
     ((first, delay),) = world.queues.triggers
@@ -132,6 +139,52 @@ def test_what_waits_no_longer_is_not_sent() -> None:
     assert hear(world, told("jr_1")) == []
     world.clock.advance(KEPT.total_seconds())
     assert world.store.waits_for("Glue Job State Change: jr_1") == []
+
+
+def test_an_event_drops_the_waits_that_are_over() -> None:
+    """A crawler's name comes again with each crawl: else each event would look at all that waited within 30 days."""
+    world = a_world()
+    deferred = given_deferred(world, CRAWLER)
+    report_fired(world.services, Dispatch.of(deferred, Scope.TRIGGER), event=1)
+    deleted = Dispatch(TaskInstanceKey("deleted", "r", "t"), 1, 1)
+    world.store.put_wait(Wait.of(CRAWLS, deleted, world.clock.now() + KEPT))
+    assert len(world.store.waits_for(CRAWLS)) == 2
+    assert wake_waiting(world.services, CRAWLS) == 0
+    assert world.store.waits_for(CRAWLS) == []
+
+
+def test_one_whose_spec_is_lost_keeps_no_other_asleep() -> None:
+    world = a_world()
+    first = given_deferred(world, CRAWLER)
+    world.given_dag(chain("wait", dag_id="lost"))
+    lost = world.trigger("r", "lost")
+    run = world.store.get_run(lost)
+    assert run is not None
+    world.store._runs[lost] = replace(run, spec_key="specs/none.json")
+    world.store._instances[lost]["wait", -1] = replace(first, dag_id="lost", run_id=lost.run_id)
+    waits = Dispatch.of(world.store._instances[lost]["wait", -1])
+    world.store.put_wait(Wait.of(CRAWLS, waits, world.clock.now() + KEPT))
+    assert wake_waiting(world.services, CRAWLS) == 1
+
+
+def test_ten_thousand_that_wait_for_one_resource_are_sent_some_at_a_time() -> None:
+    world, many = a_world(), 2 * AT_ONCE + 3
+    first = given_deferred(world, CRAWLER)
+    for index in range(many):
+        one = replace(first, map_index=index)
+        world.store._instances[first.key.run][one.task_id, index] = one
+        world.store.put_wait(Wait.of(CRAWLS, Dispatch.of(one), world.clock.now() + KEPT))
+    wakes: list[WakeWaiting] = [WakeWaiting(resource=CRAWLS)]
+    world.queues.triggers.clear()
+    looks = 0
+    while wakes:
+        wake, looks = wakes.pop(), looks + 1
+        world.queues.wakes.clear()
+        assert wake_waiting(world.services, wake.resource, after=wake.after) <= AT_ONCE
+        wakes += [one for one, _ in world.queues.wakes if isinstance(one, WakeWaiting)]
+    assert looks == 3
+    assert len({workload.key for workload, _ in world.queues.triggers}) == many + 1  # type: ignore[union-attr]
+    assert len(world.queues.triggers) == many + 1
 
 
 @pytest.mark.parametrize("seed", range(20))

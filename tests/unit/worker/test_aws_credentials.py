@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import pytest
 from botocore.utils import ContainerMetadataFetcher
@@ -227,3 +228,15 @@ def test_a_client_that_waits_long_reads_one_answer_before_the_real_one() -> None
     assert first == b"HTTP/1.1 100 Continue\r\nWaiting: ........"
     assert second.startswith(b"HTTP/1.1 200 OK\r\n")
     assert json.loads(rest) == answer
+
+
+def test_the_workers_default_session_is_not_the_tasks(
+    site: Site, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds the credentials of the worker's own clients."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session(region_name="eu-west-1"))
+    run(
+        "from airflow.sdk import dag, task\n@dag(schedule=None)\ndef d():\n    @task\n    def t():\n"
+        "        import boto3\n        return boto3.DEFAULT_SESSION is None\n    t()\nd()\n"
+    )
+    assert site.control_plane.returned is True

@@ -8,7 +8,7 @@ only events without a key. The table's stream tells the scheduler of the queue.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -60,14 +60,17 @@ def register_asset_events(
     )
 
 
-def register_single_events(services: Services, events: Sequence[AssetEvent]) -> None:
+def register_single_events(
+    services: Services, events: Sequence[AssetEvent], *, even_if_paused: Collection[str] = ()
+) -> None:
     """Store events that have nothing to do with each other, each once by its id. They have no aliases. Otherwise as
-    `register_asset_events`; one read of subscribers serves all events of an asset."""
+    `register_asset_events`; one read of subscribers serves all events of an asset. `even_if_paused`: ids of DAGs whose
+    queues get an entry even while they are paused."""
     of_asset: dict[tuple[AssetKey, str | None], tuple[Delivery, ...]] = {}
     for event in events:
         kind = (event.asset, event.partition_key)
         if kind not in of_asset:
-            of_asset[kind] = _deliveries_of(services, event, None)
+            of_asset[kind] = _deliveries_of(services, event, None, even_if_paused)
     updates = [AssetUpdate(event, of_asset[event.asset, event.partition_key]) for event in events]
     closed_until: datetime | None = None
     for _ in range(ATTEMPTS):
@@ -86,12 +89,15 @@ def register_single_events(services: Services, events: Sequence[AssetEvent]) -> 
     raise ServiceUnavailable(f"{len(events)} events collided with others {ATTEMPTS} times while they were stored")
 
 
-def _deliveries_of(services: Services, event: AssetEvent, partition_date: datetime | None) -> tuple[Delivery, ...]:
+def _deliveries_of(
+    services: Services, event: AssetEvent, partition_date: datetime | None, even_if_paused: Collection[str] = ()
+) -> tuple[Delivery, ...]:
     references = services.store.schedules_on_asset(event.asset)
     for alias in sorted(set(event.source_aliases)):
         references += services.store.schedules_on_alias(alias)
     found = (services.store.get_dag(dag_id) for dag_id in sorted({reference.dag_id for reference in references}))
-    listening = [dag for dag in found if dag is not None and not dag.is_paused and not dag.is_stale]
+    known = [dag for dag in found if dag is not None and not dag.is_stale]
+    listening = [dag for dag in known if not dag.is_paused or dag.dag_id in even_if_paused]
     return tuple(delivery for dag in listening for delivery in _to(services, dag, event, partition_date))
 
 

@@ -20,6 +20,7 @@ from gust.model.dag import Dag
 from gust.model.dag_spec import DagSpec
 from gust.model.dispatch import Dispatch, Scope
 from gust.model.keys import TaskInstanceKey
+from gust.model.watched_queue import names_of, queue_of
 from gust.model.watcher import WATCHER_NAMESPACE, Want, Watcher, watcher_uuid
 from gust.model.workload import WakeWatcher, WatcherWorkload
 from gust.scheduling import watching
@@ -54,7 +55,12 @@ def watchers_of(spec: DagSpec) -> dict[str, Watcher]:
     for one in spec.watchers:
         watcher_id = watcher_uuid(one.classpath, one.kwargs)
         want = Want(spec.dag_id, one.asset_name, one.asset_uri, one.name)
-        before = found.get(watcher_id) or Watcher(watcher_id=watcher_id, classpath=one.classpath, kwargs=one.kwargs)
+        before = found.get(watcher_id) or Watcher(
+            watcher_id=watcher_id,
+            classpath=one.classpath,
+            kwargs=one.kwargs,
+            queue=queue_of(one.classpath, one.kwargs),
+        )
         found[watcher_id] = replace(before, wanted_by=(*before.wanted_by, want.written()))
     return found
 
@@ -69,7 +75,12 @@ def _change(
         base = before or _made(services, named or _nothing(watcher_id))
         others = (want.written() for want in base.wants if want.dag_id != dag_id)
         wanted_by = tuple(sorted({*others, *(named.wanted_by if named else ())}))
-        after = replace(base, wanted_by=wanted_by, bundle_version=bundle_version or base.bundle_version)
+        after = replace(
+            base,
+            wanted_by=wanted_by,
+            bundle_version=bundle_version or base.bundle_version,
+            queue=named.queue if named else base.queue,
+        )
         try:
             if not wanted_by and before is not None:
                 services.store.delete_watcher(before)
@@ -102,16 +113,31 @@ def wake(services: Services, watcher_ids: Iterable[str]) -> None:
 
 def wants_that_count(services: Services, watcher: Watcher) -> list[Want]:
     """The wants of active DAGs."""
-    dags = {dag_id: services.store.get_dag(dag_id) for dag_id in sorted({want.dag_id for want in watcher.wants})}
-    active = {dag_id for dag_id, dag in dags.items() if dag is not None and not dag.is_paused and not dag.is_stale}
+    active = {dag.dag_id for dag in _dags_with_a_file(services, watcher) if not dag.is_paused}
     return [want for want in watcher.wants if want.dag_id in active]
+
+
+def wants_of_dags_with_a_file(services: Services, watcher: Watcher) -> list[Want]:
+    """The wants of active and of paused DAGs."""
+    found = {dag.dag_id for dag in _dags_with_a_file(services, watcher)}
+    return [want for want in watcher.wants if want.dag_id in found]
+
+
+def _dags_with_a_file(services: Services, watcher: Watcher) -> list[Dag]:
+    found = (services.store.get_dag(dag_id) for dag_id in sorted({want.dag_id for want in watcher.wants}))
+    return [dag for dag in found if dag is not None and not dag.is_stale]
+
+
+def need_not_poll(services: Services, watcher: Watcher) -> bool:
+    """Whether Lambda brings the messages that the watcher would read (`take_messages`)."""
+    return watcher.queue is not None and any(watcher.queue in names_of(arn) for arn in services.store.watched_queues())
 
 
 # --- the scheduler ----------------------------------------------------------------------------------------------------
 
 
 def look_after_watcher(services: Services, watcher_id: str) -> None:
-    """Send the watcher to the triggerer, if an active DAG wants it and it neither runs nor is on its way.
+    """Send the watcher to the triggerer, if an active DAG wants it, it must poll, and it neither runs nor is on its way.
 
     The write goes before the message: after a crash in between, the look at its `due_at` sends it."""
     before = services.store.get_watcher(watcher_id)
@@ -119,7 +145,7 @@ def look_after_watcher(services: Services, watcher_id: str) -> None:
         return
     now = services.clock.now()
     with suppress(StaleWatcher):  # another invocation sends it
-        if not wants_that_count(services, before):
+        if not wants_that_count(services, before) or need_not_poll(services, before):
             if before.due_at is not None:
                 services.store.put_watcher(before, watching.rest(before))
         elif watching.is_lost(before, now):
@@ -166,14 +192,15 @@ def caller_of(watcher: Watcher) -> Dispatch:
 
 
 def claim_watcher(services: Services, caller: Dispatch, *, hostname: str) -> tuple[Watcher, list[Want]]:
-    """Claim this life for the caller. Raises NotFound, and Conflict if it is not the caller's life, or no active DAG wants
-    the watcher."""
+    """Claim this life for the caller. Raises NotFound, and Conflict if it is not the caller's life, no active DAG wants the
+    watcher, or it need not poll. A life that runs goes on to its end: it may have taken messages."""
     now = services.clock.now()
     before = known(services, caller)
     if not watching.may_claim(before, life=caller.dispatch_count, by=hostname, now=now):
         raise not_yours()
     try:
-        if not (wants := wants_that_count(services, before)):
+        wants = wants_that_count(services, before)
+        if not wants or (before.claimed_at is None and need_not_poll(services, before)):
             services.store.put_watcher(before, watching.rest(before))
             raise not_yours()
         claimed = watching.claim(before, by=hostname, now=now)

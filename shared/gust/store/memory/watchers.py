@@ -25,6 +25,18 @@ class MemoryWatchers(MemoryBackfills):
         return [as_stored(found) for _, found in sorted(self._watchers.items())]
 
     @atomic
+    def watched_queues(self) -> frozenset[str]:
+        return frozenset(self._watched_queues)
+
+    @atomic
+    def watch_queue(self, arn: str) -> None:
+        self._watched_queues.add(arn)
+
+    @atomic
+    def unwatch_queue(self, arn: str) -> None:
+        self._watched_queues.discard(arn)
+
+    @atomic
     def due_backfills_and_watchers(
         self, until: datetime
     ) -> tuple[list[tuple[int, datetime]], list[tuple[str, datetime]]]:
