@@ -120,6 +120,7 @@ class Preparer(Asked):
         """`memory`: kB, beside what it shares with the one `above` it, whose fork it is. `instead`: forks the children once
         the preparer has ended."""
         super().__init__(control)
+        control.settimeout(PATIENCE)  # an environment's package may keep it from answering
         self.memory = memory
         self.above = above
         self._has_ended = False
@@ -185,6 +186,16 @@ class _Answer:
             if not (part := self._control.recv(4096)):
                 return preparer.IS_OUT + b"it ends the process"
             said += part
+            if len(said) > LARGEST:
+                return preparer.IS_OUT + b"it talks to the worker"
+
+
+def _figures(outcome: bytes) -> tuple[int, int] | None:
+    """The kB and milliseconds that a preparer says it took; None if it is not ready, or says something else."""
+    match outcome[:1], outcome[1:].split():
+        case preparer.IS_READY, [memory, took] if memory.isdigit() and took.isdigit() and len(outcome) < 40:
+            return int(memory), int(took)
+    return None
 
 
 @dataclass(slots=True)
@@ -287,8 +298,8 @@ class Preparers:
             process = source.fork(work, [theirs.fileno()])
         answer = _Answer(control, time.monotonic() + self.patience)
         outcome = answer.outcome()
-        if outcome.startswith(preparer.IS_READY):
-            memory, took = map(int, outcome[1:].split())
+        if (figures := _figures(outcome)) is not None:
+            memory, took = figures
             if took >= WORTH or above is not None:
                 self.say(f"Imported before tasks of {subject.file}: {', '.join(names)} ({memory:,} kB, {took:,} ms)")
                 return Preparer(control, process, memory, self.nursery, None if above is None else self._ready[above])

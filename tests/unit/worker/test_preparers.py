@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gust.airflow_bridge import imports
+from gust.airflow_bridge import imports, preparers
 from gust.airflow_bridge.nursery import Nursery
 from gust.airflow_bridge.preparer import import_installed
 from gust.airflow_bridge.preparers import ATTEMPTS, PATIENCE, Preparers, Subject
@@ -136,6 +137,21 @@ def test_a_preparer_that_does_not_tell_of_its_forks_delays_no_other_team(gust: W
     began = time.monotonic()
     assert gust.preparers.leave(None)
     assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("said", [b"=1\n", b"=1 -2\n", b"=one two\n", b"=" + b"9" * 100 + b" 1\n"])
+def test_a_preparer_that_answers_with_anything_else_is_not_ready(said: bytes) -> None:
+    worker, theirs = socket.socketpair()
+    with worker, theirs:
+        theirs.sendall(said)
+        assert preparers._figures(preparers._Answer(worker, time.monotonic() + 5).outcome()) is None
+
+
+def test_a_preparer_that_talks_without_end_stays_out() -> None:
+    worker, theirs = socket.socketpair()
+    with worker, theirs:
+        theirs.sendall(b"x" * 2 * imports.LARGEST)  # less than the socket holds
+        assert preparers._Answer(worker, time.monotonic() + 5).outcome().endswith(b"it talks to the worker")
 
 
 def test_another_bundle_learns_anew(gust: Whole) -> None:
