@@ -115,12 +115,22 @@ class Preparer(Asked):
     """In the worker: a preparer that is ready."""
 
     def __init__(
-        self, control: socket.socket, process: Process, memory: int, instead: Children, above: Preparer | None
+        self,
+        control: socket.socket,
+        process: Process,
+        memory: int,
+        instead: Children,
+        above: Preparer | None,
+        *,
+        kept: frozenset[int],
+        patience: float = PATIENCE,
     ) -> None:
         """`memory`: kB, beside what it shares with the one `above` it, whose fork it is. `instead`: forks the children once
-        the preparer has ended."""
+        the preparer has ended. `kept`: children of the worker while no child of a DAG file runs. `patience`: seconds; a
+        package of an environment may keep it from answering."""
         super().__init__(control)
-        control.settimeout(PATIENCE)  # an environment's package may keep it from answering
+        control.settimeout(patience)
+        self._kept = kept
         self.memory = memory
         self.above = above
         self._has_ended = False
@@ -138,6 +148,8 @@ class Preparer(Asked):
             return super().fork(target, descriptors)
         except ParentGone:
             self._has_ended = True
+            _kill(self._process)
+            orphans.kill_all(except_=self._kept)  # it may have forked without a word: a task must not run twice
             return self._instead.fork(target, descriptors, not_for_child=not_for_child)
 
     @property
@@ -302,7 +314,8 @@ class Preparers:
             memory, took = figures
             if took >= WORTH or above is not None:
                 self.say(f"Imported before tasks of {subject.file}: {', '.join(names)} ({memory:,} kB, {took:,} ms)")
-                return Preparer(control, process, memory, self.nursery, None if above is None else self._ready[above])
+                parent = None if above is None else self._ready[above]
+                return Preparer(control, process, memory, self.nursery, parent, kept=self._kept)
             _keep(self._not_worth, _key(subject, names), None)
         else:
             self._leave_out(subject, answer.began, names, outcome[1:].decode(errors="replace"))
@@ -372,8 +385,9 @@ def _keep(known: OrderedDict[Any, Any], key: object, value: object) -> None:
 
 
 def _kill(process: Process) -> None:
-    """By its descriptor: it may have ended, and its id be another's."""
+    """By its descriptor: it may have ended, and its id be another's. Returns once it has ended: its forks are ours then."""
     with suppress(OSError):
         descriptor = process.watched()
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        select.select([descriptor], [], [], 1.0)
         os.close(descriptor)

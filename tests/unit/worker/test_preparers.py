@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gust.airflow_bridge import imports, preparers
-from gust.airflow_bridge.nursery import Nursery
+from gust.airflow_bridge import imports, orphans, preparers
+from gust.airflow_bridge.nursery import Nursery, Process
 from gust.airflow_bridge.preparer import import_installed
 from gust.airflow_bridge.preparers import ATTEMPTS, PATIENCE, Preparers, Subject
 from gust.aws.queues import HIDDEN_FOR
@@ -152,6 +152,37 @@ def test_a_preparer_that_talks_without_end_stays_out() -> None:
     with worker, theirs:
         theirs.sendall(b"x" * 2 * imports.LARGEST)  # less than the socket holds
         assert preparers._Answer(worker, time.monotonic() + 5).outcome().endswith(b"it talks to the worker")
+
+
+def test_a_preparer_that_forks_without_a_word_runs_no_task_beside_the_nurserys() -> None:
+    """It is too late, or its environment's package answers in its place."""
+    worker, theirs = socket.socketpair()
+    told, tell = os.pipe()
+    kept = orphans.children()
+    orphans.adopt()
+    pid = os.fork()
+    if pid == 0:
+        theirs.recv(1)
+        os.write(tell, b"%d" % (os.fork() or os.getpid()))
+        signal.pause()
+    process = Process(pid, os.pidfd_open(pid), None)
+
+    class Instead:
+        def fork(self, *_: object, **__: object) -> str:
+            return "the nursery's"
+
+    made = preparers.Preparer(worker, process, 1, Instead(), None, kept=kept, patience=0.5)  # type: ignore[arg-type]
+    try:
+        assert made.fork(time.time, []) == "the nursery's"  # type: ignore[comparison-overlap]
+        assert os.read(told, 100)
+        assert orphans.children() <= kept
+        assert made.has_ended
+    finally:
+        orphans.leave_to_parent()
+        for end in (worker, theirs):
+            end.close()
+        for descriptor in (told, tell):
+            os.close(descriptor)
 
 
 def test_another_bundle_learns_anew(gust: Whole) -> None:
