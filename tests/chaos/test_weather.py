@@ -43,7 +43,7 @@ from gust.services.worker.run_callback import claim_callback, end_callback
 from gust.services.worker.start_task_instance import start_task_instance
 from tests.world import START, World, chain
 
-SEEDS = 12
+SEEDS = 8
 LONGEST_DAY = timedelta(hours=20)
 WAKING = {
     *("succeed", "fail", "stop", "retry", "reschedule", "defer", "resume", "fail_trigger", "lose", "restart", "grant"),
