@@ -69,7 +69,7 @@ def test_a_task_is_its_role(gust: LocalGust) -> None:
 
 
 def test_a_role_that_aws_refuses_fails_the_try_with_awss_reason(gust: LocalGust) -> None:
-    gust.upload("team_b/who_in_team_b.py", WHO_AM_I.format(dag_id="who_in_team_b"))
+    gust.upload("team_b/who_in_team_b.py", WHO_AM_I.format(dag_id="who_in_team_b", architecture=ARM64))
     gust.await_dag("who_in_team_b")
     run_id = gust.trigger("who_in_team_b")
     gust.await_state("who_in_team_b", run_id, "failed")
