@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -940,17 +941,22 @@ def configuration() -> dict[str, dict[str, str]]:
 
 
 @contextlib.contextmanager
-def once_parsed(call: Callable[[], None]) -> Iterator[None]:
-    """Have Airflow's task runner call it between the parse of the DAG file and the task."""
+def around_the_task(*, before: Callable[[], object], after: Callable[[Any, float, Any], object]) -> Iterator[None]:
+    """Have Airflow's task runner call `before` between the parse of the DAG file and the task, and `after` with the task,
+    the seconds that it took, and its logger. Tracebacks of the task show none of it."""
     from airflow.sdk.execution_time import task_runner
 
     run = task_runner.run
 
-    def call_and_run(*args: Any) -> Any:
-        call()
-        return run(*args)
+    def run_between(ti: Any, context: Any, log: Any) -> Any:
+        before()
+        began = time.monotonic()
+        try:
+            return run(ti, context, log)
+        finally:
+            after(ti.task, time.monotonic() - began, log)
 
-    task_runner.run = call_and_run
+    task_runner.run = run_between
     try:
         yield
     finally:

@@ -6,10 +6,7 @@ mode `reschedule`. Parser and worker change it alike, as one of Airflow's cluste
 
 from __future__ import annotations
 
-import functools
-import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any, Final
 
 from airflow import settings
@@ -20,8 +17,6 @@ from airflow.sdk import BaseSensorOperator
 SECTION: Final = "gust"
 OPTION: Final = "reschedule_sensors_from"
 
-MARK: Final = "__tells_how_long_it_poked__"
-
 TOLD_FROM: Final = 60.0
 """Seconds. Of less a log says nothing."""
 
@@ -31,8 +26,6 @@ def watch() -> None:
     policies = settings.get_policy_plugin_manager()
     if not policies.has_plugin(_LongIntervalsAreRescheduled.__name__):
         policies.register(_LongIntervalsAreRescheduled, _LongIntervalsAreRescheduled.__name__)
-    if not hasattr(BaseSensorOperator.execute, MARK):
-        BaseSensorOperator.execute = told(BaseSensorOperator.execute)
 
 
 class _LongIntervalsAreRescheduled:
@@ -71,23 +64,11 @@ def _seconds(interval: Any) -> float:
     return float(interval.total_seconds() if hasattr(interval, "total_seconds") else interval)
 
 
-def told(execute: Callable[..., Any], *, clock: Callable[[], float] = time.monotonic) -> Callable[..., Any]:
-    """`execute` of a sensor, which logs how long it has poked."""
-
-    @functools.wraps(execute)
-    def execute_and_tell(self: Any, context: Any) -> Any:
-        began = clock()
-        try:
-            return execute(self, context)
-        finally:
-            seconds = clock() - began
-            if self.mode == "poke" and seconds >= TOLD_FROM:
-                with suppress(TypeError):  # a class may have a logger of its own, which takes no values
-                    self.log.info(
-                        'The sensor held its worker while it poked; mode="reschedule" or deferrable=True hold none.',
-                        dag_id=self.dag_id,
-                        seconds_poked=round(seconds),
-                    )
-
-    setattr(execute_and_tell, MARK, True)
-    return execute_and_tell
+def tell_if_long(task: Any, seconds: float, log: Any) -> None:
+    """Write into the task's log how long a sensor has held its worker, if it did for a minute or longer."""
+    if isinstance(task, BaseSensorOperator) and task.mode == "poke" and seconds >= TOLD_FROM:
+        log.info(
+            'The sensor held its worker while it poked; mode="reschedule" or deferrable=True hold none.',
+            dag_id=task.dag_id,
+            seconds_poked=round(seconds),
+        )

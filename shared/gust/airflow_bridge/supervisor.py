@@ -82,7 +82,7 @@ from gust.airflow_bridge.nursery import Children
 from gust.airflow_bridge.preparers import Report, Subject
 from gust.airflow_bridge.task_log import Held, Sink, stream_name, try_logger
 from gust.airflow_bridge.transport import EXECUTION_API, LambdaTransport
-from gust.airflow_bridge.worker_ports import Hide, WorkerPorts
+from gust.airflow_bridge.worker_ports import Hide, WorkerPorts, do_nothing
 from gust.aws.queues import HIDDEN_FOR, RENEWED_EVERY
 from gust.errors import Stale
 from gust.model import execution_paths
@@ -438,11 +438,12 @@ def _run_task(
     from airflow.sdk.execution_time import task_runner
 
     if report is None:
-        task_runner.main()
+        with compat.around_the_task(before=do_nothing, after=sensors.tell_if_long):
+            task_runner.main()
         return
     os.set_inheritable(report, False)
     recorder = imports.Recorder(surroundings.installed_for(bundle))
-    with compat.once_parsed(recorder.parsed):
+    with compat.around_the_task(before=recorder.parsed, after=sensors.tell_if_long):
         try:
             task_runner.main()
         finally:

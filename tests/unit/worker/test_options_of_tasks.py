@@ -2,7 +2,6 @@
 it is imported, which happens before a bundle is known."""
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -11,8 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, BaseSensorOperator
 
-from gust.airflow_bridge.sensors import told
+from gust.airflow_bridge.sensors import tell_if_long
 from gust.model.airflow_options import environment_of
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
@@ -305,17 +306,11 @@ def test_sensors_that_poke_at_long_intervals_give_their_worker_back_where_that_i
 
 def test_a_log_tells_for_how_long_a_sensor_has_held_its_worker() -> None:
     lines: list[dict[str, Any]] = []
-    sensor = SimpleNamespace(mode="poke", dag_id="d", log=SimpleNamespace(info=lambda _, **told: lines.append(told)))
-    times = iter([0.0, 59.0, 100.0, 400.2])
-    poking = told(lambda _self, _context: None, clock=lambda: next(times))
-    poking(sensor, {})
+    log = SimpleNamespace(info=lambda _, **told: lines.append(told))
+    poking = BaseSensorOperator(task_id="t", dag=DAG("d"))
+    tell_if_long(poking, 59.0, log)
+    tell_if_long(BaseSensorOperator(task_id="u", dag=DAG("e"), mode="reschedule"), 300.2, log)
+    tell_if_long(EmptyOperator(task_id="v", dag=DAG("f")), 300.2, log)
     assert lines == []
-    poking(sensor, {})
+    tell_if_long(poking, 300.2, log)
     assert lines == [{"dag_id": "d", "seconds_poked": 300}]
-
-
-def test_a_sensor_with_a_logger_of_its_own_succeeds() -> None:
-    """`log = logging.getLogger(__name__)` in the class."""
-    times = iter([0.0, 400.0])
-    sensor = SimpleNamespace(mode="poke", dag_id="d", log=logging.getLogger("of.the.sensor"))
-    assert told(lambda _self, _context: "done", clock=lambda: next(times))(sensor, {}) == "done"
