@@ -23,6 +23,8 @@ from gust.store.keyspace import TABLE_DEFINITION
 ROOT = Path(__file__).parents[2]
 PATTERN = {"source": ["shop"]}
 
+QUEUE = "arn:aws:sqs:us-east-1:123456789012:gust-EventsQueue"
+
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -36,6 +38,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "GUST_METRICS": "Stack",
         "GUST_TELL_EVENTS": "All",
         "GUST_HAS_ALERTS": "false",
+        "GUST_EVENTS_QUEUE_ARN": QUEUE,
         "AIRFLOW__API__BASE_URL": "https://gust.example.com",
     }
     for name, value in environment.items():
@@ -67,7 +70,8 @@ def test_a_bad_message_fails_alone_and_a_refused_event_is_measured(
     receiver.services.store.put_event_file(EventFile.of("events.yaml", [rule]))
     event = {"id": "e1", "time": "2026-03-01T08:00:00Z", "source": "shop", "detail-type": "Placed", "detail": {}}
     bodies = {"good": json.dumps({"pattern": rule.pattern_id, "event": event}), "bad": "{"}
-    answer = receiver.lambda_handler({"Records": [{"messageId": n, "body": b} for n, b in bodies.items()]}, None)
+    records = [{"messageId": n, "body": b, "eventSourceARN": QUEUE} for n, b in bodies.items()]
+    answer = receiver.lambda_handler({"Records": records}, None)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
     assert '"EventsRefused":[1' in capsys.readouterr().out.replace(" ", "")
     assert [entry.event for entry in receiver.services.store.logged_events()] == ["event_refused"]

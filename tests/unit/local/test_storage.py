@@ -130,7 +130,7 @@ def _asked(storage: Storage, method: str, path: str, *, port: int = PUBLIC) -> t
         raise AssertionError("no body is read")
 
     emulator = Emulator(application, Checkpoints(storage.folder), restored=None, public_port=PUBLIC, storage=storage)
-    emulator._api_id = "api"
+    emulator._api = "api"
     server = ("127.0.0.1", port)
     scope = {"type": "http", "method": method, "path": path, "headers": [(b"host", b"localhost")], "server": server}
     asyncio.run(emulator.handle(scope, nothing, keep))
