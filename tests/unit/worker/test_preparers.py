@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,9 @@ with DAG("{dag}"):
 
 @pytest.fixture(scope="module")
 def nursery() -> Nursery:
-    return Nursery()
+    """With a stdout like a worker's; pytest's is a file that a fork closes."""
+    with open(1, "w", buffering=1, closefd=False) as stdout, redirect_stdout(stdout):
+        return Nursery()
 
 
 @pytest.fixture
