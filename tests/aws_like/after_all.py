@@ -21,6 +21,7 @@ UNUSED: Final[dict[str, str]] = {
     "ApiRole: ssm:GetParameter on *": "every caller of the local stack is administrator: the API reads no document",
     "ExecutionApiRole: kms:Decrypt on *": "SecretsBackendKeyArns, which no stack of the tests has",
     "ExecutionApiRole: sts:* on *TaskRoleArns*": "TaskRoleArns, which no stack of the tests has",
+    "ExecutionApiRole: s3:GetObject on *serialized*": "templates of tasks that start in their trigger: golden/test_features",
     "FromDefaultBusRole: events:PutEvents on *": "EventSources, likewise",
     "DagProcessorRole: s3:GetObject on *xcom*": "a setting or a queue of asset events above 256 KB, read by other functions",
     "SchedulerRole: s3:GetObject on *xcom*": "likewise, and a backfill's plan",

@@ -348,6 +348,9 @@ class _Lines(logging.Handler):
 
 
 def _private_memory() -> int:
-    """Bytes that this process has for itself."""
-    _, resident, shared = Path("/proc/self/statm").read_text().split()[:3]
+    """Bytes that this process has for itself: also of memory that it got from the process that it is a fork of."""
+    with suppress(OSError):
+        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+        return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+    _, resident, shared = Path("/proc/self/statm").read_text().split()[:3]  # a kernel before 4.14
     return (int(resident) - int(shared)) * resource.getpagesize()
