@@ -192,6 +192,14 @@ class Asked:
         raise ParentGone
 
 
+_made_here: Final[set[int]] = set()
+
+
+def made_here() -> frozenset[int]:
+    """Process ids of the nurseries that this process has made."""
+    return frozenset(_made_here)
+
+
 class Nursery(Asked):
     """Children are forks of this process as it was when `Nursery` was made. For a process without other threads."""
 
@@ -203,6 +211,7 @@ class Nursery(Asked):
         if self.pid == 0:
             control.close()
             _be_the_nursery(theirs, worker)
+        _made_here.add(self.pid)
         theirs.close()
         super().__init__(control)
 

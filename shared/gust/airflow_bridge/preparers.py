@@ -27,7 +27,7 @@ from typing import Any, Final, Self
 
 from gust.airflow_bridge import immortal, orphans, preparer
 from gust.airflow_bridge.imports import LARGEST, Imports, bounded, report_of
-from gust.airflow_bridge.nursery import Asked, Children, Nursery, ParentGone, Process, Target
+from gust.airflow_bridge.nursery import Asked, Children, Nursery, ParentGone, Process, Target, made_here
 from gust.airflow_bridge.surroundings import DAGS_OF_MWAA
 from gust.model.environment import OPTIONS_FILE, VARIABLES_FILE
 
@@ -149,7 +149,8 @@ class Preparer(Asked):
         except ParentGone:
             self._has_ended = True
             _kill(self._process)
-            orphans.kill_all(except_=self._kept)  # it may have forked without a word: a task must not run twice
+            # It may have forked without a word: a task must not run twice.
+            orphans.kill_all(except_=self._kept | made_here())
             return self._instead.fork(target, descriptors, not_for_child=not_for_child)
 
     @property
@@ -291,7 +292,7 @@ class Preparers:
             if key in self._ready and key[0].environment not in (None, environment):
                 self._forget(key)
                 ended = True
-        return bool(orphans.kill_all(except_=self._kept)) or ended
+        return bool(orphans.kill_all(except_=self._kept | made_here())) or ended
 
     def _made(self, subject: Subject, names: tuple[str, ...], workspace: Path) -> Preparer | None:
         """None where a module must stay out, or all of them are not worth it: both are known then."""
