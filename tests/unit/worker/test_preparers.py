@@ -19,6 +19,7 @@ from gust.airflow_bridge.preparer import import_installed
 from gust.airflow_bridge.preparers import ATTEMPTS, PATIENCE, Preparers, Subject
 from gust.aws.queues import HIDDEN_FOR
 from gust.model.state import DagRunState
+from tests.environment import of_a_user
 from tests.unit.worker.whole import Whole
 
 SLOW = """
@@ -121,7 +122,7 @@ def test_no_package_of_another_environment_runs_beside_a_task(gust: Whole) -> No
     gust.environments = {"a": {"slow.py": SLOW}, "b": {"slow.py": f"{SLOW}B = 1\n"}}
     gust.upload(a__d=file("import slow\n", "print('said', slow.PID)", dag="a"))
     of_a = {*run(gust, 2, dag="a")}
-    left = subprocess.Popen(["sleep", "300"], start_new_session=True)  # noqa: S607
+    left = subprocess.Popen(["sleep", "300"], start_new_session=True, env=of_a_user())  # noqa: S607
     of_a.add(str(left.pid))
     looks = f"print('said', 'none', *[pid for pid in {sorted(of_a)} if os.path.exists('/proc/' + pid)])"
     gust.upload(b__d=file("import slow\n", looks, dag="b"))
@@ -468,7 +469,7 @@ def test_preparers_hold_no_more_memory_than_they_may(gust: Whole, nursery: Nurse
     )
     assert [run(gust, dag=dag) for dag in "ab"] == [["True"], ["True"]]
     (known,) = gust.preparers._ready.values()
-    assert 19_000 < known.memory < 40_000
+    assert 19_000 < known.memory < 60_000, "with the pages of the test process whose reference counts it has changed"
 
 
 def test_preparers_are_few_however_little_memory_they_hold(gust: Whole, nursery: Nursery) -> None:
