@@ -29,5 +29,5 @@ with DAG("aws_redshift_cluster", default_args={"aws_conn_id": "moto"}):
 with DAG("aws_redshift_cluster_fails", default_args={"aws_conn_id": "moto"}):
     RedshiftDeleteClusterOperator(task_id="fails", cluster_identifier="nowhere", poll_interval=1)
     RedshiftClusterSensor(
-        task_id="fails_deferred", cluster_identifier="nowhere", poke_interval=1, timeout=3, deferrable=True
+        task_id="fails_deferred", cluster_identifier="nowhere", poke_interval=1, timeout=60, deferrable=True
     )
