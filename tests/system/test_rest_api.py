@@ -26,10 +26,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         emulator=calls.EMULATOR,
         parameters={"ApiEndpoint": "Rest"},
     )
+    calls.begin(data)
     stack.start()
     yield stack
     stack.stop()
-    calls.keep(data)
+    calls.look_at(data)
 
 
 @pytest.fixture
