@@ -212,7 +212,7 @@ def access_document() -> str:
     name = os.environ.get("GUST_ACCESS_PARAMETER", "")
     if not name:
         return ""
-    # An empty document is a mistake and not the same as none: it must admit no one.
+    # An empty document is a mistake and not the same as none: it must admit no user.
     return str(client("ssm").get_parameter(Name=name)["Parameter"]["Value"]).strip() or "null"
 
 
