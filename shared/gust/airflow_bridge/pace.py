@@ -54,14 +54,14 @@ TIGHT: Final = 1.0
 
 
 PATIENCE: Final = 2
-"""One that polls seldom polls again after half of the time that it has waited. So where the event does not come, a task
-waits half as long again at most."""
+"""A trigger that polls seldom polls again after half of the time that it has waited. So where the event does not come, a
+task waits half as long again at most."""
 
 MOST_PATIENCE: Final = 3 * 3600.0
 """Seconds between two polls at most."""
 
 EXTRA_LOOKS: Final = 10
-"""One that an event has woken may poll this much more often than its argument allows: polls that no one expects fail no
+"""A trigger that an event has woken may poll this much more often than its argument allows: unexpected polls fail no
 task."""
 
 

@@ -105,6 +105,7 @@ def find_deployment(clients: Clients, stack: str, architecture: str = "") -> Dep
             "DefaultDeferrable": variables["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"],
             "LogRetentionDays": given.get("LogRetentionDays", "30"),
             "LambdaLogLevel": given.get("LambdaLogLevel", "WARN"),
+            "Tracing": given.get("Tracing", "Disabled"),
             "AlertTopic": told.get("AlertTopic", ""),
             "KmsKeyArn": given.get("KmsKeyArn", ""),
             "PermissionsBoundaryArn": given.get("PermissionsBoundaryArn", ""),

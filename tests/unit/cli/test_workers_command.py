@@ -60,8 +60,8 @@ def test_without_a_stack_there_are_no_groups() -> None:
 class DeployedStack:
     """What a group's deployment reads of it; it plays each service."""
 
-    def __init__(self, **outputs: str) -> None:
-        self.outputs = outputs
+    def __init__(self, *, parameters: dict[str, str] | None = None, **outputs: str) -> None:
+        self.parameters, self.outputs = parameters or {}, outputs
 
     def __call__(self, service: str) -> Any:
         return self
@@ -75,13 +75,20 @@ class DeployedStack:
 
     def describe_stacks(self, **_: Any) -> Any:
         told = [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()]
-        return {"Stacks": [{"Outputs": told}]}
+        given = [{"ParameterKey": key, "ParameterValue": value} for key, value in self.parameters.items()]
+        return {"Stacks": [{"Outputs": told, "Parameters": given}]}
 
 
 def test_a_groups_alarm_goes_to_the_topic_of_the_stack_if_it_has_one() -> None:
     topic = "arn:aws:sns:eu-west-1:1:gust-AlertTopic"
     assert find_deployment(DeployedStack(AlertTopic=topic), "gust").parameters["AlertTopic"] == topic
     assert find_deployment(DeployedStack(), "gust").parameters["AlertTopic"] == ""
+
+
+@pytest.mark.parametrize("parameters", [{"Tracing": "Enabled"}, {}])
+def test_a_group_is_traced_as_the_stack_is(parameters: dict[str, str]) -> None:
+    found = find_deployment(DeployedStack(parameters=parameters), "gust")
+    assert found.parameters["Tracing"] == parameters.get("Tracing", "Disabled")
 
 
 OTHER = next(name for name in MACHINES if name != this_architecture())
