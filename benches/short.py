@@ -1,8 +1,9 @@
 """The short bench: what a task costs in processor time, beside a reference of the same minute: `python -m benches.short`.
 
 One run of each shape (a chain, a fan-out, a mesh) goes through the scheduler, the execution API and a real worker with real
-children, in one process over the store in memory. Between the runs the same process forks children that compile a file
-and do nothing else: the reference. A machine that is slow or busy slows both, so their ratio tells whether a task became dearer. `--check` compares it with the last result in `benches/results` and ends with 1 if a third of it is lost;
+children, in one process over the store in memory. Between the runs the same process forks children that compile a file and
+do nothing else: the reference. A machine that is slow or busy slows both, so their ratio tells whether a task became dearer.
+`--check` compares it with the last result in `benches/results` and ends with 1 if a third of it is lost;
 `tests/unit/worker/test_short_bench.py` does so in CI.
 
 It needs no Airflow server. `./gust bench --short` runs the same shapes on the local stack and on real Airflow, side by side.
