@@ -104,6 +104,7 @@ def find_deployment(clients: Clients, stack: str, architecture: str = "") -> Dep
             "BaseUrl": variables["AIRFLOW__API__BASE_URL"],
             "DefaultDeferrable": variables["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"],
             "LogRetentionDays": given.get("LogRetentionDays", "30"),
+            "LambdaLogLevel": given.get("LambdaLogLevel", "WARN"),
             "Tracing": given.get("Tracing", "Disabled"),
             "AlertTopic": told.get("AlertTopic", ""),
             "KmsKeyArn": given.get("KmsKeyArn", ""),
