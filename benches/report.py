@@ -70,17 +70,7 @@ def table(results: Results) -> str:
     titles = {shape.dag_id: shape.title for shape in SHAPES}
     for dag_id, bill in results.bills.items():
         lines += ["", f"AWS per task, {titles.get(dag_id, 'all shapes together')} ({bill.tasks} tasks)"]
-        lines += [
-            f"  {line.payer:16}{line.what:28}{line.count / bill.tasks:>12.4g}"
-            f"{line.dollars / bill.tasks * 1e6:>10.2f} $ per million tasks"
-            for line in bill.lines
-        ]
-        lines += [
-            f"  {one.payer:16}{f'{one.service} {one.operation}':36}{one.calls / bill.tasks:>8.3g} calls"
-            f"{one.read_units / bill.tasks:>8.3g} read units{one.write_units / bill.tasks:>8.3g} write units"
-            for one in bill.operations
-            if one.calls
-        ]
+        lines += [f"  {line}" for line in bill.told()]
         lines.append(f"  control plane {bill.control_plane_per_million:.2f} $, work {bill.work_per_million:.2f} $")
     if results.starts:
         lines += ["", "Start of a task", *(f"  {container.row(*start)}" for start in results.starts.items())]

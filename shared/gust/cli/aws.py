@@ -1,5 +1,5 @@
-"""What the commands for a stack on AWS share: `--stack`, `--profile` and `--region`, the stack itself, and errors of AWS in
-one line each."""
+"""What the commands for a stack share: `--stack`, `--profile` and `--region`, or `--local`, clients, the stack itself, and
+errors of AWS in one line each."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+from gust.cli import ROOT
 from gust.errors import GustError
 
 DEFAULT_STACK: Final = "gust"
@@ -55,6 +57,15 @@ def add_arguments(parser: argparse.ArgumentParser, *, has_stack: bool = True) ->
     parser.add_argument("--region", help="region of the stack (else AWS_REGION, or the profile's)")
 
 
+def add_arguments_or_local(parser: argparse.ArgumentParser) -> None:
+    """Those of a command that also serves the local stack; see `clients_or_local`."""
+    add_arguments(parser)
+    parser.add_argument("--local", action="store_true", help="of the local stack that runs on this machine")
+    parser.add_argument(
+        "--data", type=Path, default=ROOT / ".gust", help="where that one's state is kept (%(default)s)"
+    )
+
+
 def session(options: argparse.Namespace) -> Any:
     """boto3's session of the given profile and region, or of the environment's. boto3 itself does not read AWS_REGION, as
     AWS's other SDKs do."""
@@ -71,6 +82,17 @@ def clients(options: argparse.Namespace) -> Clients:
     patience = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 4})
     here = session(options)
     return lambda service: here.client(service, config=patience)
+
+
+def clients_or_local(options: argparse.Namespace) -> Clients:
+    """Of the account, or of the local stack. Raises SignInError where that does not run."""
+    if not options.local:
+        return clients(options)
+    from gust.local import sign_in
+    from gust.local.stack import emulator_client
+
+    endpoint, _ = sign_in.running(options.data.resolve())
+    return lambda service: emulator_client(service, endpoint)
 
 
 def find_stack(aws: Clients, name: str) -> Stack | None:

@@ -11,10 +11,9 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from gust.cli import ROOT, aws
+from gust.cli import aws
 from gust.cli.aws import Clients
 from gust.errors import GustError
 
@@ -32,17 +31,13 @@ PATIENCE: Final = 60
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("queue", help="its name, of the stack's account and region")
     parser.add_argument("--remove", action="store_true", help="no longer: its watchers poll again")
-    aws.add_arguments(parser)
-    parser.add_argument("--local", action="store_true", help="of the local stack that runs on this machine")
-    parser.add_argument(
-        "--data", type=Path, default=ROOT / ".gust", help="where that one's state is kept (%(default)s)"
-    )
+    aws.add_arguments_or_local(parser)
     parser.add_argument("--yes", action="store_true", help="change it without asking")
 
 
 def run(options: argparse.Namespace, ask: Callable[[str], str] = input, clients: Clients | None = None) -> int:
     """Say what will change, ask, and change it. Returns the exit code. Raises WatchQueueError."""
-    clients = clients or _clients(options)
+    clients = clients or aws.clients_or_local(options)
     stack = aws.DEFAULT_STACK if options.local else options.stack
     change = plan(clients, options.queue, stack, remove=options.remove)
     print("This will change:", *change.lines, sep="\n  ")
@@ -55,16 +50,6 @@ def run(options: argparse.Namespace, ask: Callable[[str], str] = input, clients:
     else:
         print(f"Messages of {options.queue} are events of the assets whose watchers read it (docs/events.md).")
     return 0
-
-
-def _clients(options: argparse.Namespace) -> Clients:
-    if not options.local:
-        return aws.clients(options)
-    from gust.local import sign_in
-    from gust.local.stack import emulator_client
-
-    endpoint, _ = sign_in.running(options.data.resolve())
-    return lambda service: emulator_client(service, endpoint)
 
 
 class WatchQueueError(GustError):

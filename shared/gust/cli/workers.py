@@ -75,11 +75,11 @@ class Workers:
         remove.add_argument("queue")
         remove.add_argument("--now", action="store_true", help="wait for no task; tasks that run are lost")
         for one in (add, update, listed, remove):
-            _add_stack_arguments(one)
+            cli_aws.add_arguments_or_local(one)
 
     @staticmethod
     def run(options: argparse.Namespace) -> int:
-        clients = clients_of(options)
+        clients = cli_aws.clients_or_local(options)
         match options.verb:
             case "add":
                 return add(clients, options)
@@ -99,7 +99,7 @@ class Worker:
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--queue", required=True, help="a queue of ./gust workers add QUEUE --elsewhere")
         parser.add_argument("--at-once", type=int, default=1, metavar="N", help="tasks at the same time (%(default)s)")
-        _add_stack_arguments(parser)
+        cli_aws.add_arguments_or_local(parser)
 
     @staticmethod
     def run(options: argparse.Namespace) -> int:
@@ -107,7 +107,7 @@ class Worker:
         from gust.aws import worker_groups
         from gust.cli import worker_host
 
-        clients = clients_of(options)
+        clients = cli_aws.clients_or_local(options)
         outputs = worker_groups.outputs_of(clients, worker_groups.stack_name(options.stack, options.queue))
         variables = worker_host.around(options)
         if options.local:
@@ -123,25 +123,6 @@ class Worker:
             # Tasks do not see ~/.aws, where it may stand.
             variables.setdefault("AWS_DEFAULT_REGION", clients("lambda").meta.region_name)
         return worker_host.run(clients, options.queue, options.at_once, outputs, variables)
-
-
-def _add_stack_arguments(parser: argparse.ArgumentParser) -> None:
-    cli_aws.add_arguments(parser)
-    parser.add_argument("--local", action="store_true", help="of the local stack that runs on this machine")
-    parser.add_argument(
-        "--data", type=Path, default=ROOT / ".gust", help="where that one's state is kept (%(default)s)"
-    )
-
-
-def clients_of(options: argparse.Namespace) -> Clients:
-    """Of the account, or of the local stack. Raises SignInError where that does not run."""
-    if not options.local:
-        return cli_aws.clients(options)
-    from gust.local import sign_in
-    from gust.local.stack import emulator_client
-
-    endpoint, _ = sign_in.running(options.data.resolve())
-    return lambda service: emulator_client(service, endpoint)
 
 
 def add(clients: Clients, options: argparse.Namespace) -> int:
