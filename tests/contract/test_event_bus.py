@@ -78,6 +78,23 @@ def test_a_rule_whose_maker_died_gets_its_target_next_time(bus: Bus) -> None:
     assert bus.arrived() == [("a", 1)]
 
 
+def test_all_patterns_may_change_on_a_bus_that_has_room_for_no_more(bus: Bus) -> None:
+    class Full:
+        def put_rule(self, **asked: Any) -> Any:
+            there = [rule["Name"] for rule in bus.aws.events.list_rules(EventBusName=bus.name)["Rules"]]
+            assert len({*there, asked["Name"]}) <= 2, "LimitExceededException"
+            return bus.aws.events.put_rule(**asked)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bus.aws.events, name)
+
+    full = EventBridgeBus(Full(), bus=bus.name, queue_arn=bus.arn, dead_letters_arn=bus.arn)
+    full.follow({"a": ORDERS, "b": BIG})
+    full.follow({"c": ORDERS, "d": BIG})
+    bus.send(9)
+    assert bus.arrived() == [("c", 9), ("d", 9)]
+
+
 def test_more_rules_than_a_page_holds(bus: Bus) -> None:
     many: dict[str, str] = {f"p{n:03}": json.dumps({"source": [f"s{n}"]}) for n in range(120)}
     bus.bus.follow(many)

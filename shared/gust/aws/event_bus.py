@@ -60,12 +60,12 @@ class EventBridgeBus:
     def follow(self, patterns: Mapping[str, str]) -> None:
         wanted = {f"{PREFIX}{pattern_id}": pattern_id for pattern_id in patterns}
         found = {rule["Name"]: rule["State"] for rule in self._rules()}
+        for name in sorted(found.keys() - wanted.keys()):  # first: a bus has 300 rules at most
+            self._client.remove_targets(EventBusName=self._bus, Rule=name, Ids=[TARGET])
+            self._client.delete_rule(EventBusName=self._bus, Name=name)
         for name, pattern_id in sorted(wanted.items()):
             if found.get(name) != "ENABLED":
                 self._make(name, pattern_id, patterns[pattern_id])
-        for name in sorted(found.keys() - wanted.keys()):
-            self._client.remove_targets(EventBusName=self._bus, Rule=name, Ids=[TARGET])
-            self._client.delete_rule(EventBusName=self._bus, Name=name)
 
     def tell(self, announcements: Sequence[Announcement]) -> None:
         for start in range(0, len(announcements), _AT_ONCE):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from gust.model.event_rule import MOST_PATTERNS, EventFile, EventRule, is_events_file
 from gust.ports.event_bus import OFF
 from gust.services.context import Services
 
 
-def mistakes_in(services: Services, filename: str, rules: Iterable[EventRule]) -> list[str]:
-    """EventBridge's objections to the file's patterns, with their lines, and ours where there are too many."""
+def mistakes_in(
+    services: Services, filename: str, rules: Iterable[EventRule], *, gone: Collection[str] = ()
+) -> list[str]:
+    """EventBridge's objections to the file's patterns, with their lines, and ours where there are too many, without those of
+    the files that are `gone`."""
     rules = list(rules)
     if rules and not services.event_bus.is_on:
         return [f"{filename}, line {rules[0].line}: {OFF}"]
@@ -22,7 +25,7 @@ def mistakes_in(services: Services, filename: str, rules: Iterable[EventRule]) -
     others = {
         rule.pattern_id
         for file in services.store.list_event_files()
-        if file.filename != filename
+        if file.filename not in {filename, *gone}
         for rule in file.rules
     }
     together = len(others | {rule.pattern_id for rule in rules})
