@@ -32,7 +32,7 @@ Template = Callable[[Mapping[str, str]], str]
 NO_STACK: Final = frozenset({"ValidationError", "ResourceNotFoundException"})
 """What CloudFormation and Lambda answer about a stack or a function that does not exist."""
 
-DELETED_WITHIN: Final = {"Delay": 5, "MaxAttempts": 600}
+DELETED_WITHIN: Final = {"Delay": 2, "MaxAttempts": 1500}
 """50 minutes: Lambda takes up to 40 to give back the network interfaces of a function in a VPC."""
 
 LONGEST_NAME: Final = 64
