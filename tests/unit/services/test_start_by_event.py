@@ -147,10 +147,12 @@ def test_an_event_is_an_event_of_an_asset_by_name_or_uri(world: World) -> None:
         ({"dag_id": "etl", "conf": "{% 1 %}"}, "conf is no object: 1"),
         ({"dag_id": "etl", "conf": {"a": "{% 1/0 %}"}}, "{% 1/0 %} has no value: float division by zero"),
         ({"dag_id": "etl", "logical_date": "yesterday"}, "logical_date is no moment: yesterday"),
+        ({"asset": "orders", "partition_key": "k" * 251}, f"partition_key is longer than 250 characters: {'k' * 200}"),
         ({"dag_id": "etl", "dedup_key": "{% detail %}"}, 'dedup_key is no text: {"n": "x"}'),
     ],
 )
 def test_what_cannot_be_followed_is_in_the_event_log(world: World, rule: dict[str, Any], reason: str) -> None:
+    world.store.put_asset(Asset(name="orders", uri="s3://lake/orders"))
     known = given_rules(world, rule, {"dag_id": "etl", "dedup_key": "other"})
     assert receive(world, known, an_event(n="x")) == 1
     assert logged(world) == [("event_refused", rule.get("dag_id"), reason)]

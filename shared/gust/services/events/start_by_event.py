@@ -42,6 +42,9 @@ FOLLOWS_FOR: Final = 30.0
 CAUSED_BY_AN_ENTRY: Final = (Rejected, OverflowError, UnicodeError, RecursionError)
 """No later delivery ends otherwise: a date without a moment in UTC, a name that no key can hold."""
 
+MAX_PARTITION_KEY: Final = 250
+"""Characters, as in both APIs."""
+
 _NAMESPACE: Final = UUID("b3c1a7c2-8f0e-4a43-8f6c-2a51cf2b9d10")
 
 log = Logger(service="events", child=True)
@@ -75,7 +78,10 @@ class Match:
 
     @property
     def partition_key(self) -> str | None:
-        return _text("partition_key", filled(self.rule.partition_key, self.event, self.budget))
+        key = _text("partition_key", filled(self.rule.partition_key, self.event, self.budget))
+        if key is not None and len(key) > MAX_PARTITION_KEY:
+            raise Invalid(f"partition_key is longer than {MAX_PARTITION_KEY} characters: {key[:200]}")
+        return key
 
     @property
     def conf(self) -> dict[str, Any]:
