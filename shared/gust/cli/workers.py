@@ -363,7 +363,8 @@ def let_go(
     wait: Callable[[float], object] = time.sleep,
 ) -> None:
     """No task is sent to the group from here on; then its queue becomes empty, then its stack goes, then its entry. Tasks
-    that it still has keep their AWS role meanwhile. A removal that was cut off goes on when it is repeated."""
+    that it still has keep their AWS role meanwhile. A removal that was cut off goes on when it is repeated. Raises
+    AwsError if another operator has added the group again."""
     store.close_worker_group(queue)
     told = 0
     while count := left():
@@ -371,6 +372,8 @@ def let_go(
             print(f"{count} tasks are with the workers or wait for one … (--now waits for none)", flush=True)
         told = count
         wait(LOOK_EVERY)
+    if any(group.name == queue and not group.is_closing for group in store.list_worker_groups()):
+        raise cli_aws.AwsError(f"the workers of {queue!r} were added again meanwhile; they stay.")
     delete_stack()
     store.delete_worker_group(queue)
 

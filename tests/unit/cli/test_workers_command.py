@@ -21,6 +21,7 @@ from gust.aws.worker_groups import (
     stack_name,
 )
 from gust.cli.__main__ import _parser
+from gust.cli.aws import AwsError
 from gust.cli.workers import BUILDS_FOR, Worker, add, have_packages_built, let_go, template, update_each
 from gust.model.environment import MACHINES, this_architecture
 from gust.model.worker_group import WorkerGroup
@@ -312,6 +313,20 @@ def test_a_removal_tells_of_waiting_tasks_when_their_number_changes(capsys: pyte
     counts = iter([2, 2, 2, 1, 0])
     let_go(MemoryStore(), "large", counts.__next__, lambda: None, wait=lambda _: None)
     assert [line[:7] for line in capsys.readouterr().out.splitlines()] == ["2 tasks", "1 tasks"]
+
+
+def test_a_group_that_is_added_again_while_it_is_removed_stays() -> None:
+    store = MemoryStore()
+    group = WorkerGroup(name="large", queue_url="https://q", memory=1)
+    store.register_worker_group(group)
+    counts = iter([1, 0])
+
+    def never() -> None:
+        raise AssertionError("the stack was deleted")
+
+    with pytest.raises(AwsError, match="were added again meanwhile"):
+        let_go(store, "large", counts.__next__, never, wait=lambda _: store.register_worker_group(group))
+    assert store.list_worker_groups() == [group]
 
 
 @pytest.mark.parametrize("at_once", ["0", "-1"])
