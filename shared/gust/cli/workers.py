@@ -160,12 +160,11 @@ def add(clients: Clients, options: argparse.Namespace) -> int:
     store = store_of(clients, of)
     have_packages = partial(have_packages_built, store, bucket_of(clients, of), deployments_of(clients, of), say=print)
     for group in store.list_worker_groups():
-        if group.name == options.queue and not group.is_closing and architecture != of.architecture:
-            newer = replace(
-                group, architecture=architecture
-            )  # its workers get new processors and find the packages there
-            store.register_worker_group(newer)
-            have_packages(newer)
+        if group.name == options.queue and not group.is_closing:
+            newer = before_its_deployment(group, given, "" if architecture == of.architecture else architecture)
+            if newer != group:
+                store.register_worker_group(newer)
+                have_packages(newer)
     group = worker_groups.deploy(
         clients, of, options.queue, partial(template, is_local=options.local), {**given, "Place": place}
     )
@@ -177,6 +176,13 @@ def add(clients: Clients, options: argparse.Namespace) -> int:
         print(f"Attach {outputs['HostPolicyArn']} to each host's role, and start there:")
         print(f"    ./gust worker --stack {options.stack} --queue {options.queue} --at-once 4")
     return 0
+
+
+def before_its_deployment(group: WorkerGroup, given: Mapping[str, str], architecture: str) -> WorkerGroup:
+    """The entry that a group must have before its stack changes. Workers with new processors (`architecture`; empty: the
+    stack's own) find their packages built. A role that the change deletes is named no longer: a task would be refused it."""
+    task_role = "" if given.get("TaskPolicyArns") == "" else group.task_role
+    return replace(group, architecture=architecture or group.architecture, task_role=task_role)
 
 
 def have_packages_built(

@@ -22,7 +22,16 @@ from gust.aws.worker_groups import (
 )
 from gust.cli.__main__ import _parser
 from gust.cli.aws import AwsError
-from gust.cli.workers import BUILDS_FOR, Worker, add, have_packages_built, let_go, template, update_each
+from gust.cli.workers import (
+    BUILDS_FOR,
+    Worker,
+    add,
+    before_its_deployment,
+    have_packages_built,
+    let_go,
+    template,
+    update_each,
+)
 from gust.model.environment import MACHINES, this_architecture
 from gust.model.worker_group import WorkerGroup
 from gust.ports.clock import ManualClock
@@ -313,6 +322,15 @@ def test_a_removal_tells_of_waiting_tasks_when_their_number_changes(capsys: pyte
     counts = iter([2, 2, 2, 1, 0])
     let_go(MemoryStore(), "large", counts.__next__, lambda: None, wait=lambda _: None)
     assert [line[:7] for line in capsys.readouterr().out.splitlines()] == ["2 tasks", "1 tasks"]
+
+
+def test_before_a_groups_stack_changes_its_packages_are_built_and_a_role_that_goes_is_forgotten() -> None:
+    """A task that starts meanwhile, or after a command that was cut off, must not be given a role that is gone."""
+    group = WorkerGroup(name="large", queue_url="https://q", memory=1, task_role="arn:role")
+    assert before_its_deployment(group, {"Memory": "2"}, "") == group
+    assert before_its_deployment(group, {"TaskPolicyArns": "arn:policy"}, "") == group
+    assert before_its_deployment(group, {"TaskPolicyArns": ""}, "") == replace(group, task_role="")
+    assert before_its_deployment(group, {}, "x86_64") == replace(group, architecture="x86_64")
 
 
 def test_a_group_that_is_added_again_while_it_is_removed_stays() -> None:
