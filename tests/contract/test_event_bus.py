@@ -95,6 +95,15 @@ def test_all_patterns_may_change_on_a_bus_that_has_room_for_no_more(bus: Bus) ->
     assert bus.arrived() == [("c", 9), ("d", 9)]
 
 
+@pytest.mark.parametrize(("others", "room"), [(2, 250), (60, 240), (400, 0)])
+def test_rules_of_others_take_room(others: int, room: int) -> None:
+    class Crowded:
+        def list_rules(self, **_: Any) -> Any:
+            return {"Rules": [{"Name": name} for name in ["events.yaml-a", *map(str, range(others))]]}
+
+    assert EventBridgeBus(Crowded(), bus="gust").most_patterns() == room
+
+
 def test_more_rules_than_a_page_holds(bus: Bus) -> None:
     many: dict[str, str] = {f"p{n:03}": json.dumps({"source": [f"s{n}"]}) for n in range(120)}
     bus.bus.follow(many)

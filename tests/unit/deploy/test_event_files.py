@@ -108,6 +108,19 @@ def test_two_files_of_one_deployment_count_each_others_patterns(stack: Stack, bu
     assert len(bus.followed) == MOST_PATTERNS // 2 + 1
 
 
+def test_a_bus_that_the_operators_rules_fill_refuses_the_file_and_no_deployment(
+    stack: Stack, bus: MemoryEventBus
+) -> None:
+    bus.room = 1
+    stack.upload("events.yaml", ENTRY + OTHER)
+    stack.upload("etl.py", "dag etl")
+    stack.deploy()
+    assert stack.errors() == {
+        "events.yaml": "events.yaml, line 2: all files together have 2 patterns; 1 are possible\n"
+    }
+    assert stack.fresh() == {"etl": "etl.py"}
+
+
 def test_a_file_that_moves_takes_its_patterns_along(stack: Stack, bus: MemoryEventBus) -> None:
     text = "".join(f"- {{source: s{n}, dag_id: etl}}\n" for n in range(MOST_PATTERNS))
     stack.upload("a/events.yaml", text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from gust.model.event_rule import MOST_PATTERNS, EventFile, EventRule, is_events_file
+from gust.model.event_rule import EventFile, EventRule, is_events_file
 from gust.ports.event_bus import OFF
 from gust.services.context import Services
 
@@ -29,9 +29,9 @@ def mistakes_in(
         for rule in file.rules
     }
     together = len(others | {rule.pattern_id for rule in rules})
-    if together > MOST_PATTERNS:
+    if rules and together > (most := services.event_bus.most_patterns()):
         found.append(
-            f"{filename}, line {rules[-1].line}: all files together have {together} patterns; {MOST_PATTERNS} are possible"
+            f"{filename}, line {rules[-1].line}: all files together have {together} patterns; {most} are possible"
         )
     return found
 
