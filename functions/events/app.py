@@ -1,5 +1,9 @@
 """The receiver's door: messages of EventBridge's rules, by way of SQS, and those of the queues that operators watch."""
 
+from gust import collector
+
+collector.disable_gc()
+
 import os
 from typing import Any, Final
 
@@ -16,6 +20,7 @@ services = bootstrap.from_environment()
 
 OWN_QUEUE: Final = os.environ["GUST_EVENTS_QUEUE_ARN"]
 """Only messages of this queue are believed to be EventBridge's: other programs write into watched queues."""
+collector.freeze_gc()
 
 
 @bootstrap.metrics().flushes

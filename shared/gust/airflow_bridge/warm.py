@@ -21,7 +21,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from gust.airflow_bridge import collector, compat, dumpable
+from gust import collector
+from gust.airflow_bridge import compat, dumpable
 
 BUNDLE_CLASS: Final = "gust.airflow_bridge.execute.UnpackedBundle"
 BUNDLES: Final = Path(tempfile.gettempdir()).resolve() / f"gust-bundles-{os.getpid()}"
