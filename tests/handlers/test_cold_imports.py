@@ -53,7 +53,6 @@ def test_clients_find_their_service_without_a_look_at_all_of_them() -> None:
     of_botocore, ours = Loader(), clients.session().get_component("data_loader")
 
     for service in ("dynamodb", "lambda", "logs", "s3", "secretsmanager", "sqs", "ssm", "stepfunctions", "sts"):
-        name = f"{service}/{of_botocore.determine_latest_version(service, 'service-2')}/service-2"
-        assert ours.load_service_model(service, "service-2") == of_botocore.load_data(name)
+        assert ours.load_service_model(service, "service-2") == of_botocore.load_service_model(service, "service-2")
     with pytest.raises(UnknownServiceError):
         ours.load_service_model("no-such-service", "service-2")
