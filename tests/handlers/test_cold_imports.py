@@ -50,7 +50,7 @@ def test_a_door_collects_no_garbage_until_all_is_imported(door: str) -> None:
 
 
 def test_clients_find_their_service_without_a_look_at_all_of_them() -> None:
-    of_botocore, ours = Loader(), clients.session().get_component("data_loader")
+    of_botocore, ours = Loader(), clients.LoaderByName()
 
     for service in ("dynamodb", "lambda", "logs", "s3", "secretsmanager", "sqs", "ssm", "stepfunctions", "sts"):
         assert ours.load_service_model(service, "service-2") == of_botocore.load_service_model(service, "service-2")

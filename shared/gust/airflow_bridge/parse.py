@@ -327,6 +327,7 @@ def ready() -> None:
     """Import Airflow, once per process."""
     collector.disable_gc()
     compat.prepare_environment()
+    compat.import_airflow()
     compat.preload()
     import gust.airflow_bridge.crashes
     import gust.airflow_bridge.dag_spec

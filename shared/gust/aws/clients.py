@@ -89,11 +89,11 @@ class _MadeByFirstCall:
 def session() -> Any:
     """Botocore's session of this process."""
     made = Session()
-    made.register_component("data_loader", _LoaderByName())
+    made.register_component("data_loader", LoaderByName())
     return made
 
 
-class _LoaderByName(Loader):
+class LoaderByName(Loader):
     """Takes each folder of botocore's for a service. Botocore looks into all of them, of 400 services, to learn which have a
     file of the type; the search for the file itself then finds out."""
 
