@@ -12,7 +12,7 @@ from benches.measure import Figures, Sample, Span, sample_of
 from benches.meter import OUTSIDE, OWN_LINES, REPORT, FunctionUse, Meter, consumed, item_size
 from benches.report import Results, as_json, table, targets
 from benches.shapes import CHAIN, FAN_OUT, MESH, Shape
-from gust import bootstrap
+from gust.aws import clients
 from gust.aws.memory import MemoryObjects
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -102,7 +102,7 @@ def test_the_meter_counts_and_passes_on():
     headers = [
         (b"authorization", b"AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/dynamodb/aws4_request"),
         (b"x-amz-target", b"DynamoDB_20120810.UpdateItem"),
-        (b"user-agent", bootstrap.user_agent("gust-scheduler").encode()),
+        (b"user-agent", clients.user_agent("gust-scheduler").encode()),
     ]
     assert ask(meter, "/", headers, b'{"TableName": "t"}')["ConsumedCapacity"]
     assert seen == [{"TableName": "t", "ReturnConsumedCapacity": "TOTAL"}]
