@@ -27,7 +27,10 @@ LINES: Final = "GB of the function's log"
 """What they are called on a bill. They are the control plane's also where a worker or a triggerer writes them."""
 
 LAMBDAS_LINES: Final = 26 + 226 + 26 + 248
-"""Bytes of the two lines that Lambda adds to a JSON log for an invocation, its start and its report."""
+"""Bytes of the two lines that Lambda adds to a JSON log for an invocation, its start and its report, from level INFO on."""
+
+LAMBDA_LOG_LEVEL: Final = "WARN"
+"""The template's default: failed invocations alone."""
 
 _SQS_BY_LAMBDA: Final = 2
 """Requests that Lambda's poller makes for a message: one receives it, one deletes it. At most: batches need fewer."""
@@ -97,7 +100,14 @@ def load_prices(path: Path = PRICES) -> dict[str, Any]:
     return tomllib.loads(path.read_text())
 
 
-def bill_for(tasks: int, counts: Counts, functions: Mapping[str, FunctionUse], prices: Mapping[str, Any]) -> Bill:
+def bill_for(
+    tasks: int,
+    counts: Counts,
+    functions: Mapping[str, FunctionUse],
+    prices: Mapping[str, Any],
+    *,
+    lambda_log_level: str = LAMBDA_LOG_LEVEL,
+) -> Bill:
     """`counts` as the meter counts them, of the run alone; `functions` by their name within the stack.
 
     Calls of the API function, the deployment and the bench itself are left out: no task needs them.
@@ -110,7 +120,8 @@ def bill_for(tasks: int, counts: Counts, functions: Mapping[str, FunctionUse], p
         lines.append(Line(name, "Lambda invocations", use.invocations, use.invocations * prices["lambda"]["request"]))
         price = prices["lambda"][f"gb_second_{use.architecture}"]
         lines.append(Line(name, "Lambda GB-seconds", gb_seconds, gb_seconds * price))
-        counts = {**counts, (f"gust-{name}", OWN_LINES, "of Lambda", "bytes"): use.invocations * LAMBDAS_LINES}
+        if lambda_log_level != "WARN":
+            counts = {**counts, (f"gust-{name}", OWN_LINES, "of Lambda", "bytes"): use.invocations * LAMBDAS_LINES}
     for (payer, what), (count, dollars) in sorted(_calls(counts, prices).items()):
         lines.append(Line(payer, what, count, dollars))
     return Bill(tasks, tuple(lines), tuple(_operations(counts)))

@@ -503,12 +503,12 @@ OVER_XCOM: Final = Expansion(kwargs=(ExpandedKwarg(kwarg="x", length=XComLength(
 ALONE: Final = (chained("alone", 1),)
 TWO: Final = frozenset({"task_00", "task_01"})
 
-CHAINED: Final = PricedPath("one more task of a chain", 8.40, (chained("chain", 4),), 3, without=ALONE)
-BESIDE: Final = PricedPath("one more task side by side", 7.80, (dag("fan_out", fan_out(10)),), 10, without=ALONE)
+CHAINED: Final = PricedPath("one more task of a chain", 6.90, (chained("chain", 4),), 3, without=ALONE)
+BESIDE: Final = PricedPath("one more task side by side", 6.30, (dag("fan_out", fan_out(10)),), 10, without=ALONE)
 MESHED: Final = PricedPath(
-    "one more task that waits for eight", 8.20, (dag("mesh", mesh(2, 8)),), 8, without=(dag("layer", mesh(1, 8)),)
+    "one more task that waits for eight", 6.60, (dag("mesh", mesh(2, 8)),), 8, without=(dag("layer", mesh(1, 8)),)
 )
-RUN: Final = PricedPath("a run with its only task", 17.20, ALONE, 1)
+RUN: Final = PricedPath("a run with its only task", 15.40, ALONE, 1)
 
 PATHS: Final = (
     CHAINED,
@@ -517,7 +517,7 @@ PATHS: Final = (
     RUN,
     PricedPath(
         "one more instance of a mapped task over an XCom",
-        9.00,
+        7.20,
         (dag("mapped", {"many": (), "each": ("many",)}, of={"each": {"expansion": OVER_XCOM}}),),
         10,
         Script(gives={"many": 10}, takes={"each": "many"}),
@@ -525,7 +525,7 @@ PATHS: Final = (
     ),
     PricedPath(
         "one more task that defers, and whose trigger sleeps once",
-        28.60,
+        23.70,
         (chained("polls", 2),),
         1,
         Script(defers=TWO),
@@ -533,18 +533,18 @@ PATHS: Final = (
     ),
     PricedPath(
         "one more task that defers to a moment",
-        24.10,
+        20.50,
         (chained("waits", 2),),
         1,
         Script(defers=TWO, trigger=PURE_WAIT),
         without=ALONE,
     ),
     PricedPath(
-        "one more task that is rescheduled once", 24.10, (chained("pokes", 2),), 1, Script(pokes=TWO), without=ALONE
+        "one more task that is rescheduled once", 20.80, (chained("pokes", 2),), 1, Script(pokes=TWO), without=ALONE
     ),
     PricedPath(
         "an asset event that makes a run, the rest of both runs not counted",
-        19.20,
+        18.80,
         (
             chained("makes", 1, of={"task_00": {"outlets": (OUTLET,)}}),
             chained("takes", 1, timetable=ON_ASSET),
@@ -556,7 +556,7 @@ PATHS: Final = (
     ),
     PricedPath(
         "a callback of a DAG",
-        8.10,
+        7.20,
         (chained("calls", 1, has_on_success_callback=True),),
         1,
         without=ALONE,

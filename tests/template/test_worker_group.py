@@ -28,6 +28,7 @@ FILLED_IN_WHERE_NEEDED: Final = {
     "AirflowLayerKey",
     "DefaultDeferrable",
     "LogRetentionDays",
+    "LambdaLogLevel",
     "Tracing",
 }
 

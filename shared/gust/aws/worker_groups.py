@@ -131,6 +131,7 @@ def _deployment(
             "BaseUrl": variables["AIRFLOW__API__BASE_URL"],
             "DefaultDeferrable": variables["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"],
             "LogRetentionDays": given.get("LogRetentionDays", "30"),
+            "LambdaLogLevel": given.get("LambdaLogLevel", "WARN"),
             "Tracing": given.get("Tracing", "Disabled"),
             "AlertTopic": told.get("AlertTopic", ""),
             "KmsKeyArn": given.get("KmsKeyArn", ""),

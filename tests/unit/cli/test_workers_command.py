@@ -104,10 +104,11 @@ def test_a_groups_alarm_goes_to_the_topic_of_the_stack_if_it_has_one() -> None:
     assert find_deployment(DeployedStack(), "gust").parameters["AlertTopic"] == ""
 
 
-@pytest.mark.parametrize("parameters", [{"Tracing": "Enabled"}, {}])
+@pytest.mark.parametrize("parameters", [{"Tracing": "Enabled", "LambdaLogLevel": "INFO"}, {}])
 def test_a_group_is_traced_as_the_stack_is(parameters: dict[str, str]) -> None:
     found = find_deployment(DeployedStack(parameters=parameters), "gust")
     assert found.parameters["Tracing"] == parameters.get("Tracing", "Disabled")
+    assert found.parameters["LambdaLogLevel"] == parameters.get("LambdaLogLevel", "WARN")
 
 
 OTHER = next(name for name in MACHINES if name != this_architecture())
