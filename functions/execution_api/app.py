@@ -12,7 +12,7 @@ from aws_lambda_powertools.logging import Logger
 from gust import bootstrap
 from gust.execution_api.app import ExecutionApi
 
-log = Logger(service="execution_api", stream=sys.stderr)
+log = Logger(service="execution_api", location=None, stream=sys.stderr)
 api = ExecutionApi(bootstrap.from_environment(), log=log)
 collector.freeze_gc()
 

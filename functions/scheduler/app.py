@@ -56,7 +56,7 @@ from gust.services.time_left import TimeLeft
 from gust.services.worker.report_container import report_container
 from gust.store import stream
 
-log = Logger(service="scheduler")
+log = Logger(service="scheduler", location=None)
 services = bootstrap.from_environment()
 collector.freeze_gc()
 # A look at a run of 10,000 instances makes some hundred thousand objects and hardly a cycle. To go through them again and

@@ -41,7 +41,7 @@ collector.freeze_gc()
 children = Nursery()
 credentials.restore()
 
-log = Logger(service="triggerer", stream=sys.stderr)
+log = Logger(service="triggerer", location=None, stream=sys.stderr)
 logging.getLogger("triggerer").propagate = False  # Airflow's handler would write it a second time
 objects = wiring.bucket()
 bundles = SealedBundleFolder(objects, bundles_root)

@@ -42,7 +42,7 @@ warm.warm_up_for_tasks(bundles_root)
 children = Nursery()
 credentials.restore()
 
-log = Logger(service="worker", stream=sys.stderr)
+log = Logger(service="worker", location=None, stream=sys.stderr)
 logging.getLogger("worker").propagate = False  # Airflow's handler would write it a second time
 objects = wiring.bucket()
 megabytes = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None

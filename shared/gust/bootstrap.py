@@ -19,7 +19,7 @@ from gust.aws.secrets import AwsSecrets, SsmConfiguration
 from gust.aws.task_roles import StsTaskRoles
 from gust.aws.timetables import ParserTimetables
 from gust.aws.tokens import JwtTokens
-from gust.model.environment import SMALLEST_STORAGE, room
+from gust.model.environment import SMALLEST_STORAGE, room, this_architecture
 from gust.model.place import Workers
 from gust.ports.clock import SystemClock
 from gust.ports.containers import Containers, NoContainers
@@ -91,6 +91,7 @@ def event_bus() -> EventBus:
 def workers() -> Workers:
     """The workers that the stack has."""
     return Workers(
+        architecture=this_architecture(),  # this is one of the stack's functions
         has_fargate=bool(os.environ.get("GUST_FARGATE_STATE_MACHINE")),
         has_x86_containers=bool(os.environ.get("GUST_FARGATE_X86")),
         memory=int(os.environ.get("GUST_WORKER_MEMORY") or Workers().memory),
@@ -132,7 +133,7 @@ def access_document() -> str:
     name = os.environ.get("GUST_ACCESS_PARAMETER", "")
     if not name:
         return ""
-    # An empty document is a mistake and not the same as none: it must admit no one.
+    # An empty document is a mistake and not the same as none: it must admit no user.
     return str(client("ssm").get_parameter(Name=name)["Parameter"]["Value"]).strip() or "null"
 
 

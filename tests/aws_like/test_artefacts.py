@@ -117,6 +117,12 @@ def standard():
     branch = BranchPythonOperator(task_id="branch", python_callable=lambda: "left")
     left, right = EmptyOperator(task_id="left"), EmptyOperator(task_id="right")
     bash = BashOperator(task_id="bash", bash_command="id -u; touch /tmp/x && ! touch /opt/x 2>/dev/null && echo done")
+    # As EksPodOperator's kubeconfig has it made.
+    eks_token = BashOperator(
+        task_id="eks_token",
+        bash_command="PYTHON_OPERATORS_VIRTUAL_ENV_MODE=1 python3.12 -m airflow.providers.amazon.aws.utils.eks_get_token"
+        " --cluster-name jobs --region-name us-east-1 --sts-url https://sts.us-east-1.amazonaws.com",
+    )
     late = FileSensor(task_id="late", filepath="/var/task/app.py", poke_interval=1, deferrable=True)
     chain(
         show(number()),
@@ -124,7 +130,7 @@ def standard():
         branch,
         [left, right],
         EmptyOperator(task_id="joined", trigger_rule="none_failed"),
-        bash,
+        [bash, eks_token],
         look_around(),
         who_am_i(),
         PythonOperator(task_id="python", python_callable=print, op_args=["printed"]),
@@ -303,6 +309,7 @@ def test_operators_of_the_standard_provider_run_to_success(gust: LocalGust, star
     log = gust.logs("standard", run_id, "bash")
     assert "993" in log  # Lambda's user
     assert "done" in log
+    assert "token: k8s-aws-v1." in gust.logs("standard", run_id, "eks_token")
 
 
 def test_the_other_operators_of_the_standard_provider_run_to_success(gust: LocalGust, started: dict[str, str]) -> None:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from benches import unpack
-from benches.cost import bill_for, load_prices
+from benches.cost import LAMBDAS_LINES, bill_for, load_prices
 from benches.measure import Figures, Sample, Span, sample_of
-from benches.meter import OUTSIDE, REPORT, FunctionUse, Meter, consumed, item_size
+from benches.meter import OUTSIDE, OWN_LINES, REPORT, FunctionUse, Meter, consumed, item_size
 from benches.report import Results, as_json, table, targets
 from benches.shapes import CHAIN, FAN_OUT, MESH, Shape
 from gust.aws import clients
@@ -135,6 +135,8 @@ def test_the_bill_leaves_out_what_no_task_needs():
         ("gust-scheduler", "dynamodb", "UpdateItem", "writes"): 8.0,
         ("gust-scheduler", "sqs", "SendMessageBatch", "calls"): 1,
         ("gust-scheduler", "sqs", "SendMessageBatch", "messages"): 4,
+        ("gust-worker", OWN_LINES, "", "bytes"): 1_000,
+        ("gust-worker", "logs", "PutLogEvents", "bytes"): 4_000_000,
         ("gust-api", "dynamodb", "Query", "reads"): 1_000.0,
         (OUTSIDE, "s3", "PUT", "calls"): 1_000,
     }
@@ -144,10 +146,13 @@ def test_the_bill_leaves_out_what_no_task_needs():
         "api": FunctionUse(100, 9.0, 1024, "arm64"),
     }
     bill = bill_for(4, counts, functions, load_prices())
+    with_lambdas = bill_for(4, counts, functions, load_prices(), lambda_log_level="INFO")
 
     control = 8 * 0.625e-6 + (1 + 2 * 4) * 0.40e-6 + 4 * 0.20e-6 + 0.4 * 0.0000133334
+    control += 1_000 * 0.50e-9
     assert bill.control_plane_per_million == pytest.approx(control / 4 * 1e6)
-    assert bill.work_per_million == pytest.approx((4 * 0.20e-6 + 4.0 * 0.0000133334) / 4 * 1e6)
+    assert with_lambdas.control_plane_per_million == pytest.approx((control + 8 * LAMBDAS_LINES * 0.50e-9) / 4 * 1e6)
+    assert bill.work_per_million == pytest.approx((4 * 0.20e-6 + 4.0 * 0.0000133334 + 0.002) / 4 * 1e6)
 
 
 def test_targets_are_missed_by_a_hair_and_met_by_another():

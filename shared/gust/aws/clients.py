@@ -1,7 +1,6 @@
 """The process's clients of AWS, each made by its first call.
 
-A client takes some 20 ms to make: a function that never reads logs never pays for a client of CloudWatch Logs. They are
-botocore's own, because boto3 adds nothing to a client but transfers of large files, and takes longer to import.
+A client takes some 20 ms to make: a function that never reads logs never pays for a client of CloudWatch Logs.
 """
 
 import os
@@ -9,6 +8,7 @@ from collections.abc import Mapping
 from functools import cache, cached_property
 from typing import Any, Final
 
+import boto3
 from botocore.config import Config
 from botocore.loaders import Loader
 from botocore.session import Session
@@ -79,7 +79,7 @@ class _MadeByFirstCall:
 
     @cached_property
     def _made(self) -> Any:
-        return session().create_client(self._service, config=self._config)
+        return session().client(self._service, config=self._config)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._made, name)
@@ -87,10 +87,10 @@ class _MadeByFirstCall:
 
 @cache
 def session() -> Any:
-    """Botocore's session of this process."""
-    made = Session()
-    made.register_component("data_loader", LoaderByName())
-    return made
+    """Boto3's session of this process."""
+    of_botocore = Session()
+    of_botocore.register_component("data_loader", LoaderByName())
+    return boto3.session.Session(botocore_session=of_botocore)
 
 
 class LoaderByName(Loader):

@@ -27,6 +27,7 @@ from gust.cli import (
     status,
     watch_bucket,
     watch_queue,
+    watch_stream,
     workers,
 )
 from gust.errors import GustError
@@ -58,6 +59,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "rotate-key": keys.RotateKey(),
     "watch-bucket": watch_bucket,
     "watch-queue": watch_queue,
+    "watch-stream": watch_stream,
     "configure": configuration,
     "check-access": access,
     "workers": workers.Workers(),

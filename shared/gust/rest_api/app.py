@@ -17,7 +17,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
-from gust.errors import AlreadyExists, Invalid, Rejected
+from gust.errors import AlreadyExists, Invalid, Rejected, ServiceUnavailable
 from gust.http.answer import Answer, Problem
 from gust.http.resolver import Resolver, headers_of
 from gust.model.correlation import REQUEST_ID, correlation_id_of
@@ -46,6 +46,9 @@ LARGEST_ANSWER: Final = 5_900_000
 
 LARGEST_BODY: Final = 5_900_000
 """Bytes of a request's body. Lambda accepts at most 6 MB, headers included."""
+
+TRY_AGAIN_AFTER: Final = 5
+"""Seconds; `Retry-After` of an answer for which a service was missing."""
 
 LONGEST_ID: Final = 1000
 """Bytes. No stored item has a longer id, and DynamoDB refuses a key of more than 2 KB."""
@@ -203,6 +206,18 @@ def _bind(
         except OverflowError:  # e.g. the first day of year 1 in a zone east of UTC
             place = "body" if event.get("body") else "query"
             answer = _refusal(Invalid("A date or a number is out of range", field=(place,)))
+        except ServiceUnavailable:  # the parser, another function, DynamoDB or S3: a part of a change may be done
+            logger.warning(
+                "a service did not answer",
+                exc_info=True,
+                operation=operation_id,
+                correlation_id=resolver.correlation_id,
+                **resolver.names,
+            )
+            detail = (
+                "A part of the stack that this request needs does not answer at the moment. Try again in some seconds."
+            )
+            answer = Answer(503, {"detail": detail}, headers={"Retry-After": str(TRY_AGAIN_AFTER)})
         except Exception:
             logger.exception(
                 "request failed", operation=operation_id, correlation_id=resolver.correlation_id, **resolver.names
