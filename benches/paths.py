@@ -218,7 +218,7 @@ class ControlPlane:
 
     @contextmanager
     def invocation(self, payer: str) -> Iterator[None]:
-        """Of that function, which pays until it ends."""
+        """While it lasts, the function `payer` pays."""
         before, self.meter.payer = self.meter.payer, payer
         self.printed.seek(0)
         self.printed.truncate()
