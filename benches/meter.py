@@ -200,7 +200,7 @@ def _service_of(headers: dict[str, str]) -> str | None:
 
 
 def _caller_of(headers: dict[str, str]) -> str:
-    """The function, which names itself as SDKs name an application (`gust.bootstrap`)."""
+    """The function, which names itself as SDKs name an application (`gust.aws.clients`)."""
     found = _APPLICATION.search(headers.get("user-agent", ""))
     return found[1] if found else OUTSIDE
 

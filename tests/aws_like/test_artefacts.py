@@ -39,21 +39,21 @@ GOLDEN: Final = Golden.load(ROOT / "tests" / "system" / "golden" / "examples.jso
 """What real Airflow does with the examples."""
 
 CEILING: Final = {
-    "gust-announcer": 1.4,
-    "gust-api": 1.6,
-    "gust-dag-processor": 1.2,
-    "gust-environment-builder": 1.2,
-    "gust-events": 1.4,
-    "gust-execution-api": 1.4,
-    "gust-key-maker": 1.2,
-    "gust-key-rotation": 1.2,
-    "gust-parse": 1.4,
-    "gust-scheduler": 1.4,
-    "gust-triggerer": 4.0,
-    "gust-worker": 4.0,
+    "gust-announcer": 0.9,
+    "gust-api": 1.2,
+    "gust-dag-processor": 0.9,
+    "gust-environment-builder": 0.6,
+    "gust-events": 0.9,
+    "gust-execution-api": 1.0,
+    "gust-key-maker": 0.4,
+    "gust-key-rotation": 0.6,
+    "gust-parse": 1.0,
+    "gust-scheduler": 1.0,
+    "gust-triggerer": 3.5,
+    "gust-worker": 3.3,
 }
-"""Seconds of processor time from the start of an environment to its readiness; about 1.6 times what it takes. Lambda gives a
-function of less than 1769 MB a part of a processor, so 1024 MB take 1.7 times as long."""
+"""Seconds of processor time from the start of an environment to its readiness; about 1.7 times what it takes on two busy
+cores (`python -m benches.cold` prints that). Lambda gives a function of less than 1769 MB a part of a processor."""
 
 STANDARD: Final = """
 from datetime import timedelta

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from gust import bootstrap
+from gust.aws import clients
 from gust.aws.key_parameter import KeyParameter
 from gust.aws.key_rotation import rotate
 from gust.aws.signing_keys import ASK_AGAIN_AFTER, SIGNS_AFTER, parse
@@ -61,10 +61,10 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
     with mock_aws():
         yield Stack(monkeypatch)
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
 
 
 def test_a_rotation_puts_a_new_key_before_the_others_and_signs_no_user_out(stack: Stack) -> None:

@@ -12,7 +12,7 @@ from benches.measure import Figures, Sample, Span, sample_of
 from benches.meter import OUTSIDE, OWN_LINES, REPORT, FunctionUse, Meter, consumed, item_size
 from benches.report import Results, as_json, table, targets
 from benches.shapes import CHAIN, FAN_OUT, MESH, Shape
-from gust import bootstrap
+from gust.aws import clients
 from gust.aws.memory import MemoryObjects
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -102,7 +102,7 @@ def test_the_meter_counts_and_passes_on():
     headers = [
         (b"authorization", b"AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/dynamodb/aws4_request"),
         (b"x-amz-target", b"DynamoDB_20120810.UpdateItem"),
-        (b"user-agent", bootstrap.user_agent("gust-scheduler").encode()),
+        (b"user-agent", clients.user_agent("gust-scheduler").encode()),
     ]
     assert ask(meter, "/", headers, b'{"TableName": "t"}')["ConsumedCapacity"]
     assert seen == [{"TableName": "t", "ReturnConsumedCapacity": "TOTAL"}]
@@ -170,10 +170,10 @@ def test_the_report_has_the_starts_and_the_cost_of_packages():
     unpacking = unpack.measure(objects, unpack.made_up(objects, 2), repeat=1)
     results = Results(gust={}, airflow={}, bills={}, starts={"on_lambda": [0.1, 0.3, 0.2]}, unpacking=unpacking)
 
-    assert (unpacking.files, round(unpacking.size / 1e6)) == (52 + 3, 2)  # and three commands
+    assert (unpacking.files, round(unpacking.size / 1e6)) == (52 + 4, 2)  # and four commands
     assert 0.2 < unpacking.packed / unpacking.size < 0.5
     assert unpacking.warm < unpacking.cold
     lines = table(results).splitlines()
     assert "  on_lambda: 0.20 s from message to start (median of 0.10, 0.20, 0.30)" in lines
-    assert any(line.startswith("  2 MB in 55 files") for line in lines)
-    assert json.loads(json.dumps(as_json(results)))["unpacking"]["files"] == 55
+    assert any(line.startswith("  2 MB in 56 files") for line in lines)
+    assert json.loads(json.dumps(as_json(results)))["unpacking"]["files"] == 56

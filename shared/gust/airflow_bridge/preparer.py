@@ -32,7 +32,8 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from gust.airflow_bridge import collector, compat, moment, nursery, orphans, surroundings
+from gust import collector
+from gust.airflow_bridge import compat, moment, nursery, orphans, surroundings
 
 BEGINS: Final = b"+"
 """Before the name of a module that is imported next."""

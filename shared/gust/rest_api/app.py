@@ -22,12 +22,6 @@ from gust.http.answer import Answer, Problem
 from gust.http.resolver import Resolver, headers_of
 from gust.model.correlation import REQUEST_ID, correlation_id_of
 from gust.model.user import User
-from gust.rest_api import (  # noqa: F401 - importing a module registers its handlers
-    ui,
-)
-from gust.rest_api.access import (  # noqa: F401 - importing a module registers its handlers
-    login,
-)
 from gust.rest_api.access.auth import AUTH_OPERATIONS, NOBODY, SIGNED_PREFIX, Authenticator, Caller, brings_something
 from gust.rest_api.access.browser_policy import security_headers
 from gust.rest_api.access.permissions import PERMISSIONS, authorize
@@ -39,41 +33,6 @@ from gust.rest_api.http.request import Request, encode, unique_constraint, wire_
 from gust.rest_api.http.rest_event import as_http_event, as_rest_answer, is_rest
 from gust.rest_api.http.routing import HANDLERS, UI_HANDLERS, Handler, not_yet
 from gust.rest_api.http.web import accepts_gzip, base_path, web_files
-from gust.rest_api.public import (  # noqa: F401 - importing a module registers its handlers
-    asset_state_store,
-    assets,
-    backfills,
-    config,
-    connections,
-    dag_parsing,
-    dag_run,
-    dag_run_actions,
-    dag_run_wait,
-    dag_sources,
-    dag_stats,
-    dag_tags,
-    dag_versions,
-    dag_warning,
-    dags,
-    deadlines,
-    event_logs,
-    extra_links,
-    hitl,
-    import_error,
-    job,
-    log,
-    monitor,
-    plugins,
-    pools,
-    providers,
-    task_instances,
-    task_instances_actions,
-    task_state_store,
-    tasks,
-    variables,
-    version,
-    xcom,
-)
 from gust.services.context import Services
 from gust.services.settings.options import export_options
 
@@ -114,12 +73,19 @@ def build(services: Services, authenticator: Authenticator) -> LambdaHandler:
     """The handler of the `api` function, for events of an HTTP API (payload version 2.0) and of a REST API (1.0)."""
     resolver, refusals = _Resolver(), Refusals()
     table = {**OPERATIONS, **UI_OPERATIONS, **DOCS_OPERATIONS, **AUTH_OPERATIONS}
-    handlers = {**HANDLERS, **UI_HANDLERS, **DOCS_HANDLERS, **authenticator.handlers()}
+    own = {**DOCS_HANDLERS, **authenticator.handlers()}
+
+    def find(operation_id: str) -> Handler:
+        """At the operation's first request: a look-up imports the handler's module."""
+        for handlers in (own, UI_HANDLERS, HANDLERS):
+            if operation_id in handlers:
+                return handlers[operation_id]
+        return not_yet(operation_id, table[operation_id])
+
     for operation_id in sorted(table, key=lambda name: _specific_first(table[name].path)):
         operation = table[operation_id]
-        handler = handlers.get(operation_id) or not_yet(operation_id, operation)
         resolver.route(_rule(operation.path), operation.method)(
-            _bind(resolver, services, authenticator, operation_id, handler, refusals=refusals)
+            _bind(resolver, services, authenticator, operation_id, find, refusals=refusals)
         )
     resolver.exception_handler(NotFoundError)(lambda _: _no_route(resolver, table))
 
@@ -163,7 +129,7 @@ def _bind(
     services: Services,
     authenticator: Authenticator,
     operation_id: str,
-    handler: Handler,
+    find: Callable[[str], Handler],
     *,
     refusals: Refusals,
 ) -> Callable[..., Response[str]]:
@@ -227,7 +193,7 @@ def _bind(
                 authorize(services, caller.user, PERMISSIONS[operation_id], request)
             is_let_in = operation_id not in AUTH_OPERATIONS
             log_action(services, operation_id, request, event.http_method)
-            answer = handler(seen_by(caller.user), request)
+            answer = find(operation_id)(seen_by(caller.user), request)
             if cookie := authenticator.renewed_cookie(services.tokens, caller, event.raw_event, now):
                 answer = answer if isinstance(answer, Answer) else Answer(body=answer)
                 answer = replace(answer, headers={"Set-Cookie": cookie, **answer.headers})
