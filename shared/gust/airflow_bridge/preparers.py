@@ -6,6 +6,9 @@ key is the bundle's version: with other files an import may mean another module.
 
 A preparer holds up to `HELD` bytes while others work, the one that waits longest ends first. Preparers are made while no
 child runs: no child can change the environment's files under one.
+
+From the third try in a row of one file on, the children come from a preparer that has parsed the file, too (`parsed`). An
+author's code has run in it: it ends before a try of another file, and before another preparer is made.
 """
 
 from __future__ import annotations
@@ -25,21 +28,28 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
 
-from gust.airflow_bridge import immortal, orphans, preparer
+from gust.airflow_bridge import immortal, orphans, parsed, preparer
 from gust.airflow_bridge.imports import LARGEST, Imports, bounded, report_of
 from gust.airflow_bridge.nursery import Asked, Children, Nursery, ParentGone, Process, Target, made_here
-from gust.airflow_bridge.surroundings import DAGS_OF_MWAA
+from gust.airflow_bridge.surroundings import DAGS_OF_MWAA, options_of
 from gust.model.environment import OPTIONS_FILE, VARIABLES_FILE
 
 PATIENCE: Final = 15.0
 """Seconds that a try waits for a preparer. All `ATTEMPTS` together take less than the minute for which its message is
 hidden; what is not imported by then on a worker's processor takes a child longer than any import is worth here."""
 
+PARSED_FROM: Final = 3
+"""Tries of one file in a row on a worker, before the file is parsed for the next ones: that takes as long as some five
+parses."""
+
 ATTEMPTS: Final = 3
 """Preparers to begin for one try: each may find one module that must stay out."""
 
 WORTH: Final = 20
 """Milliseconds of a core that imports must take to be worth a process."""
+
+WORTH_PARSE: Final = 3
+"""The same of a file's parse."""
 
 HELD_PART: Final = 8
 """The part of a function's memory (an eighth) that preparers may hold while none of their children runs. That memory is
@@ -220,6 +230,7 @@ class Preparers:
     """Takes lines for the operator: what is prepared, and what stays out and why."""
     patience: float = PATIENCE
     most: int = MOST_READY
+    worth_parse: int = WORTH_PARSE
     _kept: frozenset[int] = field(default_factory=orphans.children)
     """Children of the worker while no child of a DAG file runs."""
     _of_files: OrderedDict[tuple[str, ...], tuple[str, ...]] = field(default_factory=OrderedDict)
@@ -229,6 +240,14 @@ class Preparers:
     _left_out: OrderedDict[tuple[Path | None, str], str] = field(default_factory=OrderedDict)
     """Environment and module → why."""
     _not_worth: OrderedDict[Key, None] = field(default_factory=OrderedDict)
+    _row: tuple[tuple[str, str] | None, int] = (None, 0)
+    """The file of the last try, and how many of it there were in a row."""
+    _parsed: tuple[tuple[Key, tuple[str, str]], Preparer] | None = None
+    """The one that has parsed a file, under the key of its imports and the file."""
+    _tried: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
+    """Files that may be parsed ahead."""
+    _unparsed: OrderedDict[tuple[str, str], str] = field(default_factory=OrderedDict)
+    """File → why each task parses it."""
 
     # --- what is known --------------------------------------------------------------------------------------------
 
@@ -255,16 +274,59 @@ class Preparers:
             name for name in names if name not in self.nursery.modules and (subject.environment, name) not in left_out
         )
 
+    def count(self, subject: Subject) -> None:
+        """A try of the subject comes next."""
+        file, times = self._row
+        self._row = subject.of_file, times + 1 if file == subject.of_file else 1
+
     # --- who forks ------------------------------------------------------------------------------------------------
 
     def is_ready(self, subject: Subject) -> bool:
         """Whether `children_of` answers at once."""
-        key = _key(subject, self.modules_for(subject))
-        return not key[1] or key in self._ready or key in self._not_worth
+        return self._has_imports(subject) and not self._is_to_be_parsed(subject)
 
     def children_of(self, subject: Subject, workspace: Path) -> Children:
         """Where the try's child comes from: a preparer, or the nursery. Waits for a new preparer. Ends those that hold too
         much memory beside it. While no child runs."""
+        if self._parsed is not None and self._parsed[1].has_ended:
+            self._end_parsed()
+        if self._parsed is not None and not self._has_imports(subject):
+            # It may have changed files since they were looked at. The next try makes the preparer.
+            self._end_parsed()
+            return self.nursery
+        prepared = self._with_imports(subject, workspace)
+        if self._is_to_be_parsed(subject):
+            self._end_parsed()
+            if (made := self._made(subject, self.modules_for(subject), workspace, is_parsed=True)) is not None:
+                self._parsed = self._of_parse(subject), made
+        if self._parsed is not None and self._parsed[0] == self._of_parse(subject):
+            return self._parsed[1]
+        return prepared
+
+    def _of_parse(self, subject: Subject) -> tuple[Key, tuple[str, str]]:
+        return _key(subject, self.modules_for(subject)), subject.of_file
+
+    def _is_to_be_parsed(self, subject: Subject) -> bool:
+        """Whether a process shall parse the file now."""
+        file, times = self._row
+        if file != subject.of_file or times < PARSED_FROM or file in self._unparsed:
+            return False
+        if self._parsed is not None:
+            return False
+        return parsed.is_wanted(options_of(subject.bundle))
+
+    def _end_parsed(self) -> None:
+        if self._parsed is not None:
+            _, gone = self._parsed
+            self._parsed = None
+            gone.end()
+            gone.wait()
+
+    def _has_imports(self, subject: Subject) -> bool:
+        key = _key(subject, self.modules_for(subject))
+        return not key[1] or key in self._ready or key in self._not_worth
+
+    def _with_imports(self, subject: Subject, workspace: Path) -> Children:
         for _ in range(ATTEMPTS):
             names = self.modules_for(subject)
             key = _key(subject, names)
@@ -283,22 +345,28 @@ class Preparers:
         self._make_room(beside=None)
         return self.nursery
 
-    def leave(self, environment: Path | None) -> bool:
-        """End the preparers that have imported another environment's packages, and what these have started: such a package
-        would run beside the next child, which may be another team's, with the same rights. While no child runs. Returns
-        whether there were some: until now they could change files."""
+    def leave(self, environment: Path | None, file: tuple[str, str] | None = None) -> bool:
+        """End the preparers that have imported another environment's packages or parsed another file, and what these have
+        started: such code would run beside the next child, which may be another team's, with the same rights. While no child
+        runs. Returns whether there were some: until now they could change files."""
         ended = False
+        if self._parsed is not None and self._parsed[0][1] != file:
+            self._end_parsed()
+            ended = True
         for key in list(self._ready):
             if key in self._ready and key[0].environment not in (None, environment):
                 self._forget(key)
                 ended = True
         return bool(orphans.kill_all(except_=self._kept | made_here())) or ended
 
-    def _made(self, subject: Subject, names: tuple[str, ...], workspace: Path) -> Preparer | None:
-        """None where a module must stay out, or all of them are not worth it: both are known then."""
+    def _made(
+        self, subject: Subject, names: tuple[str, ...], workspace: Path, *, is_parsed: bool = False
+    ) -> Preparer | None:
+        """None where a module or the file must stay out, or all is not worth it: both are known then."""
         others = orphans.children()
         control, theirs = socket.socketpair()
-        above = self._above(_key(subject, names))
+        key = _key(subject, names)
+        above = key if is_parsed and key in self._ready else self._above(key)
         source, done = (self.nursery, 0) if above is None else (self._ready[above], len(above[1]))
         work = partial(
             preparer.prepare,
@@ -306,6 +374,8 @@ class Preparers:
             bundle=subject.bundle,
             environment=subject.environment,
             workspace=workspace,
+            file=subject.file if is_parsed else None,
+            is_tried=subject.of_file in self._tried,
         )
         with theirs:
             process = source.fork(work, [theirs.fileno()])
@@ -313,11 +383,23 @@ class Preparers:
         outcome = answer.outcome()
         if (figures := _figures(outcome)) is not None:
             memory, took = figures
-            if took >= WORTH or above is not None:
+            if is_parsed and took >= self.worth_parse:
+                _keep(self._tried, subject.of_file, None)
+                self.say(f"Parsed before tasks: {subject.file} ({memory:,} kB, {took:,} ms)")
+                parent = None if above is None else self._ready[above]
+                return Preparer(control, process, memory, self.nursery, parent, kept=self._kept)
+            if is_parsed:
+                _keep(self._unparsed, subject.of_file, "it is not worth a process")
+            elif took >= WORTH or above is not None:
                 self.say(f"Imported before tasks of {subject.file}: {', '.join(names)} ({memory:,} kB, {took:,} ms)")
                 parent = None if above is None else self._ready[above]
                 return Preparer(control, process, memory, self.nursery, parent, kept=self._kept)
-            _keep(self._not_worth, _key(subject, names), None)
+            else:
+                _keep(self._not_worth, key, None)
+        elif is_parsed and answer.began in ("", preparer.PARSE.decode()):
+            reason = outcome[1:].decode(errors="replace")
+            self.say(f"Each task parses {subject.file}: {reason}")
+            _keep(self._unparsed, subject.of_file, reason)
         else:
             self._leave_out(subject, answer.began, names, outcome[1:].decode(errors="replace"))
         control.close()
