@@ -3,7 +3,7 @@
 What a DAG file does while it is parsed can be known only where it leaves Python: a clock, a random number, a file, a
 process and a socket are all behind a native function. `only` lets the native functions and types listed here pass, and
 raises `Impure` before any other call, wherever it stands: in the file, in a helper's module, in an installed package or in
-Airflow. A native function that nobody has listed counts as impure, so an oversight costs time and nothing else.
+Airflow. A native function that is not listed counts as impure, so an oversight costs time and nothing else.
 
 What Airflow itself asks at each parse is listed with the function that asks (`_ASKED_BY_AIRFLOW`). Files may be read and
 looked for in the folders given. Python tells of calls (`sys.monitoring`) and, as a second net, of events
