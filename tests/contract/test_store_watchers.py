@@ -71,11 +71,11 @@ def test_it_goes(store: Store) -> None:
 
 def test_watched_queues_are_kept_until_they_are_taken_back(store: Store) -> None:
     orders, bills = (f"arn:aws:sqs:eu-west-1:111122223333:{name}" for name in ("orders", "bills"))
-    assert store.watched_queues() == frozenset()
-    store.unwatch_queue(orders)
+    assert store.watched_sources() == frozenset()
+    store.unwatch_source(orders)
     for arn in (orders, bills, orders):
-        store.watch_queue(arn)
-    assert store.watched_queues() == {orders, bills}
-    store.unwatch_queue(orders)
-    assert store.watched_queues() == {bills}
+        store.watch_source(arn)
+    assert store.watched_sources() == {orders, bills}
+    store.unwatch_source(orders)
+    assert store.watched_sources() == {bills}
     assert store.list_watchers() == []

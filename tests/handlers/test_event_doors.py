@@ -6,6 +6,7 @@ import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,9 +16,11 @@ import pytest
 from moto import mock_aws
 
 from gust import bootstrap
+from gust.aws import clients
 from gust.aws.memory import MemoryEventBus
 from gust.errors import ServiceUnavailable
 from gust.model.event_rule import EventFile, EventRule
+from gust.model.watched_stream import StreamRecord
 from gust.store.keyspace import TABLE_DEFINITION
 
 ROOT = Path(__file__).parents[2]
@@ -43,13 +46,13 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
     bootstrap.metrics.cache_clear()
     with mock_aws():
         boto3.client("dynamodb").create_table(TableName="table", **TABLE_DEFINITION)
         boto3.client("s3").create_bucket(Bucket="bucket")
         yield
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
     bootstrap.metrics.cache_clear()
 
 
@@ -75,6 +78,22 @@ def test_a_bad_message_fails_alone_and_a_refused_event_is_measured(
     assert answer == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
     assert '"EventsRefused":[1' in capsys.readouterr().out.replace(" ", "")
     assert [entry.event for entry in receiver.services.store.logged_events()] == ["event_refused"]
+
+
+def test_records_of_a_stream_and_words_about_it_reach_their_verbs(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    arn = "arn:aws:kinesis:us-east-1:123456789012:stream/clicks"
+    receiver = door("events")
+    taken: list[Any] = []
+    monkeypatch.setattr(receiver, "take_records", lambda services, arn, records: taken.append((arn, records)))
+    about = {"sequenceNumber": "17", "partitionKey": "k", "data": "eA==", "approximateArrivalTimestamp": 1772352000.5}
+    record = {"eventID": "shardId-000000000001:17", "kinesis": about, "eventSourceARN": arn}
+    assert receiver.lambda_handler({"Records": [record]}, None) == {}
+    moment = datetime(2026, 3, 1, 8, 0, 0, 500_000, tzinfo=UTC)
+    assert taken == [(arn, [StreamRecord("shardId-000000000001", "17", "k", "eA==", moment)])]
+    receiver.lambda_handler({"watch_stream": arn}, None)
+    assert receiver.services.store.watched_sources() == {arn}
+    receiver.lambda_handler({"unwatch_stream": arn}, None)
+    assert receiver.services.store.watched_sources() == frozenset()
 
 
 def a_record(state: str, sequence: int = 1) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from typing import Any, Final
 
 import pytest
 
-from gust.cli import watch_bucket, watch_queue
+from gust.cli import watch_bucket, watch_queue, watch_stream
+from gust.model.asset import AssetKey
+from gust.model.watcher import Watcher
 from tests.system.local_gust import ROOT, LocalGust
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -87,6 +89,24 @@ LETTERS: Final = """
             events = triggering_asset_events[letters]
             messages = [one for event in events for one in event.extra["payload"]["message_batch"]]
             print("read", sorted(one["Body"] for one in messages), events[0].extra["payload"]["status"], sorted(messages[0]))
+
+        read()
+"""
+
+CLICKS: Final = """
+    from base64 import b64decode
+
+    from airflow.providers.amazon.aws.triggers.kinesis import KinesisTrigger
+    from airflow.sdk import DAG, Asset, AssetWatcher, task
+
+    clicks = Asset("clicks", watchers=[AssetWatcher(name="stream", trigger=KinesisTrigger("clicks", waiter_delay=5))])
+    with DAG("read_clicks", schedule=[clicks]):
+
+        @task
+        def read(triggering_asset_events=None):
+            events = triggering_asset_events[clicks]
+            records = [one for event in events for one in event.extra["payload"]["message_batch"]]
+            print("read", [b64decode(one["Data"]).decode() for one in records], sorted(records[0]))
 
         read()
 """
@@ -277,14 +297,51 @@ def test_lambda_brings_a_queues_messages_and_its_watcher_polls_only_after_that(w
     watched.await_log("read_letters", run["dag_run_id"], "read", f"read ['hello'] success {keys}")
 
     def polls() -> bool:
-        (watcher,) = store.list_watchers()
+        (watcher,) = (one for one in store.list_watchers() if one.queue is not None)
         return watcher.due_at is not None
 
     assert not polls()
     watch_queue.make(clients, watch_queue.plan(clients, "letters", "gust", remove=True))
     watched._await(lambda: polls() or None, BUSY, lambda: "the watcher is not sent to the triggerer")
-    assert store.watched_queues() == frozenset()
+    assert store.watched_sources() == frozenset()
     assert watch_queue.plan(clients, "letters", "gust").mapping is None
+
+
+def test_lambda_brings_a_streams_records_and_hands_its_place_to_the_watcher(watched: LocalGust) -> None:
+    clients, store = watched.stack.client, watched.services().store
+    kinesis = clients("kinesis")
+    kinesis.create_stream(StreamName="clicks", ShardCount=1)
+
+    def watcher() -> Watcher:
+        return next(one for one in store.list_watchers() if one.stream is not None)
+
+    watched.upload("clicks.py", CLICKS)
+    watched.await_dag("read_clicks", within=BUSY)
+    keys = ["ApproximateArrivalTimestamp", "Data", "PartitionKey", "SequenceNumber", "ShardId"]
+
+    def read(number: int, text: str) -> None:
+        kinesis.put_record(StreamName="clicks", Data=text.encode(), PartitionKey="k")
+        runs = watched.await_runs("read_clicks", number, run_type="asset_triggered", within=BUSY)
+        newest = max(runs, key=lambda run: run["queued_at"])["dag_run_id"]
+        watched.await_state("read_clicks", newest, "success", within=BUSY)
+        watched.await_log("read_clicks", newest, "read", f"read ['{text}'] {keys}")
+
+    watched._await(lambda: watcher().life > 1 or None, BUSY, lambda: f"life {watcher().life}")
+    read(1, "polled")
+    watch_stream.make(clients, watch_stream.plan(clients, "clicks", "gust"))
+    watched._await(lambda: watcher().due_at is None or None, BUSY, lambda: "the watcher goes on polling")
+    read(2, "brought")
+    watch_stream.make(clients, watch_stream.plan(clients, "clicks", "gust", remove=True))
+    assert store.watched_sources() == frozenset()
+    (place,) = store.list_asset_state(AssetKey("clicks", "clicks"))
+    shard = kinesis.list_shards(StreamName="clicks")["Shards"][0]["ShardId"]
+    newest = kinesis.get_shard_iterator(
+        StreamName="clicks",
+        ShardId=shard,
+        ShardIteratorType="AT_SEQUENCE_NUMBER",
+        StartingSequenceNumber=place.value[shard],
+    )["ShardIterator"]
+    assert [one["Data"] for one in kinesis.get_records(ShardIterator=newest)["Records"]] == [b"brought"]
 
 
 def test_a_dropped_file_goes_through_glue_and_redshift_to_cloudwatch(watched: LocalGust) -> None:

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
+from benches.cost import LAMBDA_LOG_LEVEL
 from gust.model.measurement import NAMESPACE, Name
 from tests.template.rights import traces
 
@@ -28,8 +29,14 @@ def alarms(resources: Resources) -> Resources:
 
 @pytest.fixture(scope="module")
 def widgets(resources: Resources) -> list[dict[str, Any]]:
-    body = json.loads(resources["MonitoringDashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
-    return [widget["properties"] for widget in body["widgets"]]
+    return [widget["properties"] for widget in _dashboard(resources) if widget["type"] == "metric"]
+
+
+def _dashboard(resources: Resources) -> list[dict[str, Any]]:
+    widgets: list[dict[str, Any]] = json.loads(
+        resources["MonitoringDashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    )["widgets"]
+    return widgets
 
 
 def test_every_function_that_stores_what_it_decides_measures_it(resources: Resources) -> None:
@@ -125,6 +132,16 @@ def test_the_dashboard_counts_what_things_cost_as_the_bench_does(widgets: list[d
     }
 
 
+def test_the_dashboard_shows_by_dag_what_poking_costs_as_the_command_does(resources: Resources) -> None:
+    from benches.cost import load_prices
+    from gust.cli.poking import GB_SECOND, query
+
+    (widget,) = [one["properties"] for one in _dashboard(resources) if one["type"] == "log"]
+    assert widget["query"] == f"SOURCE '${{TaskLogs}}' | {query('1769')}", "with the parameter's default"
+    assert resources["TaskLogs"]["Type"] == "AWS::Logs::LogGroup"
+    assert float(GB_SECOND) == load_prices()["lambda"]["gb_second_arm64"]
+
+
 def test_every_function_is_traced_where_it_is_asked_for(source: dict[str, Any], resources: Resources) -> None:
     assert source["Parameters"]["Tracing"]["Default"] == "Disabled"
     functions = [each["Properties"] for each in resources.values() if each["Type"] == "AWS::Lambda::Function"]
@@ -135,3 +152,13 @@ def test_every_function_is_traced_where_it_is_asked_for(source: dict[str, Any], 
         _, allowed, otherwise = right["Fn::If"]
         assert set(allowed["Action"]) == {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
         assert otherwise == {"Ref": "AWS::NoValue"}
+
+
+def test_lambda_writes_of_failed_invocations_alone_unless_told_otherwise(
+    source: dict[str, Any], resources: Resources
+) -> None:
+    """The two lines that it writes of each invocation otherwise would be an eighth of a task's price."""
+    assert source["Parameters"]["LambdaLogLevel"]["Default"] == LAMBDA_LOG_LEVEL
+    functions = {name: each for name, each in resources.items() if each["Type"] == "AWS::Lambda::Function"}
+    for name, function in functions.items():
+        assert function["Properties"]["LoggingConfig"]["SystemLogLevel"] == {"Ref": "LambdaLogLevel"}, name

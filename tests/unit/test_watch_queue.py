@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gust.cli import watch_queue
+from gust.cli.event_sources import WatchError
 
 ARN = "arn:aws:sqs:eu-west-1:111122223333:orders"
 FUNCTIONS = "arn:aws:lambda:eu-west-1:111122223333:function"
@@ -199,18 +200,18 @@ def test_it_waits_until_lambda_knows_of_the_right() -> None:
     ],
 )
 def test_it_refuses_what_cannot_be_watched(account: Account, queue: str, reason: str) -> None:
-    with pytest.raises(watch_queue.WatchQueueError, match=reason):
+    with pytest.raises(WatchError, match=reason):
         watch_queue.plan(account, queue, "gust")
 
 
 def test_it_refuses_a_queue_that_another_function_reads() -> None:
     account = Account()
     account.mappings.append({"UUID": "theirs", "FunctionArn": f"{FUNCTIONS}:theirs"})
-    with pytest.raises(watch_queue.WatchQueueError, match="reads orders already"):
+    with pytest.raises(WatchError, match="reads orders already"):
         watch_queue.plan(account, "orders", "gust")
 
 
 def test_a_function_that_fails_to_note_it_is_told() -> None:
     account = Account(fails=True)
-    with pytest.raises(watch_queue.WatchQueueError, match="no table"):
+    with pytest.raises(WatchError, match="no table"):
         watch_queue.make(account, watch_queue.plan(account, "orders", "gust"))

@@ -7,19 +7,23 @@ module is imported before Airflow is configured, so each function imports what i
 """
 
 import contextlib
+import importlib
 import logging
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from gust.model.airflow_options import is_true
 from gust.model.deployment import PLUGINS_PREFIX
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.listener import Hook
+from gust.model.watched_stream import KINESIS_TRIGGER
 from gust.model.workload import HookCall
 from gust.scheduling.placement import is_known_executor
 
@@ -46,6 +50,35 @@ def prepare_environment() -> None:
         "_AIRFLOW_PROCESS_CONTEXT": "client",
     }.items():
         os.environ.setdefault(name, value)
+
+
+def import_airflow() -> None:
+    """Import Airflow's SDK without libcst, which takes a tenth of a worker's cold start. Airflow imports it for a verb that
+    only tasks in another interpreter call (`remove_task_decorator`); that verb's first call imports it. After
+    `prepare_environment`. Does nothing the second time, nor where libcst is there already."""
+    if "libcst" in sys.modules or _DECORATORS in sys.modules:
+        return
+    sys.modules["libcst"] = _LibcstAtFirstCall("libcst")
+    try:
+        importlib.import_module(_DECORATORS)
+    finally:
+        del sys.modules["libcst"]  # what imports it from here on gets the real one
+
+
+_DECORATORS: Final = "airflow.sdk.definitions._internal.decorators"
+"""Airflow's only module that imports libcst."""
+
+
+class _LibcstAtFirstCall(ModuleType):
+    """Stands for libcst in the namespace of Airflow's module of decorators."""
+
+    CSTTransformer = object
+    """The base of a class that the reload makes anew."""
+
+    @staticmethod
+    def parse_module(source: str) -> Any:
+        # Made anew in the same namespace, which is the caller's: the rest of the call finds the real libcst.
+        return importlib.reload(sys.modules[_DECORATORS]).cst.parse_module(source)
 
 
 def log_here() -> None:
@@ -93,7 +126,6 @@ def use_plugins_of(bundle: Path) -> None:
 def use_environment(folder: Path) -> None:
     """Make a folder on `sys.path` known to the caches that this process, or its parent, has filled before: packages that
     share a name with imported ones (Airflow's providers), and entry points."""
-    import importlib
     import pkgutil
     import site
 
@@ -161,7 +193,6 @@ def airflow_modules() -> frozenset[str]:
 def preimport(modules: Iterable[str], *, asset_handlers: bool) -> None:
     """Import modules of Airflow's that a DAG file imported, so that later children have them already. This does not
     read the file itself; the child imports modules of packages that are not installed here."""
-    import importlib
 
     if asset_handlers:
         # The first asset of a process imports every provider that knows a scheme of URIs: a second, boto3 among it.
@@ -652,6 +683,33 @@ def state_stores_of(assets: Iterable[Mapping[str, str]]) -> Any:
     from airflow.sdk.execution_time.context import AssetStateStoreAccessors
 
     return AssetStateStoreAccessors(inlets=[Asset(name=asset["name"], uri=asset["uri"]) for asset in assets])
+
+
+KINESIS_MARGIN: Final = timedelta(seconds=2)
+"""Between a look at the shards and the sleep after it. A record within it may be read twice, if the trigger can keep no
+checkpoint."""
+
+
+def read_kinesis_on(trigger: Any, woken_at: datetime) -> None:
+    """Have a watcher's `KinesisTrigger` miss nothing between its lives. Other triggers stay as they are.
+
+    A shard without a checkpoint, which is one without a record so far, is read from `LATEST` on: in Airflow once, as the
+    trigger runs on; in a parked watcher at each of its lives, so that it would hear only of records that come within one.
+    Here it is read from the look before the last sleep on. `woken_at`: when the sleep ended."""
+    if KINESIS_TRIGGER not in {f"{kind.__module__}.{kind.__qualname__}" for kind in type(trigger).__mro__}:
+        return
+    since = woken_at - timedelta(seconds=trigger.waiter_delay) - KINESIS_MARGIN
+    otherwise = trigger._get_shard_iterator
+
+    async def iterator(client: Any, shard_id: str, after: str | None, fallback: str) -> str:
+        if after or fallback != "LATEST":
+            return str(await otherwise(client, shard_id, after, fallback))
+        answer = await client.get_shard_iterator(
+            StreamName=trigger.stream_name, ShardId=shard_id, ShardIteratorType="AT_TIMESTAMP", Timestamp=since
+        )
+        return str(answer["ShardIterator"])
+
+    trigger._get_shard_iterator = iterator
 
 
 # --- parsing ------------------------------------------------------------------------------------------------------------

@@ -188,12 +188,13 @@ class Preparer(Asked):
 class _Answer:
     """What a preparer says until it is ready or ends."""
 
-    def __init__(self, control: socket.socket, until: float) -> None:
-        """`until`: on the monotonic clock."""
+    def __init__(self, control: socket.socket, until: float, names: Sequence[str] = ()) -> None:
+        """`until`: on the monotonic clock. `names`: of the modules that it shall import, in order."""
         self._control = control
         self._until = until
-        self.began = ""
-        """The module that it began last."""
+        self._names = names
+        self.begun = 0
+        """How many of them it began. A module runs after its name is told, so it can blame only itself and later ones."""
 
     def outcome(self) -> bytes:
         """The last line, without its end: `IS_READY` or `IS_OUT`, and what follows."""
@@ -203,7 +204,9 @@ class _Answer:
             for line in lines:
                 if not line.startswith(preparer.BEGINS):
                     return line
-                self.began = line[1:].decode(errors="replace")
+                if [line[1:].decode(errors="replace")] != list(self._names[self.begun : self.begun + 1]):
+                    return preparer.IS_OUT + b"it talks to the worker"
+                self.begun += 1
             if not select.select([self._control], [], [], max(0.0, self._until - time.monotonic()))[0]:
                 return preparer.IS_OUT + b"its import takes too long"
             if not (part := self._control.recv(4096)):
@@ -237,9 +240,11 @@ class Preparers:
     _of_tasks: OrderedDict[tuple[str, ...], tuple[str, ...]] = field(default_factory=OrderedDict)
     _ready: OrderedDict[Key, Preparer] = field(default_factory=OrderedDict)
     """The one that was used last is the last."""
-    _left_out: OrderedDict[tuple[Path | None, str], str] = field(default_factory=OrderedDict)
-    """Environment and module → why."""
-    _not_worth: OrderedDict[Key, None] = field(default_factory=OrderedDict)
+    _left_out: OrderedDict[Key, str] = field(default_factory=OrderedDict)
+    """The last of the modules is out after the others → why. After other modules, or with another team's variables, it may
+    be fit."""
+    _enough: OrderedDict[Key, tuple[str, ...]] = field(default_factory=OrderedDict)
+    """The first ones of the modules, beside which the others are not worth a process, or cannot be imported."""
     _row: tuple[tuple[str, str] | None, int] = (None, 0)
     """The file of the last try, and how many of it there were in a row."""
     _parsed: tuple[tuple[Key, tuple[str, str]], Preparer] | None = None
@@ -268,11 +273,19 @@ class Preparers:
 
     def modules_for(self, subject: Subject) -> tuple[str, ...]:
         """The modules to import before a try, in order."""
+        kept = self._fit(subject)
+        while (first := self._enough.get(_key(subject, kept))) is not None:
+            kept = first
+        return kept
+
+    def _fit(self, subject: Subject) -> tuple[str, ...]:
+        """The same with modules that are not worth a process alone."""
         names = dict.fromkeys((*self._of_files.get(subject.of_file, ()), *self._of_tasks.get(subject.of_task, ())))
-        left_out = self._left_out
-        return tuple(
-            name for name in names if name not in self.nursery.modules and (subject.environment, name) not in left_out
-        )
+        kept: tuple[str, ...] = ()
+        for name in names:
+            if name not in self.nursery.modules and _key(subject, (*kept, name)) not in self._left_out:
+                kept = (*kept, name)
+        return kept
 
     def count(self, subject: Subject) -> None:
         """A try of the subject comes next."""
@@ -297,7 +310,7 @@ class Preparers:
         prepared = self._with_imports(subject, workspace)
         if self._is_to_be_parsed(subject):
             self._end_parsed()
-            if (made := self._made(subject, self.modules_for(subject), workspace, is_parsed=True)) is not None:
+            if (made := self._made(subject, self._fit(subject), workspace, is_parsed=True)) is not None:
                 self._parsed = self._of_parse(subject), made
         if self._parsed is not None and self._parsed[0] == self._of_parse(subject):
             return self._parsed[1]
@@ -324,13 +337,13 @@ class Preparers:
 
     def _has_imports(self, subject: Subject) -> bool:
         key = _key(subject, self.modules_for(subject))
-        return not key[1] or key in self._ready or key in self._not_worth
+        return not key[1] or key in self._ready
 
     def _with_imports(self, subject: Subject, workspace: Path) -> Children:
         for _ in range(ATTEMPTS):
             names = self.modules_for(subject)
             key = _key(subject, names)
-            if not names or key in self._not_worth:
+            if not names:
                 break
             known = self._ready.get(key)
             if known is not None and known.has_ended:
@@ -362,7 +375,8 @@ class Preparers:
     def _made(
         self, subject: Subject, names: tuple[str, ...], workspace: Path, *, is_parsed: bool = False
     ) -> Preparer | None:
-        """None where a module or the file must stay out, or all is not worth it: both are known then."""
+        """None where a module or the file must stay out, or what is added to a preparer's is not worth it: both are known
+        then."""
         others = orphans.children()
         control, theirs = socket.socketpair()
         key = _key(subject, names)
@@ -379,29 +393,35 @@ class Preparers:
         )
         with theirs:
             process = source.fork(work, [theirs.fileno()])
-        answer = _Answer(control, time.monotonic() + self.patience)
+        steps = (*names[done:], *([preparer.PARSE.decode()] if is_parsed else []))
+        answer = _Answer(control, time.monotonic() + self.patience, steps)
         outcome = answer.outcome()
+        reason = outcome[1:].decode(errors="replace")
         if (figures := _figures(outcome)) is not None:
             memory, took = figures
-            if is_parsed and took >= self.worth_parse:
-                _keep(self._tried, subject.of_file, None)
-                self.say(f"Parsed before tasks: {subject.file} ({memory:,} kB, {took:,} ms)")
+            if took >= (self.worth_parse if is_parsed else WORTH):
+                if is_parsed:
+                    _keep(self._tried, subject.of_file, None)
+                    self.say(f"Parsed before tasks: {subject.file} ({memory:,} kB, {took:,} ms)")
+                else:
+                    made = ", ".join(names)
+                    self.say(f"Imported before tasks of {subject.file}: {made} ({memory:,} kB, {took:,} ms)")
                 parent = None if above is None else self._ready[above]
                 return Preparer(control, process, memory, self.nursery, parent, kept=self._kept)
             if is_parsed:
                 _keep(self._unparsed, subject.of_file, "it is not worth a process")
-            elif took >= WORTH or above is not None:
-                self.say(f"Imported before tasks of {subject.file}: {', '.join(names)} ({memory:,} kB, {took:,} ms)")
-                parent = None if above is None else self._ready[above]
-                return Preparer(control, process, memory, self.nursery, parent, kept=self._kept)
             else:
-                _keep(self._not_worth, key, None)
-        elif is_parsed and answer.began in ("", preparer.PARSE.decode()):
-            reason = outcome[1:].decode(errors="replace")
+                _keep(self._enough, key, names[:done])
+        elif is_parsed and answer.begun in (0, len(steps)):
             self.say(f"Each task parses {subject.file}: {reason}")
             _keep(self._unparsed, subject.of_file, reason)
         else:
-            self._leave_out(subject, answer.began, names, outcome[1:].decode(errors="replace"))
+            what = f"{names[done + answer.begun - 1]} is not" if answer.begun else "Nothing is"
+            self.say(f"{what} imported before tasks of {subject.file}: {reason}")
+            if answer.begun:
+                _keep(self._left_out, _key(subject, names[: done + answer.begun]), reason)
+            else:
+                _keep(self._enough, _key(subject, names), names[:done])
         control.close()
         _kill(process)
         process.wait(None)
@@ -416,12 +436,6 @@ class Preparers:
             if shorter in self._ready and not self._ready[shorter].has_ended:
                 return shorter
         return None
-
-    def _leave_out(self, subject: Subject, module: str, names: Sequence[str], reason: str) -> None:
-        what = f"{module} is not" if module else "Nothing is"
-        self.say(f"{what} imported before tasks of {subject.file}: {reason}")
-        for name in (module,) if module in names else names:
-            _keep(self._left_out, (subject.environment, name), reason)
 
     def _make_room(self, *, beside: Preparer | None) -> None:
         most = HELD if self.megabytes is None else self.megabytes * 1024 // HELD_PART

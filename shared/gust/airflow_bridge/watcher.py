@@ -103,7 +103,7 @@ def _run(workload: WatcherWorkload, client: ExecutionApiClient) -> tuple[list[An
     seconds = ports.seconds_before(STOP_BEFORE_LIMIT)
     pace = Pace(skip=workload.sleeps_passed, is_poller=workload.is_poller, end=time.monotonic() + max(0.5, seconds - 5))
     ended = run_supervised(
-        partial(_live, definition, pace),
+        partial(_live, definition, pace, workload.wake_at or datetime.now(UTC)),
         kind="trigger",
         ti=_stand_in(workload),
         client=client,
@@ -138,24 +138,25 @@ def _stand_in(workload: WatcherWorkload) -> TaskInstance:
 # --- the child --------------------------------------------------------------------------------------------------------
 
 
-def _live(definition: Mapping[str, Any], pace: Pace, log: Any) -> dict[str, Any]:
+def _live(definition: Mapping[str, Any], pace: Pace, woken_at: datetime, log: Any) -> dict[str, Any]:
     loop = paced_loop(pace)
     asyncio.set_event_loop(loop)
-    return loop.run_until_complete(_one_life(definition, pace, log))
+    return loop.run_until_complete(_one_life(definition, pace, woken_at, log))
 
 
-async def _one_life(definition: Mapping[str, Any], pace: Pace, log: Any) -> dict[str, Any]:
+async def _one_life(definition: Mapping[str, Any], pace: Pace, woken_at: datetime, log: Any) -> dict[str, Any]:
     """The events of this life, and where it is parked. A watcher that is parked is not cancelled: the process ends."""
     events: list[Any] = []
-    task, parked = await run_until_parked(_watch(definition, pace, events, log), pace)
+    task, parked = await run_until_parked(_watch(definition, pace, woken_at, events, log), pace)
     end = parked.result() if parked.done() else Parked(task.result(), 0, is_poller=pace.is_poller)
     return {"events": events, "parked": asdict(end)}
 
 
-async def _watch(definition: Mapping[str, Any], pace: Pace, events: list[Any], log: Any) -> float:
+async def _watch(definition: Mapping[str, Any], pace: Pace, woken_at: datetime, events: list[Any], log: Any) -> float:
     """Run until the watcher ends by itself; returns the seconds until it starts again."""
     try:
         trigger = _made(definition)
+        compat.read_kinesis_on(trigger, woken_at)
     except Exception:
         log.exception("The watcher cannot be made", classpath=definition["classpath"])
         return AFTER_ERROR

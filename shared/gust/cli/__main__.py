@@ -24,9 +24,11 @@ from gust.cli import (
     local,
     login,
     logs,
+    poking,
     status,
     watch_bucket,
     watch_queue,
+    watch_stream,
     workers,
 )
 from gust.errors import GustError
@@ -51,6 +53,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "deploy": deploy,
     "status": status,
     "logs": logs,
+    "poking": poking,
     "doctor": doctor,
     "delete": delete,
     "login": login,
@@ -58,6 +61,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "rotate-key": keys.RotateKey(),
     "watch-bucket": watch_bucket,
     "watch-queue": watch_queue,
+    "watch-stream": watch_stream,
     "configure": configuration,
     "check-access": access,
     "workers": workers.Workers(),

@@ -1,5 +1,5 @@
-"""What the commands for a stack on AWS share: `--stack`, `--profile` and `--region`, the stack itself, and errors of AWS in
-one line each."""
+"""What the commands for a stack share: `--stack`, `--profile` and `--region`, or `--local`, clients, the stack itself, and
+errors of AWS in one line each."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+from gust.cli import ROOT
 from gust.errors import GustError
 
 DEFAULT_STACK: Final = "gust"
@@ -22,11 +24,26 @@ class AwsError(GustError):
     """A command cannot go on; the message is one line for the terminal."""
 
 
+class Outputs(dict[str, str]):
+    """Raises AwsError for an output that the stack lacks: a checkout may be newer than what is deployed."""
+
+    def __init__(self, stack: str, status: str, outputs: Mapping[str, str]) -> None:
+        super().__init__(outputs)
+        self._stack, self._status = stack, status
+
+    def __missing__(self, name: str) -> str:
+        raise AwsError(
+            f"stack {self._stack} ({self._status}) has no output {name}: it runs another version of Gust than this "
+            "checkout, or is no complete stack of Gust. Run ./gust deploy first."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Stack:
     name: str
     status: str
     outputs: Mapping[str, str]
+    """Raises AwsError for one that is not there."""
     parameters: Mapping[str, str]
     tags: Mapping[str, str]
 
@@ -38,6 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser, *, has_stack: bool = True) ->
         )
     parser.add_argument("--profile", help="profile of ~/.aws to use (else AWS_PROFILE, or default)")
     parser.add_argument("--region", help="region of the stack (else AWS_REGION, or the profile's)")
+
+
+def add_arguments_or_local(parser: argparse.ArgumentParser) -> None:
+    """Those of a command that also serves the local stack; see `clients_or_local`."""
+    add_arguments(parser)
+    parser.add_argument("--local", action="store_true", help="of the local stack that runs on this machine")
+    parser.add_argument(
+        "--data", type=Path, default=ROOT / ".gust", help="where that one's state is kept (%(default)s)"
+    )
 
 
 def session(options: argparse.Namespace) -> Any:
@@ -58,6 +84,17 @@ def clients(options: argparse.Namespace) -> Clients:
     return lambda service: here.client(service, config=patience)
 
 
+def clients_or_local(options: argparse.Namespace) -> Clients:
+    """Of the account, or of the local stack. Raises SignInError where that does not run."""
+    if not options.local:
+        return clients(options)
+    from gust.local import sign_in
+    from gust.local.stack import emulator_client
+
+    endpoint, _ = sign_in.running(options.data.resolve())
+    return lambda service: emulator_client(service, endpoint)
+
+
 def find_stack(aws: Clients, name: str) -> Stack | None:
     from botocore.exceptions import ClientError
 
@@ -71,10 +108,12 @@ def find_stack(aws: Clients, name: str) -> Stack | None:
     alive = next((each for each in described if each.get("StackStatus") != "DELETE_COMPLETE"), None)
     if alive is None:
         return None
+    name, status = alive["StackName"], alive.get("StackStatus", "")
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in alive.get("Outputs", [])}
     return Stack(
-        name=alive["StackName"],
-        status=alive.get("StackStatus", ""),
-        outputs={each["OutputKey"]: each["OutputValue"] for each in alive.get("Outputs", [])},
+        name=name,
+        status=status,
+        outputs=Outputs(name, status, outputs),
         parameters={each["ParameterKey"]: each.get("ParameterValue", "") for each in alive.get("Parameters", [])},
         tags={each["Key"]: each["Value"] for each in alive.get("Tags", [])},
     )

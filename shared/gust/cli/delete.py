@@ -57,11 +57,16 @@ def delete(
             f"its worker groups are stacks of their own, and would have no stack: {', '.join(groups)}. "
             f"`./gust workers remove NAME --stack {stack.name}` first."
         )
-    if queues := [arn.rpartition(":")[2] for arn in sorted(store.watched_queues())]:
-        raise AwsError(
-            f"it watches queues, whose rights CloudFormation does not know and would stumble over: {', '.join(queues)}. "
-            f"`./gust watch-queue NAME --remove --stack {stack.name}` first."
-        )
+    for command, service, begin in (("watch-queue", "sqs", ""), ("watch-stream", "kinesis", "stream/")):
+        if names := [
+            arn.rpartition(":")[2].removeprefix(begin)
+            for arn in sorted(store.watched_sources())
+            if arn.split(":")[2] == service
+        ]:
+            raise AwsError(
+                "its receiver has rights that CloudFormation does not know and would stumble over, to read "
+                f"{', '.join(names)}. `./gust {command} NAME --remove --stack {stack.name}` first."
+            )
     objects, size = _contents(aws("s3"), bucket)
     say(f"This deletes the stack {stack.name}: functions, queues, logs, the API, and the table with its runs, XComs,")
     say("variables and connections. Its keys go too: without the encryption key, nothing reads those values again.")

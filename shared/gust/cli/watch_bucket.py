@@ -8,10 +8,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from gust.cli import ROOT, aws
+from gust.cli import aws
 from gust.cli.aws import Clients
 from gust.errors import GustError
 
@@ -25,17 +24,13 @@ HELP: Final = "have new objects of a bucket be events of assets"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bucket", help="its name")
-    aws.add_arguments(parser)
-    parser.add_argument("--local", action="store_true", help="of the local stack that runs on this machine")
-    parser.add_argument(
-        "--data", type=Path, default=ROOT / ".gust", help="where that one's state is kept (%(default)s)"
-    )
+    aws.add_arguments_or_local(parser)
     parser.add_argument("--yes", action="store_true", help="change it without asking")
 
 
 def run(options: argparse.Namespace, ask: Callable[[str], str] = input, clients: Clients | None = None) -> int:
     """Say what will change, ask, and change it. Returns the exit code. Raises WatchBucketError."""
-    clients = clients or _clients(options)
+    clients = clients or aws.clients_or_local(options)
     change = plan(clients, options.bucket, options.stack, follows_parameters=not options.local)
     if not change.lines:
         print(f"Bucket {options.bucket} is watched already.")
@@ -47,16 +42,6 @@ def run(options: argparse.Namespace, ask: Callable[[str], str] = input, clients:
     make(clients, change)
     print(f"New objects of {options.bucket} are events of the assets that they lie under (docs/events.md).")
     return 0
-
-
-def _clients(options: argparse.Namespace) -> Clients:
-    if not options.local:
-        return aws.clients(options)
-    from gust.local import sign_in
-    from gust.local.stack import emulator_client
-
-    endpoint, _ = sign_in.running(options.data.resolve())
-    return lambda service: emulator_client(service, endpoint)
 
 
 class WatchBucketError(GustError):

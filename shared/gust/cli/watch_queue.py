@@ -7,16 +7,24 @@ The mapping and the right to read the queue are no part of the template, because
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from gust.cli import ROOT, aws
+from gust.cli import aws
 from gust.cli.aws import Clients
-from gust.errors import GustError
+from gust.cli.event_sources import (
+    WatchError,
+    create_mapping,
+    mapping_onto,
+    mappings_of,
+    others,
+    put_right,
+    receiver_of,
+    take_right,
+    tell,
+)
 
 HELP: Final = "have messages of an SQS queue be events of assets without polling"
 
@@ -25,24 +33,17 @@ OF_FUNCTION_TIMEOUT: Final = 6
 
 BATCH: Final = 10
 
-PATIENCE: Final = 60
-"""Seconds until Lambda knows of a role's new right."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("queue", help="its name, of the stack's account and region")
     parser.add_argument("--remove", action="store_true", help="no longer: its watchers poll again")
-    aws.add_arguments(parser)
-    parser.add_argument("--local", action="store_true", help="of the local stack that runs on this machine")
-    parser.add_argument(
-        "--data", type=Path, default=ROOT / ".gust", help="where that one's state is kept (%(default)s)"
-    )
+    aws.add_arguments_or_local(parser)
     parser.add_argument("--yes", action="store_true", help="change it without asking")
 
 
 def run(options: argparse.Namespace, ask: Callable[[str], str] = input, clients: Clients | None = None) -> int:
-    """Say what will change, ask, and change it. Returns the exit code. Raises WatchQueueError."""
-    clients = clients or _clients(options)
+    """Say what will change, ask, and change it. Returns the exit code. Raises WatchError."""
+    clients = clients or aws.clients_or_local(options)
     stack = aws.DEFAULT_STACK if options.local else options.stack
     change = plan(clients, options.queue, stack, remove=options.remove)
     print("This will change:", *change.lines, sep="\n  ")
@@ -55,20 +56,6 @@ def run(options: argparse.Namespace, ask: Callable[[str], str] = input, clients:
     else:
         print(f"Messages of {options.queue} are events of the assets whose watchers read it (docs/events.md).")
     return 0
-
-
-def _clients(options: argparse.Namespace) -> Clients:
-    if not options.local:
-        return aws.clients(options)
-    from gust.local import sign_in
-    from gust.local.stack import emulator_client
-
-    endpoint, _ = sign_in.running(options.data.resolve())
-    return lambda service: emulator_client(service, endpoint)
-
-
-class WatchQueueError(GustError):
-    """The queue cannot be watched so; the message is for the terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,46 +102,31 @@ class Change:
 
 
 def plan(clients: Clients, name: str, stack: str, *, remove: bool = False) -> Change:
-    """Reads alone. Raises WatchQueueError."""
-    function = f"{stack}-events"
-    functions, sqs = clients("lambda"), clients("sqs")
-    try:
-        about = functions.get_function_configuration(FunctionName=function)
-    except functions.exceptions.ResourceNotFoundException:
-        raise WatchQueueError(
-            f"Stack {stack} takes no events: ./gust deploy --stack {stack} --set Events=Enabled first"
-        ) from None
+    """Reads alone. Raises WatchError."""
+    receiver, sqs = receiver_of(clients, stack), clients("sqs")
     try:
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
     except sqs.exceptions.QueueDoesNotExist:
-        raise WatchQueueError(f"There is no queue {name} in the stack's account and region") from None
+        raise WatchError(f"There is no queue {name} in the stack's account and region") from None
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     arn = attributes["QueueArn"]
-    fed = [
-        each
-        for page in functions.get_paginator("list_event_source_mappings").paginate(EventSourceArn=arn)
-        for each in page["EventSourceMappings"]
-        if each.get("State") != "Deleting"
-    ]
-    if others := [each["FunctionArn"] for each in fed if each["FunctionArn"].rpartition(":function:")[2] != function]:
-        raise WatchQueueError(
-            f"Function {others[0]} reads {name} already: of two readers, each would get a part of the messages"
+    if arn == receiver.own_queue:
+        raise WatchError(f"{name} is the stack's own queue")
+    mappings = mappings_of(clients, arn)
+    if readers := others(mappings, receiver):
+        raise WatchError(
+            f"Function {readers[0]} reads {name} already: of two readers, each would get a part of the messages"
         )
-    own = about["Environment"]["Variables"].get("GUST_EVENTS_QUEUE_ARN")
-    if own is None:
-        raise WatchQueueError(f"Stack {stack} is of an older Gust: run ./gust deploy first")
-    if arn == own:
-        raise WatchQueueError(f"{name} is the stack's own queue")
-    is_short = int(attributes.get("VisibilityTimeout", 30)) < about["Timeout"]
+    is_short = int(attributes.get("VisibilityTimeout", 30)) < receiver.timeout
     key = attributes.get("KmsMasterKeyId")
     return Change(
         name=name,
         url=url,
         arn=arn,
-        function=function,
-        role=about["Role"].rpartition("/")[2],
-        mapping=fed[0]["UUID"] if fed else None,
-        visibility=OF_FUNCTION_TIMEOUT * about["Timeout"] if is_short else None,
+        function=receiver.function,
+        role=receiver.role,
+        mapping=mapping_onto(mappings, receiver),
+        visibility=OF_FUNCTION_TIMEOUT * receiver.timeout if is_short else None,
         key=clients("kms").describe_key(KeyId=key)["KeyMetadata"]["Arn"] if key and not remove else None,
         removes=remove,
     )
@@ -163,55 +135,32 @@ def plan(clients: Clients, name: str, stack: str, *, remove: bool = False) -> Ch
 def make(clients: Clients, change: Change, *, pause: Callable[[float], None] = time.sleep) -> None:
     """At each moment of it, a watcher or Lambda reads the queue, or both do; each message goes to one of them."""
     if change.removes:
-        _tell(clients, change, "unwatch_queue")
+        tell(clients, change.function, "unwatch_queue", change.arn)
         if change.mapping is not None:
             clients("lambda").delete_event_source_mapping(UUID=change.mapping)
-        iam = clients("iam")
-        if change.policy in iam.list_role_policies(RoleName=change.role)["PolicyNames"]:
-            iam.delete_role_policy(RoleName=change.role, PolicyName=change.policy)
+        take_right(clients, change.role, change.policy)
         return
     if change.visibility is not None:
         clients("sqs").set_queue_attributes(
             QueueUrl=change.url, Attributes={"VisibilityTimeout": str(change.visibility)}
         )
-    clients("iam").put_role_policy(
-        RoleName=change.role, PolicyName=change.policy, PolicyDocument=json.dumps(_rights(change))
-    )
+    put_right(clients, change.role, change.policy, _rights(change))
     if change.mapping is None:
-        _map(clients("lambda"), change, pause)
-    _tell(clients, change, "watch_queue")
+        create_mapping(
+            clients,
+            pause,
+            EventSourceArn=change.arn,
+            FunctionName=change.function,
+            BatchSize=BATCH,
+            ScalingConfig={"MaximumConcurrency": 5},
+            FunctionResponseTypes=["ReportBatchItemFailures"],
+        )
+    tell(clients, change.function, "watch_queue", change.arn)
 
 
-def _rights(change: Change) -> dict[str, Any]:
+def _rights(change: Change) -> list[dict[str, Any]]:
     read = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
     statements: list[dict[str, Any]] = [{"Effect": "Allow", "Action": read, "Resource": change.arn}]
     if change.key is not None:
         statements.append({"Effect": "Allow", "Action": "kms:Decrypt", "Resource": change.key})
-    return {"Version": "2012-10-17", "Statement": statements}
-
-
-def _map(functions: Any, change: Change, pause: Callable[[float], None]) -> None:
-    for second in range(0, PATIENCE, 5):
-        try:
-            functions.create_event_source_mapping(
-                EventSourceArn=change.arn,
-                FunctionName=change.function,
-                BatchSize=BATCH,
-                ScalingConfig={"MaximumConcurrency": 5},
-                FunctionResponseTypes=["ReportBatchItemFailures"],
-            )
-        except functions.exceptions.InvalidParameterValueException as refused:
-            # A right that was given a moment ago; other reasons stay what they are.
-            if "permissions" not in str(refused) or second + 5 >= PATIENCE:
-                raise
-            pause(5)
-        else:
-            return
-
-
-def _tell(clients: Clients, change: Change, what: str) -> None:
-    """Have the stack note it."""
-    answer = clients("lambda").invoke(FunctionName=change.function, Payload=json.dumps({what: change.arn}).encode())
-    if "FunctionError" in answer:
-        told = json.loads(answer["Payload"].read())
-        raise WatchQueueError(f"{change.function} did not note it: {told.get('errorMessage', told)}. Try again.")
+    return statements

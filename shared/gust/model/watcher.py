@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, Self
 from uuid import UUID, uuid5
 
 from gust.model.asset import AssetKey
+from gust.model.watched_stream import StreamReader
 
 WATCHER_NAMESPACE: Final = UUID("7b6f0f6e-3c1b-5a52-9a8b-0d3f6f3a9c11")
 
@@ -49,6 +50,8 @@ class Watcher:
     created_at: datetime | None = None
     queue: str | None = None
     """The SQS queue that it reads, if Lambda can read it instead; see `watched_queue.queue_of`."""
+    stream: StreamReader | None = None
+    """The Kinesis stream that it reads, if Lambda can read it instead."""
     life: int = 0
     """Number of the current life, that of the last message. Reports of an earlier life are refused."""
     claimed_by: str | None = None

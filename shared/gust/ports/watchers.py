@@ -24,15 +24,15 @@ class WatcherStore(Protocol):
     def delete_watcher(self, before: Watcher) -> None:
         """Raises StaleWatcher if the stored watcher is not `before`. Deleting a watcher that is gone changes nothing."""
 
-    def watched_queues(self) -> frozenset[str]:
-        """The ARNs of the queues whose messages Lambda brings."""
+    def watched_sources(self) -> frozenset[str]:
+        """The ARNs of the queues and streams that Lambda reads."""
         ...
 
-    def watch_queue(self, arn: str) -> None:
-        """Add the queue; adding it again changes nothing."""
+    def watch_source(self, arn: str) -> None:
+        """Add the queue or stream; adding it again changes nothing."""
 
-    def unwatch_queue(self, arn: str) -> None:
-        """Take the queue back; one that is not watched changes nothing."""
+    def unwatch_source(self, arn: str) -> None:
+        """Take it back; one that is not watched changes nothing."""
 
     def due_backfills_and_watchers(
         self, until: datetime

@@ -52,7 +52,7 @@ names; a field that has its default is left out (`items.py`).
     limit, pools too    LIMIT#<limit>                #LIMIT                              get_pools, slots_used
     name of a pool      POOL                         <name>                              list_pools: pk
     Watcher             WATCHER                      <watcher_id>                        get_watcher; list_watchers: pk
-    watched queue       WATCHED_QUEUE                <arn>                               watched_queues: pk
+    watched source      WATCHED_QUEUE                <arn>                               watched_sources: pk
     EventFile           EVENT_FILE                   <filename>                          list_event_files: pk
     Wait                WAIT#<resource>              <id of the try>                     waits_for: pk
     WorkerGroup         WORKER_GROUP                 <name>                              list_worker_groups: pk
@@ -154,8 +154,8 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     put_wait               1 WRU, with each deferral whose trigger an event will wake; waits_for 0.5 to 1 RRU for each
                              event that tells of a steady state; drop_wait 1 WRU for each that an event finds over
     put_watcher            1 WRU +2 (`due_at` moves): two of them for each life, that is for each poll
-    watched_queues         0.5 RRU with each look at a watcher that reads SQS and each start of its life
-    watch_, unwatch_queue  1 WRU
+    watched_sources        0.5 RRU with each look at a watcher that Lambda could serve and each start of its life
+    watch_, unwatch_source 1 WRU
     list_worker_groups     1 RRU, with each look at a run whose DAG names a queue of its own; hear_of_… 1 WRU a minute and
                              host
     put_dag                1 WRU per KB, +2 where `next_run_after` moves in `due`
@@ -522,11 +522,11 @@ def watcher(watcher_id: str) -> Key:
     return Key(WATCHERS, watcher_id)
 
 
-WATCHED_QUEUES: Final = "WATCHED_QUEUE"
+WATCHED_SOURCES: Final = "WATCHED_QUEUE"
 
 
-def watched_queue(arn: str) -> Key:
-    return Key(WATCHED_QUEUES, arn)
+def watched_source(arn: str) -> Key:
+    return Key(WATCHED_SOURCES, arn)
 
 
 WORKER_GROUPS: Final = "WORKER_GROUP"

@@ -229,9 +229,13 @@ def test_delete_waits_until_no_worker_group_needs_the_stack(world: World) -> Non
     assert world.cloud.calls == []
 
 
-def test_delete_waits_until_no_queue_is_watched(world: World) -> None:
-    world.store.watch_queue("arn:aws:sqs:eu-west-1:111122223333:orders")
-    with pytest.raises(AwsError, match=r"watches queues.*: orders\. `./gust watch-queue NAME --remove --stack gust`"):
+@pytest.mark.parametrize(
+    ("arn", "command"),
+    [("sqs:eu-west-1:1:orders", "watch-queue"), ("kinesis:eu-west-1:1:stream/orders", "watch-stream")],
+)
+def test_delete_waits_until_no_queue_or_stream_is_watched(world: World, arn: str, command: str) -> None:
+    world.store.watch_source(f"arn:aws:{arn}")
+    with pytest.raises(AwsError, match=rf"to read orders\. `./gust {command} NAME --remove --stack gust`"):
         deleted(world, "--yes")
     assert world.cloud.calls == []
 

@@ -21,6 +21,7 @@ from gust.model.dag_spec import DagSpec
 from gust.model.dispatch import Dispatch, Scope
 from gust.model.keys import TaskInstanceKey
 from gust.model.watched_queue import names_of, queue_of
+from gust.model.watched_stream import names_of_stream, reader_of
 from gust.model.watcher import WATCHER_NAMESPACE, Want, Watcher, watcher_uuid
 from gust.model.workload import WakeWatcher, WatcherWorkload
 from gust.scheduling import watching
@@ -60,6 +61,7 @@ def watchers_of(spec: DagSpec) -> dict[str, Watcher]:
             classpath=one.classpath,
             kwargs=one.kwargs,
             queue=queue_of(one.classpath, one.kwargs),
+            stream=reader_of(one.classpath, one.kwargs),
         )
         found[watcher_id] = replace(before, wanted_by=(*before.wanted_by, want.written()))
     return found
@@ -80,6 +82,7 @@ def _change(
             wanted_by=wanted_by,
             bundle_version=bundle_version or base.bundle_version,
             queue=named.queue if named else base.queue,
+            stream=named.stream if named else base.stream,
         )
         try:
             if not wanted_by and before is not None:
@@ -129,8 +132,13 @@ def _dags_with_a_file(services: Services, watcher: Watcher) -> list[Dag]:
 
 
 def need_not_poll(services: Services, watcher: Watcher) -> bool:
-    """Whether Lambda brings the messages that the watcher would read (`take_messages`)."""
-    return watcher.queue is not None and any(watcher.queue in names_of(arn) for arn in services.store.watched_queues())
+    """Whether Lambda brings what the watcher would read (`take_messages`, `take_records`)."""
+    if watcher.queue is None and watcher.stream is None:
+        return False
+    return any(
+        watcher.queue in names_of(arn) or (watcher.stream is not None and watcher.stream.stream in names_of_stream(arn))
+        for arn in services.store.watched_sources()
+    )
 
 
 # --- the scheduler ----------------------------------------------------------------------------------------------------

@@ -27,12 +27,12 @@ log = logging.getLogger(__name__)
 
 def watch_queue(services: Services, arn: str) -> None:
     """Have no watcher poll the queue: those that would are at rest from their next life on. Repeating it changes nothing."""
-    services.store.watch_queue(arn)
+    services.store.watch_source(arn)
 
 
 def unwatch_queue(services: Services, arn: str) -> None:
     """Have the queue's watchers poll it again. Repeating it wakes them once more."""
-    services.store.unwatch_queue(arn)
+    services.store.unwatch_source(arn)
     wake(services, [one.watcher_id for one in services.store.list_watchers() if one.queue in names_of(arn)])
 
 

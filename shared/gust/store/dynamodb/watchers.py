@@ -23,14 +23,14 @@ class DynamoDBWatchers:
     def list_watchers(self) -> list[Watcher]:
         return [_read(key_of(item).sk, item) for item in self._table.query(keyspace.WATCHERS)]
 
-    def watched_queues(self) -> frozenset[str]:
-        return frozenset(key_of(item).sk for item in self._table.query(keyspace.WATCHED_QUEUES))
+    def watched_sources(self) -> frozenset[str]:
+        return frozenset(key_of(item).sk for item in self._table.query(keyspace.WATCHED_SOURCES))
 
-    def watch_queue(self, arn: str) -> None:
-        self._table.put(keyspace.watched_queue(arn), {})
+    def watch_source(self, arn: str) -> None:
+        self._table.put(keyspace.watched_source(arn), {})
 
-    def unwatch_queue(self, arn: str) -> None:
-        self._table.delete(keyspace.watched_queue(arn))
+    def unwatch_source(self, arn: str) -> None:
+        self._table.delete(keyspace.watched_source(arn))
 
     def due_backfills_and_watchers(
         self, until: datetime

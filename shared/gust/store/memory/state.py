@@ -95,7 +95,7 @@ class MemoryState:
         self._consumed: dict[DagRunKey, list[AssetEvent]] = {}
         self._consumers: dict[str, set[DagRunKey]] = defaultdict(set)
         self._watchers: dict[str, Watcher] = {}
-        self._watched_queues: set[str] = set()
+        self._watched_sources: set[str] = set()
         self._event_files: dict[str, EventFile] = {}
         self._waits: dict[Key, Wait] = {}
         self._worker_groups: dict[str, WorkerGroup] = {}

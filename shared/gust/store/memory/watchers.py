@@ -25,16 +25,16 @@ class MemoryWatchers(MemoryBackfills):
         return [as_stored(found) for _, found in sorted(self._watchers.items())]
 
     @atomic
-    def watched_queues(self) -> frozenset[str]:
-        return frozenset(self._watched_queues)
+    def watched_sources(self) -> frozenset[str]:
+        return frozenset(self._watched_sources)
 
     @atomic
-    def watch_queue(self, arn: str) -> None:
-        self._watched_queues.add(arn)
+    def watch_source(self, arn: str) -> None:
+        self._watched_sources.add(arn)
 
     @atomic
-    def unwatch_queue(self, arn: str) -> None:
-        self._watched_queues.discard(arn)
+    def unwatch_source(self, arn: str) -> None:
+        self._watched_sources.discard(arn)
 
     @atomic
     def due_backfills_and_watchers(

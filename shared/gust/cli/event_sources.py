@@ -1,0 +1,103 @@
+"""What `watch-queue` and `watch-stream` share: Lambda's event source mappings onto the stack's receiver."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gust.cli.aws import Clients
+from gust.errors import GustError
+
+PATIENCE: Final = 60
+"""Seconds until Lambda knows of a role's new right."""
+
+
+class WatchError(GustError):
+    """The queue or stream cannot be watched so; the message is for the terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """The function that makes events of assets."""
+
+    function: str
+    role: str
+    timeout: int
+    """Seconds."""
+    own_queue: str
+    """ARN of the queue to which EventBridge's rules deliver."""
+
+
+def receiver_of(clients: Clients, stack: str) -> Receiver:
+    """Raises WatchError."""
+    function, functions = f"{stack}-events", clients("lambda")
+    try:
+        about = functions.get_function_configuration(FunctionName=function)
+    except functions.exceptions.ResourceNotFoundException:
+        raise WatchError(
+            f"Stack {stack} takes no events: ./gust deploy --stack {stack} --set Events=Enabled first"
+        ) from None
+    own = about["Environment"]["Variables"].get("GUST_EVENTS_QUEUE_ARN")
+    if own is None:
+        raise WatchError(f"Stack {stack} is of an older Gust: run ./gust deploy first")
+    return Receiver(function, about["Role"].rpartition("/")[2], about["Timeout"], own)
+
+
+def mappings_of(clients: Clients, arn: str) -> dict[str, str]:
+    """ARNs of the functions that read the queue or stream → ids of their mappings, without those that are being deleted."""
+    pages = clients("lambda").get_paginator("list_event_source_mappings").paginate(EventSourceArn=arn)
+    return {
+        each["FunctionArn"]: each["UUID"]
+        for page in pages
+        for each in page["EventSourceMappings"]
+        if each.get("State") != "Deleting"
+    }
+
+
+def mapping_onto(mappings: dict[str, str], receiver: Receiver) -> str | None:
+    return next((found for arn, found in mappings.items() if _is(arn, receiver)), None)
+
+
+def others(mappings: dict[str, str], receiver: Receiver) -> list[str]:
+    """ARNs of other functions with a mapping."""
+    return [arn for arn in mappings if not _is(arn, receiver)]
+
+
+def _is(arn: str, receiver: Receiver) -> bool:
+    return arn.rpartition(":function:")[2] == receiver.function
+
+
+def put_right(clients: Clients, role: str, policy: str, statements: list[dict[str, Any]]) -> None:
+    document = {"Version": "2012-10-17", "Statement": statements}
+    clients("iam").put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
+
+
+def take_right(clients: Clients, role: str, policy: str) -> None:
+    iam = clients("iam")
+    if policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        iam.delete_role_policy(RoleName=role, PolicyName=policy)
+
+
+def create_mapping(clients: Clients, pause: Callable[[float], None] = time.sleep, **asked: Any) -> None:
+    functions = clients("lambda")
+    for second in range(0, PATIENCE, 5):
+        try:
+            functions.create_event_source_mapping(**asked)
+        except functions.exceptions.InvalidParameterValueException as refused:
+            # A right that was given a moment ago; other reasons stay what they are.
+            if "permissions" not in str(refused) or second + 5 >= PATIENCE:
+                raise
+            pause(5)
+        else:
+            return
+
+
+def tell(clients: Clients, function: str, what: str, arn: str) -> None:
+    """Have the stack note it. Raises WatchError."""
+    answer = clients("lambda").invoke(FunctionName=function, Payload=json.dumps({what: arn}).encode())
+    if "FunctionError" in answer:
+        told = json.loads(answer["Payload"].read())
+        raise WatchError(f"{function} did not note it: {told.get('errorMessage', told)}. Try again.")

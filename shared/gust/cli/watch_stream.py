@@ -1,0 +1,146 @@
+"""`./gust watch-stream`: have Lambda bring the records of a Kinesis stream, so that no asset watcher polls it; `--remove`:
+have the watchers poll again.
+
+The mapping and the right to read the stream are no part of the template, because they exist for each stream.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gust.cli import aws
+from gust.cli.aws import Clients
+from gust.cli.event_sources import (
+    WatchError,
+    create_mapping,
+    mapping_onto,
+    mappings_of,
+    put_right,
+    receiver_of,
+    take_right,
+    tell,
+)
+
+HELP: Final = "have records of a Kinesis stream be events of assets without polling"
+
+READ: Final = [
+    "kinesis:DescribeStream",
+    "kinesis:DescribeStreamSummary",
+    "kinesis:GetRecords",
+    "kinesis:GetShardIterator",
+    "kinesis:ListShards",
+]
+
+BATCH: Final = 500
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("stream", help="its name, of the stack's account and region")
+    parser.add_argument("--remove", action="store_true", help="no longer: its watchers poll again")
+    aws.add_arguments_or_local(parser)
+    parser.add_argument("--yes", action="store_true", help="change it without asking")
+
+
+def run(options: argparse.Namespace, ask: Callable[[str], str] = input, clients: Clients | None = None) -> int:
+    """Say what will change, ask, and change it. Returns the exit code. Raises WatchError."""
+    clients = clients or aws.clients_or_local(options)
+    stack = aws.DEFAULT_STACK if options.local else options.stack
+    change = plan(clients, options.stream, stack, remove=options.remove)
+    print("This will change:", *change.lines, sep="\n  ")
+    if not options.yes and ask("Go on? [y/N] ").strip().lower() not in {"y", "yes"}:
+        print("Nothing was changed.")
+        return 1
+    make(clients, change)
+    if options.remove:
+        print(f"Watchers of {options.stream} poll it again, from where Lambda has come to.")
+    else:
+        print(f"Records of {options.stream} are events of the assets whose watchers read it (docs/events.md).")
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What makes the stream watched, or takes that back. All of it may be repeated."""
+
+    name: str
+    arn: str
+    function: str
+    role: str
+    mapping: str | None
+    """The id of the mapping that is there."""
+    key: str | None
+    """The KMS key that encrypts the stream."""
+    removes: bool
+
+    @property
+    def policy(self) -> str:
+        return f"watch-stream-{self.name}"
+
+    @property
+    def lines(self) -> list[str]:
+        """What `make` will change, for a person who decides."""
+        if self.removes:
+            return [
+                f"Function {self.function}: no longer gets the records of {self.name}",
+                f"Watchers of {self.name}: poll it again",
+                f"Role {self.role}: without the inline policy {self.policy}",
+            ]
+        found = [f"Role {self.role}: inline policy {self.policy}, to read this stream"]
+        if self.mapping is None:
+            found.append(
+                f"Function {self.function}: gets the records of {self.name}, from the oldest on; those that a watcher "
+                "has seen, or that came before it, make no events"
+            )
+        return [*found, f"Watchers of {self.name} with the default connection: no longer poll"]
+
+
+def plan(clients: Clients, name: str, stack: str, *, remove: bool = False) -> Change:
+    """Reads alone. Raises WatchError."""
+    receiver, kinesis = receiver_of(clients, stack), clients("kinesis")
+    try:
+        about = kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
+    except kinesis.exceptions.ResourceNotFoundException:
+        raise WatchError(f"There is no stream {name} in the stack's account and region") from None
+    arn, key = about["StreamARN"], about.get("KeyId")
+    return Change(
+        name=name,
+        arn=arn,
+        function=receiver.function,
+        role=receiver.role,
+        mapping=mapping_onto(mappings_of(clients, arn), receiver),
+        key=clients("kms").describe_key(KeyId=key)["KeyMetadata"]["Arn"] if key and not remove else None,
+        removes=remove,
+    )
+
+
+def make(clients: Clients, change: Change, *, pause: Callable[[float], None] = time.sleep) -> None:
+    """Watchers and Lambda keep their places in the same state store. While neither reads, records wait in the stream."""
+    if change.removes:
+        if change.mapping is not None:
+            clients("lambda").delete_event_source_mapping(UUID=change.mapping)
+        tell(clients, change.function, "unwatch_stream", change.arn)
+        take_right(clients, change.role, change.policy)
+        return
+    put_right(clients, change.role, change.policy, _rights(change))
+    if change.mapping is None:
+        create_mapping(
+            clients,
+            pause,
+            EventSourceArn=change.arn,
+            FunctionName=change.function,
+            StartingPosition="TRIM_HORIZON",
+            BatchSize=BATCH,
+            MaximumBatchingWindowInSeconds=1,
+        )
+    tell(clients, change.function, "watch_stream", change.arn)
+
+
+def _rights(change: Change) -> list[dict[str, Any]]:
+    statements: list[dict[str, Any]] = [{"Effect": "Allow", "Action": READ, "Resource": change.arn}]
+    if change.key is not None:
+        statements.append({"Effect": "Allow", "Action": "kms:Decrypt", "Resource": change.key})
+    return statements
