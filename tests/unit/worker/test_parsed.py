@@ -279,7 +279,5 @@ def test_a_process_that_has_parsed_is_like_one_that_parses_itself() -> None:
     assert answer.returncode == 0, answer.stderr[-4000:]
     found = json.loads(answer.stdout.splitlines()[-1])
     assert {name: each for name, each in found["differences"].items() if each} == {}
-    assert found["not_ahead"] == dict.fromkeys(
-        ["outcomes.py", "timetables.py", "waits.py"], "its parse fails, or warns"
-    )
-    assert len(found["differences"]) > 20
+    assert found["not_ahead"] == {"waits.py": "its parse fails, or warns"}  # it has no DAG
+    assert len(found["differences"]) > 15
