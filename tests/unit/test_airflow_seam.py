@@ -15,7 +15,13 @@ BRIDGE = ROOT / "shared" / "gust" / "airflow_bridge"
 AIRFLOW = Path(importlib.util.find_spec("airflow").origin).parent
 SEAM = {BRIDGE / "compat.py", BRIDGE / "supervisor.py"}
 
-PYTHONS_OWN = {("sys", "_getframe"), ("sys", "_is_gil_enabled"), ("os", "_exit"), ("environ", "_data")}
+PYTHONS_OWN = {
+    ("sys", "_getframe"),
+    ("sys", "_is_gil_enabled"),
+    ("os", "_exit"),
+    ("environ", "_data"),
+    ("environb", "_data"),
+}
 PRIVATE_MODULE = re.compile(r"airflow\.(\w+\.)*_[a-z]\w*(\.\w+)*")
 
 

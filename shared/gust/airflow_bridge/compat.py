@@ -1021,6 +1021,101 @@ def around_the_task(*, before: Callable[[], object], after: Callable[[Any, float
         task_runner.run = run
 
 
+def bag_of(bundle: Path, file: str, *, bundle_name: str) -> Any:
+    """Parse a DAG file as Airflow's task runner does; returns what it keeps the DAGs in. It logs nothing but mistakes."""
+    from airflow.dag_processing import dagbag
+
+    class Quiet(dagbag.BundleDagBag):  # type: ignore[misc]  # untyped to us
+        log = _BagLog()
+
+    bag = Quiet(
+        dag_folder=str(bundle / file), safe_mode=False, load_op_links=False, bundle_path=bundle, bundle_name=bundle_name
+    )
+    bag.__class__ = dagbag.BundleDagBag
+    return bag
+
+
+class _BagLog:
+    """Leaves out what Airflow says of each parse. `bag_in_place` has it said."""
+
+    def info(self, *_: object) -> None: ...
+
+    def debug(self, *_: object) -> None: ...
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+
+OF_FIRST_STEPS: Final = (
+    *(
+        "airflow.configuration",
+        "airflow.dag_processing",
+        "airflow.settings",
+        "airflow.sdk.api",
+        "airflow.sdk.configuration",
+    ),
+    *("airflow.sdk.execution_time", "airflow.sdk.listener", "airflow.sdk.log", "airflow.sdk.plugins_manager"),
+    *("airflow.sdk._shared.configuration", "airflow.sdk._shared.logging", "airflow._shared.configuration"),
+)
+"""Airflow's modules, with all below them, that a child's first steps use, up to its parse."""
+
+LEFT_BY_PARSE: Final = frozenset(
+    {
+        ("airflow.sdk.definitions._internal.contextmanager", "DagContext", "current_autoregister_module_name"),
+        ("airflow.sdk.definitions._internal.contextmanager", "DagContext", "previous_dag"),
+    }
+)
+"""Attributes of classes that each parse leaves changed."""
+
+
+def is_whole(bag: Any) -> bool:
+    """Whether a parse has found DAGs, without mistakes or warnings."""
+    return bool(bag.dags) and not bag.import_errors and not bag.captured_warnings
+
+
+@contextlib.contextmanager
+def bag_in_place(bag: Any) -> Iterator[None]:
+    """Until Airflow's task runner parses the file of `bag`: it finds that parsed already. Airflow then says what it says of
+    a parse, and looks whether the file is still the one that was parsed."""
+    from airflow._shared.timezones import timezone
+    from airflow.dag_processing import dagbag
+
+    plain = dagbag.BundleDagBag
+
+    def find(*args: Any, **kwargs: Any) -> Any:
+        dagbag.BundleDagBag = plain
+        wanted = kwargs.get("dag_folder"), kwargs.get("bundle_path"), kwargs.get("bundle_name")
+        if args or wanted != (bag.dag_folder, bag.bundle_path, bag.bundle_name):
+            return plain(*args, **kwargs)
+        bag.collect_dags(bag.dag_folder, safe_mode=False)
+        for dag in bag.dags.values():
+            dag.last_loaded = timezone.utcnow()
+        return bag
+
+    dagbag.BundleDagBag = find
+    try:
+        yield
+    finally:
+        dagbag.BundleDagBag = plain
+
+
+def close_database() -> None:
+    """As Airflow does in each child before it calls a DAG author's code."""
+    from airflow.sdk.execution_time import supervisor
+
+    supervisor.block_orm_access()
+
+
+def says_what_it_parses() -> bool:
+    """Whether Airflow or a library would log more than usual while a DAG file is parsed."""
+    from airflow.configuration import conf
+
+    level = conf.get("logging", "logging_level", fallback="INFO").upper()
+    return level not in ("INFO", "WARNING", "ERROR", "CRITICAL") or bool(
+        conf.get("logging", "namespace_levels", fallback="")
+    )
+
+
 @contextlib.contextmanager
 def without_code_of_a_deployment() -> Iterator[None]:
     """Meanwhile Airflow finds no plugins, listeners or cluster policies; afterwards it looks for them anew."""

@@ -27,8 +27,13 @@ class _CrashesAreFatal:
     @staticmethod
     @policy_hook  # type: ignore[untyped-decorator]
     def get_dagbag_import_timeout(dag_file_path: str) -> None:  # noqa: ARG004
-        faulthandler.disable()
-        with suppress(ValueError):  # not in the main thread: then Airflow has put in none either
-            # The interpreter's handler ends by handing over to the one before it, which must not be Airflow's.
-            signal.signal(signal.SIGSEGV, signal.SIG_DFL)
-        faulthandler.enable(sys.stderr)
+        handle()
+
+
+def handle() -> None:
+    """Put in the interpreter's handler."""
+    faulthandler.disable()
+    with suppress(ValueError):  # not in the main thread: then Airflow has put in none either
+        # The interpreter's handler ends by handing over to the one before it, which must not be Airflow's.
+        signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+    faulthandler.enable(sys.stderr)

@@ -49,7 +49,7 @@ def _run(workload: TaskWorkload, client: TryClient) -> int:
         return _fail(client, ti, workload.refused)
     try:
         _fetch(workload, client)
-        if client.ports.leave(client.environment):
+        if client.ports.leave(client.environment, (str(client.bundle), workload.relative_fileloc)):
             _fetch(workload, client)
     except Unopenable as error:
         return _fail(client, ti, str(error))

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from gust import collector
-from gust.airflow_bridge import compat, moment, nursery, orphans, surroundings
+from gust.airflow_bridge import compat, moment, nursery, orphans, parsed, surroundings
 
 BEGINS: Final = b"+"
 """Before the name of a module that is imported next."""
@@ -41,6 +41,9 @@ IS_OUT: Final = b"-"
 """Before the reason why the module begun last stays out. The preparer ends."""
 IS_READY: Final = b"="
 """Before the kB of memory and the milliseconds of a core that the imports took. The preparer forks children now."""
+
+PARSE: Final = b"<parse>"
+"""In the place of a module's name: the file is parsed next."""
 
 WITHOUT_THREADS: Final = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 """Variables during the imports. pyarrow's jemalloc, which it does not use unless told, starts a thread to give memory back;
@@ -53,25 +56,59 @@ _OF_GLIBC: Final = ~(0b11 << 31)
 """Without the two signals (32, 33) that glibc handles itself, from a process's first thread on."""
 
 
-def prepare(control: int, *, names: Sequence[str], bundle: Path, environment: Path | None, workspace: Path) -> None:
-    """What a preparer does: import the modules, report, and fork children until its worker is gone. `workspace`: the empty
-    folder where children will run."""
+def prepare(
+    control: int,
+    *,
+    names: Sequence[str],
+    bundle: Path,
+    environment: Path | None,
+    workspace: Path,
+    file: str | None = None,
+    is_tried: bool = False,
+) -> None:
+    """What a preparer does: import the modules, parse the `file`, if there is one, report, and fork children until its
+    worker is gone. `workspace`: the empty folder where children will run. `is_tried`: the file is known to be fit."""
     worker = socket.socket(fileno=control)
     sys.dont_write_bytecode = True  # a changed environment is extracted anew
-    _import_all(worker, names, bundle, environment, workspace)
+    memory = _private_memory()
+    took = _import_all(worker, names, bundle, environment, workspace)
+    if file is not None:
+        took += _parse(worker, bundle, file, workspace, environment, is_tried=is_tried)
+    collector.freeze_gc()
+    worker.sendall(IS_READY + b"%d %d\n" % ((_private_memory() - memory) // 1024, took * 1000))
     nursery.serve(worker)
+
+
+def _parse(
+    worker: socket.socket, bundle: Path, file: str, workspace: Path, environment: Path | None, *, is_tried: bool
+) -> float:
+    worker.sendall(BEGINS + PARSE + b"\n")
+    orphans.adopt()
+    began = time.process_time()
+    with _nothing_said() as said, _last_calls_noted():
+        reason = parsed.parse_ahead(bundle, file, workspace, environment, is_tried=is_tried)
+        if reason is None and said():
+            reason = "it prints, warns or logs"
+    if reason is None and (_threads() > 1 or orphans.children()):
+        reason = "it starts threads or processes"
+    if reason is not None:
+        _end(worker, reason)
+    orphans.leave_to_parent()
+    collector.freeze_gc()
+    return time.process_time() - began
 
 
 def _import_all(
     worker: socket.socket, names: Sequence[str], bundle: Path, environment: Path | None, workspace: Path
-) -> None:
+) -> float:
+    """Returns seconds of a core."""
     orphans.adopt()  # a process that a module starts and leaves is found here
     collector.disable_gc()
     gc.freeze()
     for stream in (sys.stdout, sys.__stdout__):  # a module may keep it: a child ends without writing what it holds
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)
-    took, memory = 0.0, _private_memory()
+    took = 0.0
     with (
         surroundings.without_bundle(bundle, workspace, environment) as installed,
         _nothing_said() as said,
@@ -103,8 +140,7 @@ def _import_all(
                 _end(worker, has_changed)
             gc.freeze()
     orphans.leave_to_parent()  # what tasks leave is their supervisor's to find
-    collector.freeze_gc()
-    worker.sendall(IS_READY + b"%d %d\n" % ((_private_memory() - memory) // 1024, took * 1000))
+    return took
 
 
 def _end(worker: socket.socket, reason: str) -> NoReturn:

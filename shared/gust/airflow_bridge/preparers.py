@@ -6,6 +6,9 @@ key is the bundle's version: with other files an import may mean another module.
 
 A preparer holds up to `HELD` bytes while others work, the one that waits longest ends first. Preparers are made while no
 child runs: no child can change the environment's files under one.
+
+From the third try in a row of one file on, the children come from a preparer that has parsed the file, too (`parsed`). An
+author's code has run in it: it ends before a try of another file, and before another preparer is made.
 """
 
 from __future__ import annotations
@@ -25,21 +28,28 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
 
-from gust.airflow_bridge import immortal, orphans, preparer
+from gust.airflow_bridge import immortal, orphans, parsed, preparer
 from gust.airflow_bridge.imports import LARGEST, Imports, bounded, report_of
 from gust.airflow_bridge.nursery import Asked, Children, Nursery, ParentGone, Process, Target, made_here
-from gust.airflow_bridge.surroundings import DAGS_OF_MWAA
+from gust.airflow_bridge.surroundings import DAGS_OF_MWAA, options_of
 from gust.model.environment import OPTIONS_FILE, VARIABLES_FILE
 
 PATIENCE: Final = 15.0
 """Seconds that a try waits for a preparer. All `ATTEMPTS` together take less than the minute for which its message is
 hidden; what is not imported by then on a worker's processor takes a child longer than any import is worth here."""
 
+PARSED_FROM: Final = 3
+"""Tries of one file in a row on a worker, before the file is parsed for the next ones: that takes as long as some five
+parses."""
+
 ATTEMPTS: Final = 3
 """Preparers to begin for one try: each may find one module that must stay out."""
 
 WORTH: Final = 20
 """Milliseconds of a core that imports must take to be worth a process."""
+
+WORTH_PARSE: Final = 3
+"""The same of a file's parse."""
 
 HELD_PART: Final = 8
 """The part of a function's memory (an eighth) that preparers may hold while none of their children runs. That memory is
@@ -223,6 +233,7 @@ class Preparers:
     """Takes lines for the operator: what is prepared, and what stays out and why."""
     patience: float = PATIENCE
     most: int = MOST_READY
+    worth_parse: int = WORTH_PARSE
     _kept: frozenset[int] = field(default_factory=orphans.children)
     """Children of the worker while no child of a DAG file runs."""
     _of_files: OrderedDict[tuple[str, ...], tuple[str, ...]] = field(default_factory=OrderedDict)
@@ -234,6 +245,14 @@ class Preparers:
     be fit."""
     _enough: OrderedDict[Key, tuple[str, ...]] = field(default_factory=OrderedDict)
     """The first ones of the modules, beside which the others are not worth a process, or cannot be imported."""
+    _row: tuple[tuple[str, str] | None, int] = (None, 0)
+    """The file of the last try, and how many of it there were in a row."""
+    _parsed: tuple[tuple[Key, tuple[str, str]], Preparer] | None = None
+    """The one that has parsed a file, under the key of its imports and the file."""
+    _tried: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
+    """Files that may be parsed ahead."""
+    _unparsed: OrderedDict[tuple[str, str], str] = field(default_factory=OrderedDict)
+    """File → why each task parses it."""
 
     # --- what is known --------------------------------------------------------------------------------------------
 
@@ -254,25 +273,73 @@ class Preparers:
 
     def modules_for(self, subject: Subject) -> tuple[str, ...]:
         """The modules to import before a try, in order."""
+        kept = self._fit(subject)
+        while (first := self._enough.get(_key(subject, kept))) is not None:
+            kept = first
+        return kept
+
+    def _fit(self, subject: Subject) -> tuple[str, ...]:
+        """The same with modules that are not worth a process alone."""
         names = dict.fromkeys((*self._of_files.get(subject.of_file, ()), *self._of_tasks.get(subject.of_task, ())))
         kept: tuple[str, ...] = ()
         for name in names:
             if name not in self.nursery.modules and _key(subject, (*kept, name)) not in self._left_out:
                 kept = (*kept, name)
-        while (first := self._enough.get(_key(subject, kept))) is not None:
-            kept = first
         return kept
+
+    def count(self, subject: Subject) -> None:
+        """A try of the subject comes next."""
+        file, times = self._row
+        self._row = subject.of_file, times + 1 if file == subject.of_file else 1
 
     # --- who forks ------------------------------------------------------------------------------------------------
 
     def is_ready(self, subject: Subject) -> bool:
         """Whether `children_of` answers at once."""
-        key = _key(subject, self.modules_for(subject))
-        return not key[1] or key in self._ready
+        return self._has_imports(subject) and not self._is_to_be_parsed(subject)
 
     def children_of(self, subject: Subject, workspace: Path) -> Children:
         """Where the try's child comes from: a preparer, or the nursery. Waits for a new preparer. Ends those that hold too
         much memory beside it. While no child runs."""
+        if self._parsed is not None and self._parsed[1].has_ended:
+            self._end_parsed()
+        if self._parsed is not None and not self._has_imports(subject):
+            # It may have changed files since they were looked at. The next try makes the preparer.
+            self._end_parsed()
+            return self.nursery
+        prepared = self._with_imports(subject, workspace)
+        if self._is_to_be_parsed(subject):
+            self._end_parsed()
+            if (made := self._made(subject, self._fit(subject), workspace, is_parsed=True)) is not None:
+                self._parsed = self._of_parse(subject), made
+        if self._parsed is not None and self._parsed[0] == self._of_parse(subject):
+            return self._parsed[1]
+        return prepared
+
+    def _of_parse(self, subject: Subject) -> tuple[Key, tuple[str, str]]:
+        return _key(subject, self.modules_for(subject)), subject.of_file
+
+    def _is_to_be_parsed(self, subject: Subject) -> bool:
+        """Whether a process shall parse the file now."""
+        file, times = self._row
+        if file != subject.of_file or times < PARSED_FROM or file in self._unparsed:
+            return False
+        if self._parsed is not None:
+            return False
+        return parsed.is_wanted(options_of(subject.bundle))
+
+    def _end_parsed(self) -> None:
+        if self._parsed is not None:
+            _, gone = self._parsed
+            self._parsed = None
+            gone.end()
+            gone.wait()
+
+    def _has_imports(self, subject: Subject) -> bool:
+        key = _key(subject, self.modules_for(subject))
+        return not key[1] or key in self._ready
+
+    def _with_imports(self, subject: Subject, workspace: Path) -> Children:
         for _ in range(ATTEMPTS):
             names = self.modules_for(subject)
             key = _key(subject, names)
@@ -291,22 +358,29 @@ class Preparers:
         self._make_room(beside=None)
         return self.nursery
 
-    def leave(self, environment: Path | None) -> bool:
-        """End the preparers that have imported another environment's packages, and what these have started: such a package
-        would run beside the next child, which may be another team's, with the same rights. While no child runs. Returns
-        whether there were some: until now they could change files."""
+    def leave(self, environment: Path | None, file: tuple[str, str] | None = None) -> bool:
+        """End the preparers that have imported another environment's packages or parsed another file, and what these have
+        started: such code would run beside the next child, which may be another team's, with the same rights. While no child
+        runs. Returns whether there were some: until now they could change files."""
         ended = False
+        if self._parsed is not None and self._parsed[0][1] != file:
+            self._end_parsed()
+            ended = True
         for key in list(self._ready):
             if key in self._ready and key[0].environment not in (None, environment):
                 self._forget(key)
                 ended = True
         return bool(orphans.kill_all(except_=self._kept | made_here())) or ended
 
-    def _made(self, subject: Subject, names: tuple[str, ...], workspace: Path) -> Preparer | None:
-        """None where a module must stay out, or what they add to a preparer's is not worth it: both are known then."""
+    def _made(
+        self, subject: Subject, names: tuple[str, ...], workspace: Path, *, is_parsed: bool = False
+    ) -> Preparer | None:
+        """None where a module or the file must stay out, or what is added to a preparer's is not worth it: both are known
+        then."""
         others = orphans.children()
         control, theirs = socket.socketpair()
-        above = self._above(_key(subject, names))
+        key = _key(subject, names)
+        above = key if is_parsed and key in self._ready else self._above(key)
         source, done = (self.nursery, 0) if above is None else (self._ready[above], len(above[1]))
         work = partial(
             preparer.prepare,
@@ -314,20 +388,34 @@ class Preparers:
             bundle=subject.bundle,
             environment=subject.environment,
             workspace=workspace,
+            file=subject.file if is_parsed else None,
+            is_tried=subject.of_file in self._tried,
         )
         with theirs:
             process = source.fork(work, [theirs.fileno()])
-        answer = _Answer(control, time.monotonic() + self.patience, names[done:])
+        steps = (*names[done:], *([preparer.PARSE.decode()] if is_parsed else []))
+        answer = _Answer(control, time.monotonic() + self.patience, steps)
         outcome = answer.outcome()
+        reason = outcome[1:].decode(errors="replace")
         if (figures := _figures(outcome)) is not None:
             memory, took = figures
-            if took >= WORTH:
-                self.say(f"Imported before tasks of {subject.file}: {', '.join(names)} ({memory:,} kB, {took:,} ms)")
+            if took >= (self.worth_parse if is_parsed else WORTH):
+                if is_parsed:
+                    _keep(self._tried, subject.of_file, None)
+                    self.say(f"Parsed before tasks: {subject.file} ({memory:,} kB, {took:,} ms)")
+                else:
+                    made = ", ".join(names)
+                    self.say(f"Imported before tasks of {subject.file}: {made} ({memory:,} kB, {took:,} ms)")
                 parent = None if above is None else self._ready[above]
                 return Preparer(control, process, memory, self.nursery, parent, kept=self._kept)
-            _keep(self._enough, _key(subject, names), names[:done])
+            if is_parsed:
+                _keep(self._unparsed, subject.of_file, "it is not worth a process")
+            else:
+                _keep(self._enough, key, names[:done])
+        elif is_parsed and answer.begun in (0, len(steps)):
+            self.say(f"Each task parses {subject.file}: {reason}")
+            _keep(self._unparsed, subject.of_file, reason)
         else:
-            reason = outcome[1:].decode(errors="replace")
             what = f"{names[done + answer.begun - 1]} is not" if answer.begun else "Nothing is"
             self.say(f"{what} imported before tasks of {subject.file}: {reason}")
             if answer.begun:

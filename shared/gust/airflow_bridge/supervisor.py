@@ -71,6 +71,7 @@ from gust.airflow_bridge import (
     dumpable,
     imports,
     orphans,
+    parsed,
     preparer,
     secrets_backend,
     sensors,
@@ -359,6 +360,7 @@ class TryClient(ExecutionApiClient):
             return
         subject = Subject(self.bundle, self.workload.relative_fileloc, self.workload.task_id, self.environment)
         known.hear(subject, self.workload.modules)
+        known.count(subject)
         if not known.is_ready(subject):
             self.ports.hide(HIDDEN_FOR)  # imports take a while
         children = known.children_of(subject, workspace)
@@ -438,12 +440,12 @@ def _run_task(
     from airflow.sdk.execution_time import task_runner
 
     if report is None:
-        with compat.around_the_task(before=do_nothing, after=sensors.tell_if_long):
+        with parsed.in_place(), compat.around_the_task(before=do_nothing, after=sensors.tell_if_long):
             task_runner.main()
         return
     os.set_inheritable(report, False)
     recorder = imports.Recorder(surroundings.installed_for(bundle))
-    with compat.around_the_task(before=recorder.parsed, after=sensors.tell_if_long):
+    with parsed.in_place(), compat.around_the_task(before=recorder.parsed, after=sensors.tell_if_long):
         try:
             task_runner.main()
         finally:

@@ -107,15 +107,30 @@ def without_bundle(bundle: Path, workspace: Path, environment: Path | None) -> I
     """What `enter` prepares for children of the bundle, without its modules, its plugins and credentials: yields the folders
     of installed modules. Variables, `sys.path` and the working folder are as before afterwards, so that a child of this
     process can `enter`."""
+    with _as_before():
+        _set_variables(bundle, workspace, environment, NO_CREDENTIALS)
+        ours = _make_way_for(None, environment)
+        if environment is not None:
+            compat.use_environment(environment)
+        compat.read_options_again(options_of(bundle))
+        yield tuple(f"{entry}/" for entry in sys.path if entry not in ours)
+
+
+@contextmanager
+def as_in_child(bundle: Path, workspace: Path, environment: Path | None) -> Iterator[None]:
+    """What `enter` prepares, without credentials. Variables, `sys.path` and the working folder are as before afterwards, so
+    that a child of this process can `enter`."""
+    with _as_before():
+        enter(bundle, workspace, environment)
+        yield
+
+
+@contextmanager
+def _as_before() -> Iterator[None]:
     variables, path, folder = dict(os.environ), list(sys.path), os.getcwd()
     temporary, executable = tempfile.tempdir, sys.executable
-    _set_variables(bundle, workspace, environment, NO_CREDENTIALS)
-    ours = _make_way_for(None, environment)
-    if environment is not None:
-        compat.use_environment(environment)
-    compat.read_options_again(options_of(bundle))
     try:
-        yield tuple(f"{entry}/" for entry in sys.path if entry not in ours)
+        yield
     finally:
         os.environ.clear()
         os.environ.update(variables)

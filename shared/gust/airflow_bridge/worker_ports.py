@@ -52,10 +52,10 @@ class WorkerPorts:
     megabytes: int | None = None
     """Memory that the function has; None where it has no limit of its own."""
 
-    def leave(self, environment: Path | None = None) -> bool:
-        """See `Preparers.leave`, before a child with the environment's packages. Returns whether the files that the child
-        will use must be looked at again."""
-        if self.preparers is None or not self.preparers.leave(environment):
+    def leave(self, environment: Path | None = None, file: tuple[str, str] | None = None) -> bool:
+        """See `Preparers.leave`, before a child with the environment's packages, of a DAG file (its bundle and its path in
+        it), if it is a task's. Returns whether the files that the child will use must be looked at again."""
+        if self.preparers is None or not self.preparers.leave(environment, file):
             return False
         self.tidy()
         return True

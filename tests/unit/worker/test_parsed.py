@@ -1,0 +1,283 @@
+"""A DAG file that is parsed once for many tasks: which files are, and that their tasks cannot tell. Nursery, preparers and
+children are real."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from gust.airflow_bridge import parsed
+from gust.airflow_bridge.nursery import Nursery
+from gust.airflow_bridge.preparers import PARSED_FROM, Preparers
+from gust.model.state import DagRunState
+from tests.environment import of_a_user
+from tests.unit.worker.whole import Whole
+
+ROOT = Path(__file__).parents[3]
+
+PLAIN = """
+from airflow.sdk import DAG, task
+{lines}
+with DAG("d"):
+    @task
+    def t():
+        pass
+    t()
+"""
+
+
+@pytest.fixture
+def reason(tmp_path: Path) -> Callable[..., str | None]:
+    """Why a file with these lines at its top is parsed in each task. `files`: others of the bundle."""
+
+    def ask(lines: str, **files: str) -> str | None:
+        bundle, workspace = tmp_path / "bundle", tmp_path / "workspace"
+        bundle.mkdir()
+        workspace.mkdir()
+        (bundle / "d.py").write_text(PLAIN.format(lines=lines))
+        for name, text in files.items():
+            (bundle / name.replace("__", ".")).write_text(text)
+        return parsed.parse_ahead(bundle, "d.py", workspace, None, is_tried=False)
+
+    with_here = parsed._here
+    yield ask  # type: ignore[misc]
+    parsed._here = with_here
+
+
+@pytest.mark.parametrize(
+    "lines",
+    {
+        "constants": "import datetime\nSTART = datetime.datetime(2026, 1, 1) + datetime.timedelta(days=1)",
+        "pendulum": "import pendulum\nSTART = pendulum.datetime(2026, 1, 1, tz='Europe/Paris')",
+        "a helper's": "import helper\nfrom helper import STATE",
+        "its own path": "import os, pathlib\nHERE = os.path.abspath(__file__), pathlib.Path(__file__).resolve()",
+        "sys.path": "import os, sys\nsys.path.insert(0, os.path.dirname(__file__))",
+        "a file of the bundle": "import pathlib\nREAD = pathlib.Path(__file__).with_name('a.json').read_text()",
+        "the bundle's folder": "import os\nNAMES = sorted(os.listdir(os.path.dirname(__file__)))",
+        "a variable for all tasks": "import os\nSTAGE = os.environ.get('STAGE', 'dev')",
+        "a logger": "import logging\nlog = logging.getLogger(__name__)",
+        "a cron": "from airflow.sdk import CronTriggerTimetable\nT = CronTriggerTimetable('0 0 * * *', timezone='UTC')",
+        "classes": "import dataclasses, enum\n@dataclasses.dataclass\nclass A:\n    b: int\nE = enum.Enum('E', 'a b')\nA(1)",
+        "hashes": "import hashlib\nNAME = hashlib.sha256(b'x').hexdigest()",
+        "its own caches": "import functools\n@functools.cache\ndef f(): return [1]\nf().append(2)",
+    }.items(),
+    ids=lambda each: each[0],
+)
+def test_a_file_that_asks_nothing_is_parsed_ahead(reason: Callable[..., str | None], lines: tuple[str, str]) -> None:
+    assert reason(lines[1], helper__py="STATE = []\n", a__json="[1]") is None
+
+
+HOSTILE = {
+    "the time": "import time\nNOW = time.time()",
+    "a clock by another name": "from time import perf_counter_ns as p\nNOW = p()",
+    "the date": "import datetime\nTODAY = datetime.date.today()",
+    "the time, in pendulum": "import pendulum\nNOW = pendulum.now('UTC')",
+    "the time, in a helper's function": "import helper\nNOW = helper.now()",
+    "the time, by a factory": "import dataclasses, time\n@dataclasses.dataclass\nclass A:\n    at: float = "
+    "dataclasses.field(default_factory=time.time)\nA()",
+    "the time, unseen": "import time\nNOW = list(map(lambda f: f(), [time.time]))",
+    "the time, by map": "import time\nNOW = next(iter(time.time, None))",
+    "the time, by partial": "import functools, time\nNOW = functools.partial(time.time)()",
+    "the time, by defaultdict": "import collections, time\nNOW = collections.defaultdict(time.time)[0]",
+    "the time, by getattr": "import time\nNOW = getattr(time, 'ti' + 'me')()",
+    "the time, by exec": "exec('import time; NOW = time.time()')",
+    "the time, by a metaclass": "import time\nclass M(type):\n    def __call__(cls): return time.time()\n"
+    "class A(metaclass=M): pass\nA()",
+    "the time, by an operator": "import os\nclass A:\n    __hash__ = os.getpid\nNUMBER = hash(A())",
+    "the time, caught": "import time\ntry:\n    NOW = time.time()\nexcept BaseException:\n    NOW = 0",
+    "the process": "import os\nPID = os.getpid()",
+    "random numbers": "import random\nNUMBER = random.random()",
+    "random numbers, seeded": "import random\nrandom.seed(1)",
+    "a generator": "import random\nDICE = random.Random(1)",
+    "an id": "import uuid\nID = uuid.uuid4()",
+    "a secret": "import secrets\nID = secrets.token_hex()",
+    "a file outside": "READ = open('/etc/hostname').read()",
+    "a file outside, by its descriptor": "import os\nFD = os.open('/etc/hostname', os.O_RDONLY)",
+    "whether a file is there": "import os\nIS = os.path.exists('/tmp/flag')",
+    "a file of the bundle, kept open": "FILE = open(__file__)",
+    "a file of the bundle, to write": "FILE = open(__file__, 'a')",
+    "native code": "import ctypes\nLIBC = ctypes.CDLL(None)",
+    "a thread": "import threading\nthreading.Thread(target=print).start()",
+    "a process": "import subprocess\nsubprocess.run(['true'])",
+    "a socket": "import socket\nSOCKET = socket.socket()",
+    "what happens at the end": "import atexit\natexit.register(print)",
+    "what happens at a fork": "import os\nos.register_at_fork(before=print)",
+    "an environment variable of its own": "import os\nos.environ['OMP_NUM_THREADS'] = '1'",
+    "all environment variables": "from os import environ as e\nALL = dict(e)",
+    "the environment as bytes": "import os\nALL = list(os.environb)",
+    "a task's credentials": "import os\nURI = os.getenv('AWS_CONTAINER_CREDENTIALS_FULL_URI')",
+    "what it is parsed for": "from airflow.sdk import get_parsing_context\nASKED = get_parsing_context().dag_id",
+    "a variable of Airflow": "from airflow.sdk import Variable\nV = Variable.get('v', default=None)",
+    "a connection of Airflow": "from airflow.sdk import Connection\ntry: Connection.get('c')\nexcept Exception: pass",
+    "output": "print('parsed')",
+    "a line in the log": "import logging\nlogging.getLogger(__name__).warning('parsed')",
+    "a line in Airflow's log": "import structlog\nstructlog.get_logger().info('parsed')",
+    "a warning": "import warnings\nwarnings.warn('parsed')",
+    "a handler": "import logging, sys\nlogging.getLogger('x').addHandler(logging.StreamHandler(sys.stdout))",
+    "a level": "import logging\nlogging.getLogger('botocore').setLevel(logging.ERROR)",
+    "a bound logger": "import structlog\nlog = structlog.get_logger().bind(a=1)",
+    "stdout": "import sys\nOUT = sys.stdout",
+    "a hook": "import sys\nsys.excepthook = print",
+    "a signal": "import signal\nsignal.signal(signal.SIGTERM, print)",
+    "the working folder": "import os\nos.chdir('/')",
+    "Airflow's settings": "from airflow import settings\nsettings.DAGS_FOLDER = '/'",
+    "Airflow's task runner": "from airflow.sdk.execution_time import task_runner\ntask_runner.parse = print",
+    "a class of Airflow's": "from airflow.sdk.execution_time import comms\ncomms.CommsDecoder.send = print",
+    "Python's own": "import builtins\nbuiltins.open = print",
+    "its callers": "import sys\nBY = sys._getframe(1).f_code.co_name",
+    "the stack": "import inspect\nBY = [each.function for each in inspect.stack()]",
+    "the garbage": "import gc\ngc.disable()",
+    "tracing": "import sys\nsys.settrace(None)",
+    "a mistake": "1 / 0",
+    "an end": "import os\nos._exit(0)",
+    "a compiled module": "import _testcapi",
+}
+
+
+@pytest.mark.parametrize("lines", HOSTILE.items(), ids=lambda each: each[0])
+def test_a_file_that_asks_or_does_what_differs_is_parsed_in_each_task(
+    reason: Callable[..., str | None], lines: tuple[str, str]
+) -> None:
+    found = reason(lines[1], helper__py="import datetime\ndef now():\n    return datetime.datetime.now()\n")
+    assert found, found
+
+
+def test_a_file_is_stopped_before_it_does_what_others_notice(
+    reason: Callable[..., str | None], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    left = tmp_path / "left"
+    lines = f"try:\n    open({str(left)!r}, 'w').close()\nexcept BaseException:\n    print('caught')\n"
+    assert reason(lines) == "it calls _io.open"
+    assert not left.exists()
+    assert capfd.readouterr().out == ""
+
+
+# --- on a worker ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Nursery:
+    """With a stdout like a worker's; pytest's is a file that a fork closes."""
+    with open(1, "w", buffering=1, closefd=False) as stdout, redirect_stdout(stdout):
+        return Nursery()
+
+
+@pytest.fixture
+def gust(whole: Whole, nursery: Nursery) -> Iterator[Whole]:
+    whole.children = nursery
+    whole.preparers = Preparers(nursery, say=SAID.append, worth_parse=0)
+    SAID.clear()
+    yield whole
+    whole.preparers._end_parsed()
+    for each in list(whole.preparers._ready):
+        if each in whole.preparers._ready:
+            whole.preparers._forget(each)
+
+
+SAID: list[str] = []
+"""For the operator."""
+
+DAG = """
+from airflow.sdk import DAG, task
+{lines}
+with DAG("{dag}", user_defined_macros={{"twice": lambda x: x * 2}}):
+    @task
+    def t(x):
+        import os
+        print("said", os.getppid())
+        print("said", x, STATE)
+        STATE.append(x)
+    t.override(task_id="u")("{{{{ twice(21) }}}}")
+    t.expand(x=[1, 2])
+    for number in range(3):
+        t.override(task_id=f"n{{number}}")(number)
+"""
+
+
+TASKS = 6
+
+
+def parents(gust: Whole) -> list[int]:
+    return [int(line) for line in gust.said("said ")[0::2]]
+
+
+def run(gust: Whole, dag: str = "d") -> None:
+    assert gust.work(gust.trigger(dag, f"r{os.urandom(4).hex()}")).state is DagRunState.SUCCESS, gust.log.lines
+
+
+def test_tasks_of_a_file_come_from_a_process_that_has_parsed_it_until_another_file_has_a_task(gust: Whole) -> None:
+    gust.upload(d=DAG.format(lines="import helper\nfrom helper import STATE", dag="d"), helper="STATE = []\n")
+    gust.upload(e=DAG.format(lines="STATE = []", dag="e"))
+    run(gust)
+    nursery, of_parse = gust.children.pid, gust.preparers._parsed[1]._process.pid  # type: ignore[attr-defined, union-attr, index]
+    assert parents(gust) == [nursery] * (PARSED_FROM - 1) + [of_parse] * (TASKS - PARSED_FROM + 1)
+    assert sorted(gust.said("said ")[1::2]) == ["0 []", "1 []", "1 []", "2 []", "2 []", "42 []"]
+    assert [line.partition(" (")[0] for line in SAID] == ["Parsed before tasks: d.py"]
+
+    run(gust, "e")
+    assert not os.path.exists(f"/proc/{of_parse}")
+    assert of_parse not in parents(gust)[TASKS:]
+    assert [line.partition(" (")[0] for line in SAID[1:]] == ["Parsed before tasks: e.py"]
+
+
+def test_the_log_of_a_task_says_the_same(gust: Whole) -> None:
+    """Line by line, with the places in Airflow's code that they come from."""
+    gust.upload(d=DAG.format(lines="STATE = []", dag="d"))
+    run(gust)
+    logs: dict[str, list[tuple[object, ...]]] = {}
+    for line in gust.log.lines:
+        if "ti_id" in line and not str(line["event"]).startswith("said"):
+            told = tuple(str(line.get(name)) for name in ("event", "logger", "level", "filename", "lineno", "dag_file"))
+            logs.setdefault(str(line["ti_id"]), []).append(told)
+    assert len(logs) == TASKS
+    assert len({tuple(each) for each in logs.values()}) == 1
+    fillings = [line for line in gust.log.lines if str(line["event"]).startswith("Filling up the DagBag from /")]
+    assert len(fillings) == TASKS
+    assert (
+        len(
+            {tuple(str(line[name]) for name in ("event", "level", "logger", "filename", "lineno")) for line in fillings}
+        )
+        == 1
+    )
+
+
+def test_a_file_that_must_not_be_is_tried_once_and_the_operator_is_told_why(gust: Whole) -> None:
+    gust.upload(d=DAG.format(lines="import time\nSTATE, NOW = [], time.time()", dag="d"))
+    run(gust)
+    assert set(parents(gust)) == {gust.children.pid}  # type: ignore[attr-defined]
+    assert SAID == ["Each task parses d.py: it calls time.time"]
+
+
+def test_an_option_has_each_task_parse_its_file(gust: Whole) -> None:
+    gust.options = {parsed.OPTION: "True"}
+    gust.upload(d=DAG.format(lines="STATE = []", dag="d"))
+    run(gust)
+    assert set(parents(gust)) == {gust.children.pid}  # type: ignore[attr-defined]
+    assert SAID == []
+
+
+# --- the corpora ------------------------------------------------------------------------------------------------------
+
+
+def test_a_process_that_has_parsed_is_like_one_that_parses_itself() -> None:
+    """Of each file of ours that is parsed ahead: modules, loggers, the process itself, the DAGs and their log lines."""
+    answer = subprocess.run(  # noqa: S603
+        [sys.executable, str(Path(__file__).with_name("parsed_state.py")), "currency_rates.py"],
+        env=of_a_user(PYTHONPATH=f"{ROOT}/shared:{ROOT}"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert answer.returncode == 0, answer.stderr[-4000:]
+    found = json.loads(answer.stdout.splitlines()[-1])
+    assert {name: each for name, each in found["differences"].items() if each} == {}
+    assert found["not_ahead"] == {"waits.py": "its parse fails, or warns"}  # it has no DAG
+    assert len(found["differences"]) > 15
