@@ -42,7 +42,7 @@ from benches.history import (
     spec_of,
 )
 from benches.meter import consumed
-from gust import bootstrap
+from gust.aws import clients
 from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryQueues
 from gust.aws.objects import S3Objects
@@ -345,7 +345,7 @@ def run(size: Size, *, times: int, say: Callable[[str], None], only: str = "") -
 def prepared(endpoint: str, size: Size, say: Callable[[str], None]) -> Bench:
     session: Any = boto3.Session("test", "test", region_name="us-east-1")
     dynamodb, s3 = (
-        session.client(service, endpoint_url=endpoint, config=bootstrap.CONFIG) for service in ("dynamodb", "s3")
+        session.client(service, endpoint_url=endpoint, config=clients.CONFIG) for service in ("dynamodb", "s3")
     )
     dynamodb.create_table(TableName=TABLE, **_NO_STREAM)
     s3.create_bucket(Bucket="gust")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benches.meter import OUTSIDE, FunctionUse
+from benches.meter import OUTSIDE, OWN_LINES, FunctionUse
 
 PRICES: Final = Path(__file__).parent / "prices_2026-10.toml"
 
@@ -22,6 +22,15 @@ CONTROL_PLANE: Final = ("scheduler", "execution-api")
 
 WORK: Final = ("worker", "triggerer")
 """Functions that run users' code: reported, but not part of the control plane."""
+
+LINES: Final = "GB of the function's log"
+"""What they are called on a bill. They are the control plane's also where a worker or a triggerer writes them."""
+
+LAMBDAS_LINES: Final = 26 + 226 + 26 + 248
+"""Bytes of the two lines that Lambda adds to a JSON log for an invocation, its start and its report, from level INFO on."""
+
+LAMBDA_LOG_LEVEL: Final = "WARN"
+"""The template's default: failed invocations alone."""
 
 _SQS_BY_LAMBDA: Final = 2
 """Requests that Lambda's poller makes for a message: one receives it, one deletes it. At most: batches need fewer."""
@@ -41,7 +50,7 @@ class Line:
 
     @property
     def is_control_plane(self) -> bool:
-        return self.payer in CONTROL_PLANE
+        return self.payer in CONTROL_PLANE or self.what == LINES
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,18 @@ class Bill:
     def work_per_million(self) -> float:
         return self._per_million(line for line in self.lines if not line.is_control_plane)
 
+    def told(self) -> Iterator[str]:
+        """The lines of a table."""
+        for line in self.lines:
+            each, dollars = line.count / self.tasks, line.dollars / self.tasks * 1e6
+            yield f"{line.payer:16}{line.what:28}{each:>12.4g}{dollars:>10.2f} $ per million tasks"
+        for one in self.operations:
+            if one.calls:
+                yield (
+                    f"{one.payer:16}{f'{one.service} {one.operation}':36}{one.calls / self.tasks:>8.3g} calls"
+                    f"{one.read_units / self.tasks:>8.3g} read units{one.write_units / self.tasks:>8.3g} write units"
+                )
+
     def _per_million(self, lines: Iterable[Line]) -> float:
         return sum(line.dollars for line in lines) / self.tasks * 1e6
 
@@ -79,7 +100,14 @@ def load_prices(path: Path = PRICES) -> dict[str, Any]:
     return tomllib.loads(path.read_text())
 
 
-def bill_for(tasks: int, counts: Counts, functions: Mapping[str, FunctionUse], prices: Mapping[str, Any]) -> Bill:
+def bill_for(
+    tasks: int,
+    counts: Counts,
+    functions: Mapping[str, FunctionUse],
+    prices: Mapping[str, Any],
+    *,
+    lambda_log_level: str = LAMBDA_LOG_LEVEL,
+) -> Bill:
     """`counts` as the meter counts them, of the run alone; `functions` by their name within the stack.
 
     Calls of the API function, the deployment and the bench itself are left out: no task needs them.
@@ -92,6 +120,8 @@ def bill_for(tasks: int, counts: Counts, functions: Mapping[str, FunctionUse], p
         lines.append(Line(name, "Lambda invocations", use.invocations, use.invocations * prices["lambda"]["request"]))
         price = prices["lambda"][f"gb_second_{use.architecture}"]
         lines.append(Line(name, "Lambda GB-seconds", gb_seconds, gb_seconds * price))
+        if lambda_log_level != "WARN":
+            counts = {**counts, (f"gust-{name}", OWN_LINES, "of Lambda", "bytes"): use.invocations * LAMBDAS_LINES}
     for (payer, what), (count, dollars) in sorted(_calls(counts, prices).items()):
         lines.append(Line(payer, what, count, dollars))
     return Bill(tasks, tuple(lines), tuple(_operations(counts)))
@@ -136,7 +166,9 @@ def _billed(
             kind = "get" if operation in ("GET", "HEAD") else "put"
             yield f"S3 {kind} requests", number, prices["s3"][kind]
         case "logs", "bytes":
-            yield "CloudWatch Logs GB", number / 1e9, prices["logs"]["ingested_gb"]
+            yield "GB of tasks' logs", number / 1e9, prices["logs"]["ingested_gb"]
+        case "own lines", "bytes":
+            yield LINES, number / 1e9, prices["logs"]["ingested_gb"]
         case "ssm", "calls":  # SSM's own requests cost nothing; each reads a key, which KMS decrypts
             yield "KMS requests", number, prices["kms"]["request"]
 

@@ -1,4 +1,5 @@
-"""The local stack's emulator with the meter in front, and a clock around every invocation of a function."""
+"""The local stack's emulator with the meter in front, and around every invocation of a function a clock and a
+counter of the lines that it printed."""
 
 from __future__ import annotations
 
@@ -26,9 +27,11 @@ def metered(application: Application) -> Application:
 def timed(execute: Execute, meter: Meter) -> Execute:
     @wraps(execute)
     def execute_and_time(function: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
-        started = time.perf_counter()
+        started, printed = time.perf_counter(), ""
         try:
-            return execute(function, event, request_id)
+            answer = execute(function, event, request_id)
+            printed = answer.get("log") or ""
+            return answer
         finally:
             config = function.get("config") or function
             meter.invoked(
@@ -36,6 +39,7 @@ def timed(execute: Execute, meter: Meter) -> Execute:
                 time.perf_counter() - started,
                 memory_mb=config["MemorySize"],
                 architecture=config.get("Architectures", ["x86_64"])[0],
+                lines=printed.splitlines(),
             )
 
     return execute_and_time

@@ -43,8 +43,8 @@ TICK_READS: Final = 1.5
 """Read units: three queries of an index that find nothing."""
 TICK_WRITES: Final = 1
 """Write units: that the scheduler lives."""
-TICK_LOG_BYTES: Final = 1_500
-"""The function's own line, and Lambda's three about the invocation."""
+TICK_LOG_BYTES: Final = 160
+"""The function's own line. Lambda adds none of its own to an invocation that succeeded, unless `LambdaLogLevel` says so."""
 
 
 @dataclass(frozen=True, slots=True)

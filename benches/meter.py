@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -21,6 +21,12 @@ REPORT: Final = "/_bench/calls"
 
 OUTSIDE: Final = "outside"
 """Caller of requests that no Lambda function made."""
+
+OWN_LINES: Final = "own lines"
+"""The service under which the bytes of a function's own log are counted."""
+
+EVENT_OVERHEAD: Final = 26
+"""Bytes that CloudWatch Logs counts for a line beside its text."""
 
 _CREDENTIAL: Final = re.compile(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/")
 _APPLICATION: Final = re.compile(r"\bapp/([\w-]+)")
@@ -61,8 +67,11 @@ class Meter:
         else:
             await self._measured(scope, receive, send)
 
-    def invoked(self, function: str, seconds: float, *, memory_mb: int, architecture: str) -> None:
-        """Count one ended invocation, by a queue, a stream, a rule or a caller."""
+    def invoked(
+        self, function: str, seconds: float, *, memory_mb: int, architecture: str, lines: Sequence[str] = ()
+    ) -> None:
+        """Count one ended invocation, by a queue, a stream, a rule or a caller, and the lines that it printed."""
+        self._count(function, OWN_LINES, "", "bytes", log_bytes(lines))
         before = self._functions.get(function, FunctionUse(0, 0.0, memory_mb, architecture))
         self._functions[function] = replace(
             before, invocations=before.invocations + 1, seconds=before.seconds + seconds
@@ -103,6 +112,11 @@ class Meter:
     def _count(self, caller: str, service: str, operation: str, unit: str, number: float = 1) -> None:
         if number:
             self._counts[caller, service, operation, unit] += number  # type: ignore[assignment]  # half read units
+
+
+def log_bytes(lines: Iterable[str]) -> int:
+    """What CloudWatch Logs bills the lines for."""
+    return sum(len(line.encode()) + EVENT_OVERHEAD for line in lines)
 
 
 def consumed(operation: str, request: dict[str, Any], status: int, answer: dict[str, Any]) -> tuple[float, float]:
@@ -186,7 +200,7 @@ def _service_of(headers: dict[str, str]) -> str | None:
 
 
 def _caller_of(headers: dict[str, str]) -> str:
-    """The function, which names itself as SDKs name an application (`gust.bootstrap`)."""
+    """The function, which names itself as SDKs name an application (`gust.aws.clients`)."""
     found = _APPLICATION.search(headers.get("user-agent", ""))
     return found[1] if found else OUTSIDE
 

@@ -32,6 +32,8 @@ class Results:
     starts: dict[str, list[float]] = field(default_factory=dict)
     """`on_lambda`, `on_fargate` → seconds from message to start of a task that does nothing."""
     unpacking: Unpacking | None = None
+    short: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of `benches.short`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +46,42 @@ class Target:
 
 def targets(results: Results) -> Iterator[Target]:
     """The targets that were measured."""
-    if results.gust and results.airflow:
-        ratio = results.airflow[CHAIN.dag_id].gap_median / results.gust[CHAIN.dag_id].gap_median
+    if found := ratios(results):
+        ratio = found["chain_gap"]
         yield Target("chain: gap shorter", f"≥ {GAP_RATIO:.0f}×", f"{ratio:.1f}×", ratio >= GAP_RATIO)
-        for shape in (FAN_OUT, MESH):
-            ours, theirs = results.gust[shape.dag_id], results.airflow[shape.dag_id]
-            ratio = ours.tasks_per_second / theirs.tasks_per_second
+        for shape, name in ((FAN_OUT, "fan_out"), (MESH, "mesh")):
             title = f"{shape.title}: more tasks per second"
+            ratio = found[name]
             yield Target(title, f"≥ {THROUGHPUT_RATIO:.0f}×", f"{ratio:.1f}×", ratio >= THROUGHPUT_RATIO)
     if bill := results.bills.get("total"):
         dollars = bill.control_plane_per_million
         met = dollars <= DOLLARS_PER_MILLION
         yield Target("control plane per million tasks", f"≤ ${DOLLARS_PER_MILLION:.0f}", f"${dollars:.2f}", met)
+
+
+def ratios(results: Results) -> dict[str, float]:
+    """How many times shorter Gust's gap on the chain is than Airflow's, and how many times more tasks it runs in a second.
+    Empty unless both sides were measured."""
+    if not (results.gust and results.airflow):
+        return {}
+    gap = results.airflow[CHAIN.dag_id].gap_median / results.gust[CHAIN.dag_id].gap_median
+    speeds = {
+        name: results.gust[shape.dag_id].tasks_per_second / results.airflow[shape.dag_id].tasks_per_second
+        for shape, name in ((FAN_OUT, "fan_out"), (MESH, "mesh"))
+    }
+    return {"chain_gap": gap, **speeds}
+
+
+def figures_to_keep(results: Results) -> dict[str, Any]:
+    """What `benches.results` writes: the figures of both sides, and their ratios, which its table shows."""
+    total = results.bills.get("total")
+    return {
+        "gust": _figures_json(results.gust),
+        "airflow": _figures_json(results.airflow),
+        "ratios": {name: round(ratio, 2) for name, ratio in ratios(results).items()},
+        "dollars": round(total.control_plane_per_million, 2) if total else None,
+        "short": results.short,
+    }
 
 
 def table(results: Results) -> str:
@@ -70,17 +96,7 @@ def table(results: Results) -> str:
     titles = {shape.dag_id: shape.title for shape in SHAPES}
     for dag_id, bill in results.bills.items():
         lines += ["", f"AWS per task, {titles.get(dag_id, 'all shapes together')} ({bill.tasks} tasks)"]
-        lines += [
-            f"  {line.payer:16}{line.what:28}{line.count / bill.tasks:>12.4g}"
-            f"{line.dollars / bill.tasks * 1e6:>10.2f} $ per million tasks"
-            for line in bill.lines
-        ]
-        lines += [
-            f"  {one.payer:16}{f'{one.service} {one.operation}':36}{one.calls / bill.tasks:>8.3g} calls"
-            f"{one.read_units / bill.tasks:>8.3g} read units{one.write_units / bill.tasks:>8.3g} write units"
-            for one in bill.operations
-            if one.calls
-        ]
+        lines += [f"  {line}" for line in bill.told()]
         lines.append(f"  control plane {bill.control_plane_per_million:.2f} $, work {bill.work_per_million:.2f} $")
     if results.starts:
         lines += ["", "Start of a task", *(f"  {container.row(*start)}" for start in results.starts.items())]

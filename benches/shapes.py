@@ -27,16 +27,16 @@ def _chain(length: int) -> dict[str, tuple[str, ...]]:
     return {name: tuple(names[i - 1 : i]) if i else () for i, name in enumerate(names)}
 
 
-def _fan_out(width: int) -> dict[str, tuple[str, ...]]:
+def fan_out(width: int) -> dict[str, tuple[str, ...]]:
     return {"root": (), **{f"task_{i:02}": ("root",) for i in range(width)}}
 
 
-def _mesh(layers: int, width: int) -> dict[str, tuple[str, ...]]:
+def mesh(layers: int, width: int) -> dict[str, tuple[str, ...]]:
     above = {layer: tuple(f"task_{layer - 1}_{i}" for i in range(width)) if layer else () for layer in range(layers)}
     return {f"task_{layer}_{i}": above[layer] for layer in range(layers) for i in range(width)}
 
 
 CHAIN: Final = Shape("30-task chain", "bench_chain", _chain(30))
-FAN_OUT: Final = Shape("100-wide fan-out", "bench_fan_out", _fan_out(100))
-MESH: Final = Shape("5×8 mesh", "bench_mesh", _mesh(5, 8))
+FAN_OUT: Final = Shape("100-wide fan-out", "bench_fan_out", fan_out(100))
+MESH: Final = Shape("5×8 mesh", "bench_mesh", mesh(5, 8))
 SHAPES: Final = (CHAIN, FAN_OUT, MESH)

@@ -43,8 +43,11 @@ EARLY: Final = 0.02
 LOOK: Final = 0.02
 """Seconds of the scheduler, which has one GB, for a look at a run with one waiting task."""
 
-LOG: Final = 1400
-"""Bytes of log that Lambda and the triggerer write of an invocation, and the execution API half as many."""
+LOG: Final = 380
+"""Bytes of log that the triggerer and the execution API write of an invocation."""
+
+LOG_OF_LOOK: Final = 150
+"""Those of the scheduler."""
 
 READS: Final = {"get_instance": 1, "get_run": 1, "get_dag": 1}
 """Read units of the store's operations, for items of up to 4 KB."""
@@ -84,7 +87,7 @@ class Poll:
             + seconds * prices["lambda"]["gb_second_arm64"]
             + self.reads * prices["dynamodb"]["read_unit"]
             + min(1.0, pause / HEARD_OF.total_seconds()) * prices["dynamodb"]["write_unit"]
-            + LOG * (1 + self.requests / 2 + comes_early) * 1e-9 * prices["logs"]["ingested_gb"]
+            + LOG * (1 + self.requests + comes_early) * 1e-9 * prices["logs"]["ingested_gb"]
         )
 
 
@@ -115,7 +118,7 @@ def a_look(prices: Mapping[str, Any]) -> float:
         + LOOK * prices["lambda"]["gb_second_arm64"]
         + 2 * prices["dynamodb"]["read_unit"]
         + 3 * prices["dynamodb"]["write_unit"]
-        + LOG * 1e-9 * prices["logs"]["ingested_gb"]
+        + LOG_OF_LOOK * 1e-9 * prices["logs"]["ingested_gb"]
     )
 
 

@@ -25,7 +25,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
 
-from gust.airflow_bridge import collector, immortal, warm
+from gust import collector
+from gust.airflow_bridge import immortal, warm
 
 DAG = """
 from airflow.sdk import dag, task

@@ -1,5 +1,9 @@
 """The announcer's door: records of the table's stream, each a transition that the world may hear of."""
 
+from gust import collector
+
+collector.disable_gc()
+
 import os
 from typing import Any
 
@@ -18,6 +22,7 @@ announcer = Announcer(
     stack=os.environ["GUST_STACK"],
     base_url=os.environ["AIRFLOW__API__BASE_URL"],
 )
+collector.freeze_gc()
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

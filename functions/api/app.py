@@ -1,5 +1,9 @@
 """The public API: Airflow's REST API v2 behind the HTTP API. Wired once per cold start."""
 
+from gust import collector
+
+collector.disable_gc()
+
 import os
 
 from gust import bootstrap
@@ -17,3 +21,4 @@ handler = build(
     ),
 )
 lambda_handler = bootstrap.metrics().flushes(handler)
+collector.freeze_gc()

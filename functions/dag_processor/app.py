@@ -1,5 +1,9 @@
 """The deployer's door: the steps of a deployment that run no DAG file (`functions/parser` runs them)."""
 
+from gust import collector
+
+collector.disable_gc()
+
 import os
 from functools import cache
 from typing import Any
@@ -20,6 +24,7 @@ PAUSED_AT_CREATION = os.environ.get("GUST_DAGS_ARE_PAUSED_AT_CREATION", "True").
 """Whether a new DAG is paused unless it says so itself; Airflow's `[core] dags_are_paused_at_creation`."""
 
 PARSERS = int(os.environ.get("GUST_PARSERS", str(deploy_bundle.PARSERS)))
+collector.freeze_gc()
 
 
 @bootstrap.metrics().flushes

@@ -1,12 +1,16 @@
 """The builder's door: one step of the state machine deploy_bundle, one recipe."""
 
+from gust import collector
+
+collector.disable_gc()
+
 import os
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from gust import bootstrap
+from gust import wiring
 from gust.environment_builder.build import build, give_up
 from gust.environment_builder.uv import Uv
 from gust.model.environment import Build, room
@@ -19,16 +23,17 @@ function and the parser have."""
 
 STORES_FOR = 60.0
 """Seconds of the function's time that are kept for the steps after uv."""
+collector.freeze_gc()
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """`{"build": …}`; with `error`, the error that Step Functions caught, if the builder died during the build."""
     order = Build.model_validate(event["build"])
     if "error" in event:
-        built = give_up(bootstrap.bucket(), order, event["error"].get("Cause") or event["error"]["Error"])
+        built = give_up(wiring.bucket(), order, event["error"].get("Cause") or event["error"]["Error"])
     else:
         patience = context.get_remaining_time_in_millis() / 1000 - STORES_FOR
-        uv = Uv(patience=patience, variables=bootstrap.package_index_variables())
-        built = build(bootstrap.bucket(), order, uv, largest=LARGEST)
+        uv = Uv(patience=patience, variables=wiring.package_index_variables())
+        built = build(wiring.bucket(), order, uv, largest=LARGEST)
     log.info("built", recipe=order.recipe, built=built.model_dump(exclude={"lock"}))
     return {"archive": built.archive, "problem": built.problem}

@@ -1,6 +1,10 @@
 """The receiver's door: messages of EventBridge's rules, by way of SQS, and what the queues and streams that operators watch
 hold."""
 
+from gust import collector
+
+collector.disable_gc()
+
 import os
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,6 +24,7 @@ services = bootstrap.from_environment()
 
 OWN_QUEUE: Final = os.environ["GUST_EVENTS_QUEUE_ARN"]
 """Only messages of this queue are believed to be EventBridge's: other programs write into watched queues."""
+collector.freeze_gc()
 
 
 @bootstrap.metrics().flushes

@@ -1,5 +1,9 @@
 """The workers' door to the control plane: Airflow's Task Execution API. See `gust.execution_api.app`."""
 
+from gust import collector
+
+collector.disable_gc()
+
 import sys
 from typing import Any
 
@@ -8,8 +12,9 @@ from aws_lambda_powertools.logging import Logger
 from gust import bootstrap
 from gust.execution_api.app import ExecutionApi
 
-log = Logger(service="execution_api", stream=sys.stderr)
+log = Logger(service="execution_api", location=None, stream=sys.stderr)
 api = ExecutionApi(bootstrap.from_environment(), log=log)
+collector.freeze_gc()
 
 
 @bootstrap.metrics().flushes

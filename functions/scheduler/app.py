@@ -11,6 +11,10 @@ with every record behind it, and stops its shard until it gives the record up. S
 requeued by way of SQS, and a record that cannot be read is dropped: it could not be read the next time either.
 """
 
+from gust import collector
+
+collector.disable_gc()
+
 import gc
 import json
 from collections.abc import Callable, Sequence
@@ -52,11 +56,11 @@ from gust.services.time_left import TimeLeft
 from gust.services.worker.report_container import report_container
 from gust.store import stream
 
-log = Logger(service="scheduler")
+log = Logger(service="scheduler", location=None)
 services = bootstrap.from_environment()
+collector.freeze_gc()
 # A look at a run of 10,000 instances makes some hundred thousand objects and hardly a cycle. To go through them again and
 # again takes a quarter of its time.
-gc.freeze()
 gc.set_threshold(50_000)
 REQUEUED_FOR: Final = 5
 """Seconds. A service that failed for a moment answers again by then."""

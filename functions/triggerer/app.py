@@ -6,7 +6,8 @@ nothing, because a trigger that sleeps is parked.
 
 from typing import Any
 
-from gust.airflow_bridge import collector, leftovers, own_credentials, warm
+from gust import collector
+from gust.airflow_bridge import leftovers, own_credentials, warm
 
 collector.disable_gc()
 credentials = own_credentials.hide()
@@ -14,40 +15,41 @@ if leftovers.is_on_lambda():
     leftovers.clear()
 bundles_root = warm.set_environment()
 
-import logging  # noqa: E402
-import os  # noqa: E402
-import sys  # noqa: E402
-from dataclasses import replace  # noqa: E402
+import logging
+import os
+import sys
+from dataclasses import replace
 
-from aws_lambda_powertools import Logger  # noqa: E402
-from aws_lambda_powertools.utilities.typing import LambdaContext  # noqa: E402
-from pydantic import TypeAdapter  # noqa: E402
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import TypeAdapter
 
-from gust import bootstrap  # noqa: E402
-from gust.airflow_bridge.bundle import SealedBundleFolder  # noqa: E402
-from gust.airflow_bridge.nursery import Nursery  # noqa: E402
-from gust.airflow_bridge.task_log import stream_name  # noqa: E402
-from gust.airflow_bridge.trigger import End, run_trigger  # noqa: E402
-from gust.airflow_bridge.worker_ports import WorkerPorts, do_nothing  # noqa: E402
-from gust.aws.logs import LogShipper  # noqa: E402
-from gust.aws.queues import Receipt  # noqa: E402
-from gust.errors import StaleTaskInstance, StaleWatcher  # noqa: E402
-from gust.model.workload import ForTriggerer, TriggerWorkload, WatcherWorkload  # noqa: E402
+from gust import wiring
+from gust.airflow_bridge.bundle import SealedBundleFolder
+from gust.airflow_bridge.nursery import Nursery
+from gust.airflow_bridge.task_log import stream_name
+from gust.airflow_bridge.trigger import End, run_trigger
+from gust.airflow_bridge.worker_ports import WorkerPorts, do_nothing
+from gust.aws import clients
+from gust.aws.logs import LogShipper
+from gust.aws.queues import Receipt
+from gust.errors import StaleTaskInstance, StaleWatcher
+from gust.model.workload import ForTriggerer, TriggerWorkload, WatcherWorkload
 
 warm.import_once(warm.TRIGGER_MODULES)
 collector.freeze_gc()
 children = Nursery()
 credentials.restore()
 
-log = Logger(service="triggerer", stream=sys.stderr)
+log = Logger(service="triggerer", location=None, stream=sys.stderr)
 logging.getLogger("triggerer").propagate = False  # Airflow's handler would write it a second time
-objects = bootstrap.bucket()
+objects = wiring.bucket()
 bundles = SealedBundleFolder(objects, bundles_root)
 wired = WorkerPorts(
-    invoke=bootstrap.execution_api(),
+    invoke=wiring.execution_api(),
     objects=objects,
     bundles=bundles,
-    sink=LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
+    sink=LogShipper(clients.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
     children=children,
     tidy=leftovers.Leftovers(kept=bundles.folders).remove if leftovers.is_on_lambda() else do_nothing,
 )
@@ -57,7 +59,7 @@ for_triggerer: TypeAdapter[ForTriggerer] = TypeAdapter(ForTriggerer)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     failed = []
     for record in event["Records"]:
-        receipt = Receipt.of(record, bootstrap.receipts(), os.environ["GUST_TRIGGER_QUEUE_URL"])
+        receipt = Receipt.of(record, wiring.receipts(), os.environ["GUST_TRIGGER_QUEUE_URL"])
         receipt.hide()
         ports = replace(wired, remaining=context.get_remaining_time_in_millis() / 1000, hide=receipt.hide)
         try:

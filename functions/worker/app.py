@@ -5,7 +5,8 @@ A message that fails comes again after seconds; a message whose function dies, a
 
 from typing import Any
 
-from gust.airflow_bridge import collector, leftovers, own_credentials, warm
+from gust import collector
+from gust.airflow_bridge import leftovers, own_credentials, warm
 
 collector.disable_gc()
 credentials = own_credentials.hide()
@@ -13,43 +14,44 @@ if leftovers.is_on_lambda():
     leftovers.clear()
 bundles_root = warm.set_environment()
 
-import itertools  # noqa: E402
-import logging  # noqa: E402
-import os  # noqa: E402
-import sys  # noqa: E402
-from dataclasses import replace  # noqa: E402
+import itertools
+import logging
+import os
+import sys
+from dataclasses import replace
 
-from aws_lambda_powertools import Logger  # noqa: E402
-from aws_lambda_powertools.utilities.typing import LambdaContext  # noqa: E402
-from pydantic import TypeAdapter  # noqa: E402
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import TypeAdapter
 
-from gust import bootstrap  # noqa: E402
-from gust.airflow_bridge import immortal  # noqa: E402
-from gust.airflow_bridge.bundle import SealedBundleFolder  # noqa: E402
-from gust.airflow_bridge.execute import run_try  # noqa: E402
-from gust.airflow_bridge.nursery import Nursery  # noqa: E402
-from gust.airflow_bridge.preparers import Preparers  # noqa: E402
-from gust.airflow_bridge.task_log import stream_name  # noqa: E402
-from gust.airflow_bridge.worker_ports import WorkerPorts, do_nothing  # noqa: E402
-from gust.aws.logs import LogShipper  # noqa: E402
-from gust.aws.queues import Receipt  # noqa: E402
-from gust.errors import Stale, StaleCallback, StaleTaskInstance  # noqa: E402
-from gust.model.workload import CallbackWorkload, ConnectionTestWorkload, ForWorker, TaskWorkload  # noqa: E402
+from gust import wiring
+from gust.airflow_bridge import immortal
+from gust.airflow_bridge.bundle import SealedBundleFolder
+from gust.airflow_bridge.execute import run_try
+from gust.airflow_bridge.nursery import Nursery
+from gust.airflow_bridge.preparers import Preparers
+from gust.airflow_bridge.task_log import stream_name
+from gust.airflow_bridge.worker_ports import WorkerPorts, do_nothing
+from gust.aws import clients
+from gust.aws.logs import LogShipper
+from gust.aws.queues import Receipt
+from gust.errors import Stale, StaleCallback, StaleTaskInstance
+from gust.model.workload import CallbackWorkload, ConnectionTestWorkload, ForWorker, TaskWorkload
 
 warm.warm_up_for_tasks(bundles_root)
 children = Nursery()
 credentials.restore()
 
-log = Logger(service="worker", stream=sys.stderr)
+log = Logger(service="worker", location=None, stream=sys.stderr)
 logging.getLogger("worker").propagate = False  # Airflow's handler would write it a second time
-objects = bootstrap.bucket()
+objects = wiring.bucket()
 megabytes = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None
 bundles = SealedBundleFolder(objects, bundles_root, architecture=os.environ.get("GUST_ARCHITECTURE", ""))
 wired = WorkerPorts(
-    invoke=bootstrap.execution_api(),
+    invoke=wiring.execution_api(),
     objects=objects,
     bundles=bundles,
-    sink=LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
+    sink=LogShipper(clients.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
     children=children,
     preparers=Preparers(children, megabytes, say=log.info),
     tidy=leftovers.Leftovers(kept=bundles.folders).remove if leftovers.is_on_lambda() else do_nothing,
@@ -62,7 +64,7 @@ for_worker: TypeAdapter[ForWorker] = TypeAdapter(ForWorker)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     failed = []
     for record in event["Records"]:
-        receipt = Receipt.of(record, bootstrap.receipts(), os.environ["GUST_TASK_QUEUE_URL"])
+        receipt = Receipt.of(record, wiring.receipts(), os.environ["GUST_TASK_QUEUE_URL"])
         ports = replace(wired, remaining=context.get_remaining_time_in_millis() / 1000, hide=receipt.hide)
         try:
             work(for_worker.validate_json(record["body"]), ports)

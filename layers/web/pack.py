@@ -34,8 +34,10 @@ CONNECTION_FORM = Path(__file__).parents[2] / "shared/gust/model/connection_form
 """Run by its path: Gust itself is not installed here."""
 
 TRIES_AGAIN = """<script>
+let came = true;
 addEventListener("error", (event) => {
   if (event.target.tagName !== "SCRIPT") return;
+  came = false;
   const times = Number(sessionStorage.getItem("gust.reloads")) + 1;
   const then = times <= 5 ? "This page tries again in a few seconds." : "Load this page again later.";
   document.body.textContent =
@@ -43,6 +45,7 @@ addEventListener("error", (event) => {
   sessionStorage.setItem("gust.reloads", times <= 5 ? times : 0);
   if (times <= 5) setTimeout(() => location.reload(), times * 1000 * (1 + Math.random()));
 }, true);
+addEventListener("load", () => { if (came) sessionStorage.removeItem("gust.reloads"); });
 </script>"""
 """In the page of the UI. The files have a throttle of their own (StaticFilesRate in template.yaml); without this, a page
 whose script gets 429 stays white. The browser keeps what it has got, so each time fewer are missing."""

@@ -6,7 +6,8 @@ ends the task and reports the try as lost. Exit codes: 0 after the end of the tr
 another container runs the dispatch, or a user has cleared or marked it. The state machine tells the scheduler of every end.
 """
 
-from gust.airflow_bridge import collector, own_credentials, warm
+from gust import collector
+from gust.airflow_bridge import own_credentials, warm
 
 collector.disable_gc()
 credentials = own_credentials.hide()
@@ -18,12 +19,13 @@ import signal  # noqa: E402
 import sys  # noqa: E402
 from typing import Final  # noqa: E402
 
-from gust import bootstrap  # noqa: E402
+from gust import wiring  # noqa: E402
 from gust.airflow_bridge.bundle import SealedBundleFolder  # noqa: E402
 from gust.airflow_bridge.execute import run_try  # noqa: E402
 from gust.airflow_bridge.nursery import Nursery  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.airflow_bridge.worker_ports import WorkerPorts  # noqa: E402
+from gust.aws import clients  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
 from gust.errors import StaleTaskInstance  # noqa: E402
 from gust.model.container_start import host  # noqa: E402
@@ -43,13 +45,13 @@ def main() -> int:
     warm.import_once(warm.TASK_MODULES)
     children = Nursery()
     credentials.restore()
-    objects = bootstrap.bucket()
+    objects = wiring.bucket()
     workload = TaskWorkload.model_validate_json(objects.get(key))
     ports = WorkerPorts(
-        invoke=bootstrap.execution_api(),
+        invoke=wiring.execution_api(),
         objects=objects,
         bundles=SealedBundleFolder(objects, bundles_root, architecture=os.environ.get("GUST_ARCHITECTURE", "")),
-        sink=LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
+        sink=LogShipper(clients.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
         children=children,
     )
     try:

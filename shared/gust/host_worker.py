@@ -6,7 +6,8 @@ host that is told to stop finishes its tasks, also where the process that starte
 task at once; its try is reported as lost.
 """
 
-from gust.airflow_bridge import collector, own_credentials, warm
+from gust import collector
+from gust.airflow_bridge import own_credentials, warm
 
 collector.disable_gc()
 credentials = own_credentials.hide()
@@ -23,13 +24,14 @@ from typing import Any, Final  # noqa: E402
 from botocore.config import Config  # noqa: E402
 from botocore.exceptions import BotoCoreError, ClientError  # noqa: E402
 
-from gust import bootstrap  # noqa: E402
+from gust import wiring  # noqa: E402
 from gust.airflow_bridge.execute import run_try  # noqa: E402
 from gust.airflow_bridge.nursery import Nursery  # noqa: E402
 from gust.airflow_bridge.packages_of_host import PackagesOfHost  # noqa: E402
 from gust.airflow_bridge.preparers import Preparers  # noqa: E402
 from gust.airflow_bridge.task_log import stream_name  # noqa: E402
 from gust.airflow_bridge.worker_ports import WorkerPorts  # noqa: E402
+from gust.aws import clients  # noqa: E402
 from gust.aws.logs import LogShipper  # noqa: E402
 from gust.aws.queues import HIDDEN_FOR, Receipt, is_outdated  # noqa: E402
 from gust.errors import StaleTaskInstance  # noqa: E402
@@ -38,7 +40,7 @@ from gust.model.workload import TaskWorkload  # noqa: E402
 POLL: Final = 20
 """Seconds of one request for a message, SQS's most: an idle worker costs 130,000 requests a month, five cents."""
 
-PATIENCE: Final = bootstrap.CONFIG.merge(Config(read_timeout=POLL + 10))
+PATIENCE: Final = clients.CONFIG.merge(Config(read_timeout=POLL + 10))
 
 TRIES_AGAIN_AFTER: Final = 5.0
 """Seconds after SQS has refused to answer."""
@@ -51,19 +53,19 @@ def main() -> int:
     warm.warm_up_for_tasks(bundles_root)
     children = Nursery()
     credentials.restore()
-    objects = bootstrap.bucket()
+    objects = wiring.bucket()
     ports = WorkerPorts(
-        invoke=bootstrap.execution_api(),
+        invoke=wiring.execution_api(),
         objects=objects,
         bundles=PackagesOfHost(objects, bundles_root, architecture=os.environ.get("GUST_ARCHITECTURE", "")),
-        sink=LogShipper(bootstrap.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
+        sink=LogShipper(clients.client("logs"), os.environ["GUST_LOG_GROUP"], stream_name()),
         children=children,
         preparers=Preparers(children, say=log.info),
     )
-    sqs = bootstrap.client("sqs", PATIENCE)
+    sqs = clients.client("sqs", PATIENCE)
     while not is_told_to_end():
         for message in receive(sqs, queue_url):
-            receipt = Receipt(bootstrap.receipts(), queue_url, message["ReceiptHandle"], received(message))
+            receipt = Receipt(wiring.receipts(), queue_url, message["ReceiptHandle"], received(message))
             if is_told_to_end():
                 receipt.hide(0)  # for another worker, at once
             elif is_outdated(message, time.time()) or work(message["Body"], replace(ports, hide=receipt.hide)):

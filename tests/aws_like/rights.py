@@ -8,7 +8,8 @@ request is; `needs` adds what it leaves out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -47,7 +48,8 @@ class Grant:
     """One action on one resource, of one statement."""
 
     policy: str
-    statement: int
+    statement: str
+    """See `names`."""
     effect: str
     action: str
     resource: str
@@ -158,12 +160,20 @@ def grants(policies: tuple[tuple[str, str], ...]) -> tuple[Grant, ...]:
     from ministack.core.iam_evaluator import parse_policy_document
 
     return tuple(
-        Grant(name, place, statement.effect, action, _arn(action, resource), number, statement.conditions)
+        Grant(name, of_statement, statement.effect, action, _arn(action, resource), number, statement.conditions)
         for name, document in policies
-        for place, statement in enumerate(parse_policy_document(document))
+        for statements in [parse_policy_document(document)]
+        for of_statement, statement in zip(names(each.sid for each in statements), statements, strict=True)
         for action in statement.actions
         for number, resource in enumerate(statement.resources)
     )
+
+
+def names(sids: Iterable[str | None]) -> list[str]:
+    """A policy's statements: one with a Sid has that name, the others are numbered. A statement that a condition of the
+    template adds has a Sid, so that the numbers are the same without it."""
+    others = itertools.count()
+    return [sid or str(next(others)) for sid in sids]
 
 
 def _arn(action: str, resource: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gust.local import deployment
+from tests.aws_like.rights import names
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -36,9 +37,10 @@ def resources() -> Resources:
 def rights(template: Resources) -> dict[tuple[str, str], Right]:
     """(role, grant as `tests.aws_like.rights.Grant` names it) → the right."""
     return {
-        (role, f"{name} {place} {action} {number}"): Right(role, action, as_text(resource))
-        for role, name, statements in policies(template)
-        for place, statement in enumerate(map(with_parameters, statements))
+        (role, f"{name} {of_statement} {action} {number}"): Right(role, action, as_text(resource))
+        for role, name, conditional in policies(template)
+        for statements in [[with_parameters(statement) for statement in conditional]]
+        for of_statement, statement in zip(names(each.get("Sid") for each in statements), statements, strict=True)
         if statement["Effect"] == "Allow"
         for action in _listed(statement["Action"])
         for number, resource in enumerate(_listed(statement["Resource"]))

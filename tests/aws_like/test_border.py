@@ -315,8 +315,8 @@ def test_a_stack_with_a_refused_call_fails_its_test(aws: Asked, tmp_path: Path) 
     aws.call("sqs", "receive_message", QueueUrl=f"http://q/{ACCOUNT}/tasks")
 
     with pytest.raises(AssertionError, match="sqs:ReceiveMessage"):
-        calls.keep(tmp_path)
-    calls.keep(tmp_path)
+        calls.look_at(tmp_path)
+    calls.look_at(tmp_path)
 
 
 def test_the_judge_knows_every_condition_of_the_template() -> None:

@@ -78,6 +78,32 @@ def test_a_rule_whose_maker_died_gets_its_target_next_time(bus: Bus) -> None:
     assert bus.arrived() == [("a", 1)]
 
 
+def test_all_patterns_may_change_on_a_bus_that_has_room_for_no_more(bus: Bus) -> None:
+    class Full:
+        def put_rule(self, **asked: Any) -> Any:
+            there = [rule["Name"] for rule in bus.aws.events.list_rules(EventBusName=bus.name)["Rules"]]
+            assert len({*there, asked["Name"]}) <= 2, "LimitExceededException"
+            return bus.aws.events.put_rule(**asked)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bus.aws.events, name)
+
+    full = EventBridgeBus(Full(), bus=bus.name, queue_arn=bus.arn, dead_letters_arn=bus.arn)
+    full.follow({"a": ORDERS, "b": BIG})
+    full.follow({"c": ORDERS, "d": BIG})
+    bus.send(9)
+    assert bus.arrived() == [("c", 9), ("d", 9)]
+
+
+@pytest.mark.parametrize(("others", "room"), [(2, 250), (60, 240), (400, 0)])
+def test_rules_of_others_take_room(others: int, room: int) -> None:
+    class Crowded:
+        def list_rules(self, **_: Any) -> Any:
+            return {"Rules": [{"Name": name} for name in ["events.yaml-a", *map(str, range(others))]]}
+
+    assert EventBridgeBus(Crowded(), bus="gust").most_patterns() == room
+
+
 def test_more_rules_than_a_page_holds(bus: Bus) -> None:
     many: dict[str, str] = {f"p{n:03}": json.dumps({"source": [f"s{n}"]}) for n in range(120)}
     bus.bus.follow(many)

@@ -17,6 +17,7 @@ import pytest
 from moto import mock_aws
 
 from gust import bootstrap
+from gust.aws import clients
 from gust.services.context import Services
 from gust.store.keyspace import TABLE_DEFINITION
 from tests.environment import of_a_user
@@ -41,7 +42,7 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
     with mock_aws():
         boto3.client("dynamodb").create_table(TableName="table", **TABLE_DEFINITION)
         boto3.client("s3").create_bucket(Bucket="bucket")
@@ -50,7 +51,7 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
         wakes = boto3.client("sqs").create_queue(QueueName="wakes")
         monkeypatch.setenv("GUST_WAKE_QUEUE_URL", wakes["QueueUrl"])
         yield bootstrap.from_environment()
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
 
 
 @pytest.fixture

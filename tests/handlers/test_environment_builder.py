@@ -12,7 +12,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from gust import bootstrap
+from gust import wiring
+from gust.aws import clients
 from gust.model import bucket_keys
 from gust.model.environment import Build, Built, Recipe
 from gust.services.deployments import pins
@@ -33,7 +34,7 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
         "GUST_STORAGE": "2048",
     }.items():
         monkeypatch.setenv(name, value)
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
     spec = importlib.util.spec_from_file_location("environment_builder_door", DOOR)
     assert spec is not None
     assert spec.loader is not None
@@ -41,13 +42,13 @@ def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     spec.loader.exec_module(module)
     with mock_aws():
         boto3.client("s3").create_bucket(Bucket="bucket")
-        bootstrap.bucket().put(bucket_keys.recipe(RECIPE.id), RECIPE.model_dump_json().encode())
+        wiring.bucket().put(bucket_keys.recipe(RECIPE.id), RECIPE.model_dump_json().encode())
         yield module
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
 
 
 def built() -> Built:
-    return Built.model_validate_json(bootstrap.bucket().get(bucket_keys.built(RECIPE.id)))
+    return Built.model_validate_json(wiring.bucket().get(bucket_keys.built(RECIPE.id)))
 
 
 def test_what_cannot_be_built_is_an_answer_and_no_error(door: ModuleType) -> None:
@@ -62,10 +63,10 @@ def test_what_cannot_be_built_is_an_answer_and_no_error(door: ModuleType) -> Non
 def test_what_an_index_wants_is_in_the_secret_that_the_stack_names(
     door: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert bootstrap.package_index_variables() == {}
+    assert wiring.package_index_variables() == {}
     boto3.client("secretsmanager").create_secret(Name="index", SecretString='{"TOKEN": "hush"}')
     monkeypatch.setenv("GUST_PACKAGE_INDEX_SECRET", "index")
-    assert bootstrap.package_index_variables() == {"TOKEN": "hush"}
+    assert wiring.package_index_variables() == {"TOKEN": "hush"}
 
 
 def test_what_killed_it_is_kept(door: ModuleType) -> None:

@@ -16,6 +16,7 @@ import pytest
 from moto import mock_aws
 
 from gust import bootstrap
+from gust.aws import clients
 from gust.aws.memory import MemoryEventBus
 from gust.errors import ServiceUnavailable
 from gust.model.event_rule import EventFile, EventRule
@@ -45,13 +46,13 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
     bootstrap.metrics.cache_clear()
     with mock_aws():
         boto3.client("dynamodb").create_table(TableName="table", **TABLE_DEFINITION)
         boto3.client("s3").create_bucket(Bucket="bucket")
         yield
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
     bootstrap.metrics.cache_clear()
 
 

@@ -15,6 +15,7 @@ import pytest
 from moto import mock_aws
 
 from gust import bootstrap
+from gust.aws import clients
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
@@ -42,13 +43,13 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
     with mock_aws():
         boto3.client("dynamodb").create_table(TableName="table", **TABLE_DEFINITION)
         boto3.client("s3").create_bucket(Bucket="bucket")
         boto3.client("ssm").put_parameter(Name="signing-key", Value="k" * 32, Type="SecureString")
         yield bootstrap.from_environment()
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
 
 
 @pytest.fixture

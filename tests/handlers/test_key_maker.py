@@ -18,7 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from gust import bootstrap
+from gust.aws import clients
 from gust.aws.cipher import FernetCipher
 from gust.aws.key_maker import KeyMaker, UnansweredError, answered
 from gust.aws.key_parameter import KeyParameter
@@ -163,7 +163,7 @@ def stack(monkeypatch: pytest.MonkeyPatch, answers: Answers) -> Iterator[Stack]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
     spec = importlib.util.spec_from_file_location("key_maker_door", DOOR)
     assert spec is not None
     assert spec.loader is not None
@@ -171,7 +171,7 @@ def stack(monkeypatch: pytest.MonkeyPatch, answers: Answers) -> Iterator[Stack]:
     spec.loader.exec_module(door)
     with mock_aws():
         yield Stack(door, answers)
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
 
 
 def test_a_new_stack_gets_two_keys_and_the_names_of_their_parameters(stack: Stack) -> None:

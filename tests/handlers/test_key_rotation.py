@@ -14,12 +14,12 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from gust import bootstrap
+from gust.aws import clients
 from gust.aws.key_parameter import KeyParameter
 from gust.aws.key_rotation import rotate
 from gust.aws.signing_keys import ASK_AGAIN_AFTER, SIGNS_AFTER, parse
 from gust.aws.tokens import JwtTokens
-from gust.errors import Forbidden
+from gust.errors import Conflict, Forbidden
 from gust.model.access import Role
 from gust.model.user import User
 
@@ -61,10 +61,10 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
     with mock_aws():
         yield Stack(monkeypatch)
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
 
 
 def test_a_rotation_puts_a_new_key_before_the_others_and_signs_no_user_out(stack: Stack) -> None:
@@ -114,6 +114,23 @@ def test_a_year_of_rotations_fits_into_a_parameter(stack: Stack) -> None:
 
     assert len(parse(stack.keys())) == 2
     assert len(stack.keys()) < 4096
+
+
+def test_a_parameter_that_is_full_says_so_until_a_key_may_go(stack: Stack) -> None:
+    """Fifty rotations by hand in some hours. Each key has signed tokens that are valid for eight days."""
+    *moments, last = [NOW + (number + 1) * SIGNS_AFTER for number in range(54)]
+    assert all(rotate(stack.parameter, moment) for moment in moments)
+    full = stack.keys()
+
+    with pytest.raises(Conflict, match="the parameter is full: tokens of each of its 54 keys may still") as told:
+        rotate(stack.parameter, last)
+
+    again = datetime.fromisoformat(str(told.value).split(" after ")[1][:19] + "Z")
+    assert again - last < timedelta(days=8)
+    with pytest.raises(Conflict):
+        rotate(stack.parameter, again - timedelta(seconds=1))
+    assert stack.keys() == full
+    assert rotate(stack.parameter, again)
 
 
 @pytest.mark.parametrize("writers", [1, 2])

@@ -15,7 +15,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from gust import bootstrap
+from gust.aws import clients
+from gust.aws.deployments import StepFunctionsDeployments
 from gust.errors import ServiceUnavailable
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
@@ -55,7 +56,7 @@ def queues(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
         "GUST_SIGNING_KEYS": "signing-key",
     }.items():
         monkeypatch.setenv(name, value)
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
     with mock_aws():
         boto3.client("dynamodb").create_table(TableName="table", **TABLE_DEFINITION)
         boto3.client("s3").create_bucket(Bucket="bucket")
@@ -64,7 +65,7 @@ def queues(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
         for name, url in urls.items():
             monkeypatch.setenv(f"GUST_{name.upper()}_QUEUE_URL", url)
         yield urls
-    bootstrap.client.cache_clear()
+    clients.client.cache_clear()
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def test_a_setting_that_a_file_has_read_has_a_deployment_look(
 
     sqs = boto3.client("sqs")
     (wake,) = sqs.receive_message(QueueUrl=queues["wake"], MaxNumberOfMessages=10)["Messages"]
-    deployments = bootstrap.StepFunctionsDeployments(machine, boto3.client("stepfunctions"))
+    deployments = StepFunctionsDeployments(machine, boto3.client("stepfunctions"))
     monkeypatch.setattr(door, "services", replace(door.services, deployments=deployments))
     for _ in "twice":
         assert door.lambda_handler({"Records": [message(wake["Body"], 1)]}, None) == {"batchItemFailures": []}

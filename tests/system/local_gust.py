@@ -257,6 +257,7 @@ class LocalGust(AnyAirflow):
         dags.mkdir(parents=True, exist_ok=True)
 
     def start(self) -> None:
+        calls.begin(self.data)
         self.stack = LocalStack(root=ROOT, data=self.data, dags=self.dags, **self._options)
         self.stack.start()
         self.api = ApiClient(self.stack.url)
@@ -266,13 +267,13 @@ class LocalGust(AnyAirflow):
     def stop(self) -> None:
         self.api.close()
         self.stack.stop()
-        calls.keep(self.data, means_to_refuse=self._means_to_refuse)
+        calls.look_at(self.data, means_to_refuse=self._means_to_refuse)
 
     def kill(self) -> None:
         """`kill -9` of everything, as a power cut would."""
         self.api.close()
         self.stack.kill()
-        calls.keep(self.data, means_to_refuse=self._means_to_refuse)
+        calls.look_at(self.data, means_to_refuse=self._means_to_refuse)
 
     @property
     def emulator(self) -> int:

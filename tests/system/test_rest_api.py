@@ -26,10 +26,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         emulator=calls.EMULATOR,
         parameters={"ApiEndpoint": "Rest"},
     )
+    calls.begin(data)
     stack.start()
     yield stack
     stack.stop()
-    calls.keep(data)
+    calls.look_at(data)
 
 
 @pytest.fixture
@@ -92,5 +93,7 @@ def test_a_person_whose_files_are_refused_is_told_and_gets_the_page_a_moment_lat
         person.page.route("**/static/assets/index-*.js", refuse_once)
         person.opens("/variables", "asked for too often at the moment")
         person.sees("Add Variable")
+        # A page that came counts anew the next time.
+        person.page.wait_for_function("sessionStorage.getItem('gust.reloads') === null")
 
     assert refused[0].startswith(f"{stack.url}/static/assets/")

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
+from benches.cost import LAMBDA_LOG_LEVEL
 from gust.model.measurement import NAMESPACE, Name
 from tests.template.rights import traces
 
@@ -151,3 +152,13 @@ def test_every_function_is_traced_where_it_is_asked_for(source: dict[str, Any], 
         _, allowed, otherwise = right["Fn::If"]
         assert set(allowed["Action"]) == {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
         assert otherwise == {"Ref": "AWS::NoValue"}
+
+
+def test_lambda_writes_of_failed_invocations_alone_unless_told_otherwise(
+    source: dict[str, Any], resources: Resources
+) -> None:
+    """The two lines that it writes of each invocation otherwise would be an eighth of a task's price."""
+    assert source["Parameters"]["LambdaLogLevel"]["Default"] == LAMBDA_LOG_LEVEL
+    functions = {name: each for name, each in resources.items() if each["Type"] == "AWS::Lambda::Function"}
+    for name, function in functions.items():
+        assert function["Properties"]["LoggingConfig"]["SystemLogLevel"] == {"Ref": "LambdaLogLevel"}, name

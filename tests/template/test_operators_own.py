@@ -80,6 +80,21 @@ def test_every_function_and_container_may_use_the_key_and_through_the_services_a
     ]
 
 
+def test_lambda_may_decrypt_before_it_reads_a_queue_or_a_stream(resources: Resources) -> None:
+    """A mapping waits for its function, and the function for the right that its role has beside it."""
+    readers = {
+        each["Properties"]["FunctionName"]["Ref"] for _, each in of_type(resources, "AWS::Lambda::EventSourceMapping")
+    }
+    assert len(readers) == 5
+    for name in readers:
+        (needs,) = [
+            each["Fn::If"] for each in resources[name]["Metadata"]["Needs"] if "UsesKey" in each["Fn::If"][1]["Ref"]
+        ]
+        policy = resources[needs[1]["Ref"]]
+        assert policy["Condition"] == needs[0]
+        assert {"Ref": resources[name]["Properties"]["Role"]["Fn::GetAtt"][0]} in policy["Properties"]["Roles"]
+
+
 def test_authors_code_runs_in_the_operators_network_and_cannot_change_it(
     source: Template, resources: Resources
 ) -> None:
@@ -95,7 +110,7 @@ def test_authors_code_runs_in_the_operators_network_and_cannot_change_it(
             "SecurityGroupIds": {"Ref": "NetworkSecurityGroups"},
         }
         # Lambda refuses a function whose role may not make interfaces: the policy comes first.
-        assert resources[name]["Metadata"]["Needs"] == {"Fn::If": ["HasNetwork", {"Ref": policy}, "none"]}
+        assert {"Fn::If": ["HasNetwork", {"Ref": policy}, "none"]} in resources[name]["Metadata"]["Needs"]
         assert resources[policy]["Properties"]["Roles"] == [{"Ref": role}]
         assert resources[policy]["Condition"] == "HasNetwork"
         given, denied = resources[policy]["Properties"]["PolicyDocument"]["Statement"]

@@ -13,7 +13,7 @@ from gust.aws.worker_groups import stack_name
 from gust.cli.workers import template
 from gust.model.environment import MACHINES
 from tests.template.conftest import ROOT
-from tests.template.rights import statements
+from tests.template.rights import statements, traces
 from tests.template.test_template import as_list, logical_id
 
 Resources = dict[str, dict[str, Any]]
@@ -28,6 +28,8 @@ FILLED_IN_WHERE_NEEDED: Final = {
     "AirflowLayerKey",
     "DefaultDeferrable",
     "LogRetentionDays",
+    "LambdaLogLevel",
+    "Tracing",
 }
 
 OF_LAMBDA: Final = {"WorkerRole", "WorkerEntersNetwork", "WorkerLogs", "WorkerFunction", "WorkerTakesTasks"}
@@ -120,6 +122,23 @@ def test_a_host_has_the_rights_of_a_worker_and_finds_its_own_stack(group: dict[s
     finds = ("cloudformation:DescribeStacks",)
     assert actions(host) == sorted([*actions(of(group["Resources"]["WorkerRole"])), finds])
     assert all(statement["Resource"] != "*" for statement in host)
+
+
+def test_the_worker_comes_after_the_rights_that_lambda_checks_or_uses_at_once(group: dict[str, Any]) -> None:
+    """Lambda refuses a function in a VPC whose role may make no interface yet, and cannot read an encrypted queue."""
+    assert group["Resources"]["WorkerFunction"]["Metadata"]["Needs"] == [
+        {"Fn::If": ["WorkerUsesKey", {"Ref": "UsesKey"}, "none"]},
+        {"Fn::If": ["HasNetwork", {"Ref": "WorkerEntersNetwork"}, "none"]},
+    ]
+
+
+def test_the_groups_worker_is_traced_where_the_stacks_functions_are(
+    group: dict[str, Any], resources: Resources
+) -> None:
+    ours, theirs = (all_of["WorkerFunction"]["Properties"] for all_of in (group["Resources"], resources))
+    assert ours["TracingConfig"] == theirs["TracingConfig"]
+    assert traces(group["Resources"]["WorkerRole"]) == traces(resources["WorkerRole"])
+    assert group["Conditions"]["Traces"] == {"Fn::Equals": [{"Ref": "Tracing"}, "Enabled"]}
 
 
 def test_the_code_of_a_function_in_a_vpc_cannot_use_the_rights_that_lambda_needs_there(group: dict[str, Any]) -> None:

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from benches import unpack
-from benches.cost import bill_for, load_prices
+from benches.cost import LAMBDAS_LINES, bill_for, load_prices
 from benches.measure import Figures, Sample, Span, sample_of
-from benches.meter import OUTSIDE, REPORT, FunctionUse, Meter, consumed, item_size
+from benches.meter import OUTSIDE, OWN_LINES, REPORT, FunctionUse, Meter, consumed, item_size
 from benches.report import Results, as_json, table, targets
 from benches.shapes import CHAIN, FAN_OUT, MESH, Shape
-from gust import bootstrap
+from gust.aws import clients
 from gust.aws.memory import MemoryObjects
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -102,7 +102,7 @@ def test_the_meter_counts_and_passes_on():
     headers = [
         (b"authorization", b"AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/dynamodb/aws4_request"),
         (b"x-amz-target", b"DynamoDB_20120810.UpdateItem"),
-        (b"user-agent", bootstrap.user_agent("gust-scheduler").encode()),
+        (b"user-agent", clients.user_agent("gust-scheduler").encode()),
     ]
     assert ask(meter, "/", headers, b'{"TableName": "t"}')["ConsumedCapacity"]
     assert seen == [{"TableName": "t", "ReturnConsumedCapacity": "TOTAL"}]
@@ -135,6 +135,8 @@ def test_the_bill_leaves_out_what_no_task_needs():
         ("gust-scheduler", "dynamodb", "UpdateItem", "writes"): 8.0,
         ("gust-scheduler", "sqs", "SendMessageBatch", "calls"): 1,
         ("gust-scheduler", "sqs", "SendMessageBatch", "messages"): 4,
+        ("gust-worker", OWN_LINES, "", "bytes"): 1_000,
+        ("gust-worker", "logs", "PutLogEvents", "bytes"): 4_000_000,
         ("gust-api", "dynamodb", "Query", "reads"): 1_000.0,
         (OUTSIDE, "s3", "PUT", "calls"): 1_000,
     }
@@ -144,10 +146,13 @@ def test_the_bill_leaves_out_what_no_task_needs():
         "api": FunctionUse(100, 9.0, 1024, "arm64"),
     }
     bill = bill_for(4, counts, functions, load_prices())
+    with_lambdas = bill_for(4, counts, functions, load_prices(), lambda_log_level="INFO")
 
     control = 8 * 0.625e-6 + (1 + 2 * 4) * 0.40e-6 + 4 * 0.20e-6 + 0.4 * 0.0000133334
+    control += 1_000 * 0.50e-9
     assert bill.control_plane_per_million == pytest.approx(control / 4 * 1e6)
-    assert bill.work_per_million == pytest.approx((4 * 0.20e-6 + 4.0 * 0.0000133334) / 4 * 1e6)
+    assert with_lambdas.control_plane_per_million == pytest.approx((control + 8 * LAMBDAS_LINES * 0.50e-9) / 4 * 1e6)
+    assert bill.work_per_million == pytest.approx((4 * 0.20e-6 + 4.0 * 0.0000133334 + 0.002) / 4 * 1e6)
 
 
 def test_targets_are_missed_by_a_hair_and_met_by_another():
@@ -165,10 +170,10 @@ def test_the_report_has_the_starts_and_the_cost_of_packages():
     unpacking = unpack.measure(objects, unpack.made_up(objects, 2), repeat=1)
     results = Results(gust={}, airflow={}, bills={}, starts={"on_lambda": [0.1, 0.3, 0.2]}, unpacking=unpacking)
 
-    assert (unpacking.files, round(unpacking.size / 1e6)) == (52 + 3, 2)  # and three commands
+    assert (unpacking.files, round(unpacking.size / 1e6)) == (52 + 4, 2)  # and four commands
     assert 0.2 < unpacking.packed / unpacking.size < 0.5
     assert unpacking.warm < unpacking.cold
     lines = table(results).splitlines()
     assert "  on_lambda: 0.20 s from message to start (median of 0.10, 0.20, 0.30)" in lines
-    assert any(line.startswith("  2 MB in 55 files") for line in lines)
-    assert json.loads(json.dumps(as_json(results)))["unpacking"]["files"] == 55
+    assert any(line.startswith("  2 MB in 56 files") for line in lines)
+    assert json.loads(json.dumps(as_json(results)))["unpacking"]["files"] == 56

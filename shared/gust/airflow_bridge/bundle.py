@@ -199,7 +199,7 @@ class BundleFolder:
                     shutil.rmtree(beside, ignore_errors=True)
 
     def _download(self, version: str, body: BinaryIO) -> None:
-        """Where the disk has no room for the archive, unused versions make it: no one knows its size before."""
+        """Where the disk has no room for the archive, unused versions make it: its size is not known before."""
         while True:
             try:
                 self.objects.download(self.kind.key(version), body)

@@ -183,9 +183,9 @@ class _Watched:
         """Whether it has become too large. Measures at most every `_LOOK` seconds."""
         if (now := time.monotonic()) >= self._next:
             self._next = now + _LOOK
-            everyone = list(_descendants(self.pid))
+            family = list(_descendants(self.pid))
             # The first sum counts a shared page once per process and is quick; the second counts it once.
-            self.is_too_large = sum(map(_resident, everyone)) > self._most < sum(map(_proportional, everyone))
+            self.is_too_large = sum(map(_resident, family)) > self._most < sum(map(_proportional, family))
         return self.is_too_large
 
 

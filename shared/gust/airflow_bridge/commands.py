@@ -1,5 +1,5 @@
 """The commands of an environment: `python` and `airflow` with its packages behind Airflow's own, for processes that a task
-starts.
+starts. `python` has the names that an interpreter has in a virtual environment: EKS's token is made by `python3.12`.
 
 They are written where the environment is unpacked, because only that machine knows which interpreter runs tasks. The scripts
 of packages look for `python` on the PATH, and find this one.
@@ -31,11 +31,9 @@ def add_to(environment: Path) -> None:
     folder = environment / "bin"
     folder.mkdir(exist_ok=True)
     base = f"{LAYER_BIN}/python" if os.path.exists(f"{LAYER_BIN}/airflow") else sys.executable
-    for name, text in (
-        ("python", _PYTHON.format(python=quote(base))),
-        ("python3", _PYTHON.format(python=quote(base))),
-        ("airflow", _AIRFLOW),
-    ):
+    python = _PYTHON.format(python=quote(base))
+    names = ("python", f"python{sys.version_info.major}", f"python{sys.version_info.major}.{sys.version_info.minor}")
+    for name, text in (*((name, python) for name in names), ("airflow", _AIRFLOW)):
         command = folder / name
         command.unlink(missing_ok=True)
         command.write_text(text)

@@ -7,6 +7,7 @@ module is imported before Airflow is configured, so each function imports what i
 """
 
 import contextlib
+import importlib
 import logging
 import os
 import sys
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from gust.model.airflow_options import is_true
@@ -48,6 +50,35 @@ def prepare_environment() -> None:
         "_AIRFLOW_PROCESS_CONTEXT": "client",
     }.items():
         os.environ.setdefault(name, value)
+
+
+def import_airflow() -> None:
+    """Import Airflow's SDK without libcst, which takes a tenth of a worker's cold start. Airflow imports it for a verb that
+    only tasks in another interpreter call (`remove_task_decorator`); that verb's first call imports it. After
+    `prepare_environment`. Does nothing the second time, nor where libcst is there already."""
+    if "libcst" in sys.modules or _DECORATORS in sys.modules:
+        return
+    sys.modules["libcst"] = _LibcstAtFirstCall("libcst")
+    try:
+        importlib.import_module(_DECORATORS)
+    finally:
+        del sys.modules["libcst"]  # what imports it from here on gets the real one
+
+
+_DECORATORS: Final = "airflow.sdk.definitions._internal.decorators"
+"""Airflow's only module that imports libcst."""
+
+
+class _LibcstAtFirstCall(ModuleType):
+    """Stands for libcst in the namespace of Airflow's module of decorators."""
+
+    CSTTransformer = object
+    """The base of a class that the reload makes anew."""
+
+    @staticmethod
+    def parse_module(source: str) -> Any:
+        # Made anew in the same namespace, which is the caller's: the rest of the call finds the real libcst.
+        return importlib.reload(sys.modules[_DECORATORS]).cst.parse_module(source)
 
 
 def log_here() -> None:
@@ -95,7 +126,6 @@ def use_plugins_of(bundle: Path) -> None:
 def use_environment(folder: Path) -> None:
     """Make a folder on `sys.path` known to the caches that this process, or its parent, has filled before: packages that
     share a name with imported ones (Airflow's providers), and entry points."""
-    import importlib
     import pkgutil
     import site
 
@@ -163,7 +193,6 @@ def airflow_modules() -> frozenset[str]:
 def preimport(modules: Iterable[str], *, asset_handlers: bool) -> None:
     """Import modules of Airflow's that a DAG file imported, so that later children have them already. This does not
     read the file itself; the child imports modules of packages that are not installed here."""
-    import importlib
 
     if asset_handlers:
         # The first asset of a process imports every provider that knows a scheme of URIs: a second, boto3 among it.

@@ -278,7 +278,7 @@ def is_empty(task: Any) -> bool:
 def total_weight(task: Any) -> int:
     """The priority weight by the task's rule, as Airflow computes it for a new task instance.
 
-    A strategy of a plugin is asked about an instance that has not been tried. One that fails because it wants more of
+    A strategy of a plugin is asked about an instance that has not been tried. A strategy that fails because it wants more of
     an instance than there is at parse time (its run, say) leaves the task's own weight.
     """
     instance = SimpleNamespace(

@@ -13,11 +13,16 @@ from typing import Any, Final
 
 import yaml
 
-from gust.model.event_rule import EventRule
+from gust.model.bounds import LONGEST_KEY, size_in_key
+from gust.model.event_rule import EventFile, EventRule
+from gust.model.json_text import half_character
 from gust.services.events.event_template import expression_in, expressions, why_no_expression
 
 LARGEST: Final = 200_000
 """Bytes of the file."""
+
+LARGEST_STORED: Final = 250_000
+"""Characters of all entries as JSON, which aliases of YAML may repeat: an item of the table holds them."""
 
 LONGEST_PATTERN: Final = 2048
 """Characters; EventBridge takes no more by default."""
@@ -37,13 +42,15 @@ class EventFileRead:
     filename: str
     rules: list[EventRule] = field(default_factory=list)
     mistakes: list[str] = field(default_factory=list)
+    lines: set[int] = field(default_factory=set)
+    """In which entries begin."""
 
     def complain(self, line: int, what: str) -> None:
         self.mistakes.append(f"{self.filename}, line {line}: {what}")
 
 
 def read_event_file(text: str, filename: str) -> EventFileRead:
-    """Raises nothing for any text."""
+    """Raises nothing for any text. An entry has a line of its own: the store tells entries apart by their lines."""
     read = EventFileRead(filename)
     if len(text.encode()) > LARGEST:
         read.complain(1, f"the file is larger than {LARGEST // 1000} KB")
@@ -63,6 +70,10 @@ def read_event_file(text: str, filename: str) -> EventFileRead:
         read.complain(mark.line + 1 if mark else 1, f"this is no YAML: {error.problem or error.context}")
     except yaml.YAMLError as error:
         read.complain(1, f"this is no YAML: {error}")
+    except RecursionError:
+        read.complain(1, "the values are nested too deeply")
+    if not read.mistakes and (size := len(json.dumps(EventFile.of(filename, read.rules).entries))) > LARGEST_STORED:
+        read.complain(1, f"all entries together take {size:,} characters of JSON; {LARGEST_STORED:,} are possible")
     return read
 
 
@@ -84,6 +95,9 @@ def _read_entry(read: EventFileRead, loader: yaml.SafeLoader, node: yaml.Node) -
             entry[name] = _value(read, loader, value_node)
     for line, what in _mistakes(entry, lines, _line(node)):
         read.complain(line, what)
+    if _line(node) in read.lines:
+        read.complain(_line(node), "two entries begin in this line; write each in a line of its own")
+    read.lines.add(_line(node))
     if len(read.mistakes) == before:
         fields = {
             name: value for name, value in entry.items() if name not in {"source", "pattern"} and value is not None
@@ -92,11 +106,15 @@ def _read_entry(read: EventFileRead, loader: yaml.SafeLoader, node: yaml.Node) -
 
 
 def _value(read: EventFileRead, loader: yaml.SafeLoader, node: yaml.Node) -> Any:
-    value = loader.construct_document(node)
+    """As JSON has it: its names are texts."""
     try:
-        json.dumps(value, allow_nan=False)
+        text = json.dumps(loader.construct_document(node), allow_nan=False)
+        value = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         read.complain(_line(node), f"JSON has no such value ({error}); put it in quotes")
+        return None
+    if half_character(text, value):
+        read.complain(_line(node), "a text has half of a surrogate pair, which is no character")
         return None
     return value
 
@@ -116,10 +134,11 @@ def _mistakes(entry: Mapping[str, Any], lines: Mapping[str, int], start: int) ->
         yield lines["pattern"], "the source stands beside the pattern, not in it"
     elif source and len(json.dumps(_pattern(entry))) > LONGEST_PATTERN:
         yield lines.get("pattern", start), f"a pattern has at most {LONGEST_PATTERN} characters as JSON"
-    if ("dag_id" in entry) == ("asset" in entry):
+    of_dag = entry.get("dag_id") is not None
+    if of_dag == (entry.get("asset") is not None):
         yield start, "an entry has a dag_id or an asset, one of the two"
-    for name in sorted(entry.keys() & (_OF_ASSET if "dag_id" in entry else _OF_DAG)):
-        yield lines[name], f"{name} belongs to an entry with {'an asset' if 'dag_id' in entry else 'a dag_id'}"
+    for name in sorted(entry.keys() & (_OF_ASSET if of_dag else _OF_DAG)):
+        yield lines[name], f"{name} belongs to an entry with {'an asset' if of_dag else 'a dag_id'}"
     for name in _TEXTS:
         if entry.get(name) is not None and (not isinstance(entry[name], str) or not entry[name].strip()):
             yield lines[name], f"{name} is a text; put it in quotes"
@@ -131,6 +150,8 @@ def _mistakes(entry: Mapping[str, Any], lines: Mapping[str, int], start: int) ->
     for name in ("dag_id", "asset"):
         if isinstance(entry.get(name), str) and re.search(r"\{%", entry[name]):
             yield lines[name], f"{name} is fixed; it takes no expression"
+        if isinstance(entry.get(name), str) and size_in_key(entry[name]) > LONGEST_KEY:
+            yield lines[name], f"{name} is longer than the {LONGEST_KEY} bytes that a name can have"
     for name in ("conf", "extra", "logical_date", "partition_key", "dedup_key"):
         for expression in expressions(entry.get(name)):
             if (reason := why_no_expression(expression)) is not None:

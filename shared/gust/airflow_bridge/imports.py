@@ -127,7 +127,7 @@ def report_of(said: bytes) -> Imports:
 
 
 def bounded(names: Collection[Any]) -> tuple[str, ...]:
-    """Of the names those that can be modules', without ours, each once; `MOST` at most."""
+    """The names that can be modules', without ours, each once; `MOST` at most."""
     kept = dict.fromkeys(name for name in names if isinstance(name, str) and _is_name(name))
     return tuple(kept)[:MOST]
 

@@ -206,7 +206,7 @@ class Nursery(Asked):
     def __init__(self) -> None:
         control, theirs = socket.socketpair()
         self.modules = frozenset(sys.modules)
-        """Names of those that children inherit."""
+        """Names of the modules that children inherit."""
         worker, self.pid = os.getpid(), os.fork()
         if self.pid == 0:
             control.close()

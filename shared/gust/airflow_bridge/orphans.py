@@ -21,7 +21,7 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 _THREADS: Final = "/proc/self/task"
 
 _PATIENCE: Final = 1.0
-"""Seconds to wait for killed processes to be gone. One that is not hangs in the kernel, and runs no code of its own."""
+"""Seconds to wait for killed processes to be gone. A process that remains hangs in the kernel and runs no code."""
 
 _LONGEST: Final = 20.0
 """Seconds after which a worker gives up to run after processes that start others faster than it kills them."""

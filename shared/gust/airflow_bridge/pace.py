@@ -10,6 +10,8 @@ of them: it starts afresh, polls once, and is parked again. A poller keeps this 
   provider): its next life may poll as often as is left.
 - Its arguments: where `serialize` returns others than at the beginning of the life, the next life begins with these.
 
+- Since when it waits for a pod to start, which an argument limits in seconds: its next life has the seconds that are left.
+
 Everything else in memory, a counter or a deadline, begins anew with each life (docs/adr/0006 and 0026).
 
 A poller of whose resource an event will tell polls seldom, and the polls that it leaves out count (docs/adr/0055). One
@@ -27,7 +29,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import Any, Final, Self, TypeVar
 
@@ -49,19 +51,26 @@ MOST_ATTEMPTS: Final = "max_attempts"
 IN_ATTRIBUTES: Final = ("attempts", "waiter_max_attempts", "max_attempts")
 """The attributes in which triggers keep such an argument."""
 
+SINCE: Final = "trigger_start_time"
+"""The argument with the moment at which a pod's trigger was made."""
+
+IN_SECONDS: Final = ("schedule_timeout", "startup_timeout")
+"""The arguments, and attributes, that limit how long a pod may wait for a node, and then for its containers. The trigger
+measures from the start of its life."""
+
 TIGHT: Final = 1.0
 """Seconds that a poller sleeps at least. Some sleep for zero seconds, and would poll as fast as the processor can."""
 
 
 PATIENCE: Final = 2
-"""One that polls seldom polls again after half of the time that it has waited. So where the event does not come, a task
-waits half as long again at most."""
+"""A trigger that polls seldom polls again after half of the time that it has waited. So where the event does not come, a
+task waits half as long again at most."""
 
 MOST_PATIENCE: Final = 3 * 3600.0
 """Seconds between two polls at most."""
 
 EXTRA_LOOKS: Final = 10
-"""One that an event has woken may poll this much more often than its argument allows: polls that no one expects fail no
+"""A trigger that an event has woken may poll this much more often than its argument allows: unexpected polls fail no
 task."""
 
 
@@ -126,6 +135,8 @@ class Pace:
         if self.arguments is not None:
             self.arguments.are_kept = keeps_arguments
             self.arguments.use_up(trigger, -EXTRA_LOOKS if self.is_woken else self.looks)
+            if self.looks or self.skip:
+                self.arguments.use_up_time(trigger, datetime.now(tz=UTC))
 
     def look(self) -> None:
         """The trigger uses a socket or a thread."""
@@ -232,13 +243,26 @@ class Arguments:
             if isinstance(limit, (int, str)) and str(limit).isdecimal():
                 setattr(trigger, name, type(limit)(max(0, int(limit) - looks)))
 
+    def use_up_time(self, trigger: BaseTrigger, now: datetime) -> None:
+        """Reduce the trigger's limits in seconds by the time since it was made: the first limit, then the next."""
+        made = getattr(trigger, SINCE, None)
+        if not isinstance(made, datetime) or made.tzinfo is None:
+            return
+        passed = (now - made).total_seconds()
+        for name in IN_SECONDS:
+            limit = getattr(trigger, name, None)
+            if isinstance(limit, (int, float)):
+                setattr(trigger, name, int(max(0.0, limit - max(0.0, passed))))
+                passed -= limit
+
     def changed(self, trigger: BaseTrigger) -> dict[str, Any] | None:
-        """The arguments that `serialize` returns now, if they differ. Limits of polls keep their first value: `use_up`
-        reduces them in each life."""
+        """The arguments that `serialize` returns now, if they differ. Limits keep their first value: each life reduces
+        them."""
         now = None if self.are_kept else type(self).of(trigger)
         if now is None:
             return None
-        now.encoded |= {name: value for name, value in self.encoded.items() if name.endswith(MOST_ATTEMPTS)}
+        is_limit = {name for name in self.encoded if name.endswith(MOST_ATTEMPTS) or name in IN_SECONDS}
+        now.encoded |= {name: self.encoded[name] for name in is_limit}
         return now.encoded if now.encoded != self.encoded else None
 
 

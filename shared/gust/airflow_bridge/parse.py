@@ -21,7 +21,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
-from gust.airflow_bridge import collector, compat, surroundings
+from gust import collector
+from gust.airflow_bridge import compat, surroundings
 from gust.airflow_bridge.bundle import BundleFolder, environments_of
 from gust.airflow_bridge.child import run_in_child
 from gust.airflow_bridge.event_file import read_event_file
@@ -326,6 +327,7 @@ def ready() -> None:
     """Import Airflow, once per process."""
     collector.disable_gc()
     compat.prepare_environment()
+    compat.import_airflow()
     compat.preload()
     import gust.airflow_bridge.crashes
     import gust.airflow_bridge.dag_spec

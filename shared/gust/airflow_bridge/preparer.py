@@ -32,7 +32,8 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from gust.airflow_bridge import collector, compat, moment, nursery, orphans, surroundings
+from gust import collector
+from gust.airflow_bridge import compat, moment, nursery, orphans, surroundings
 
 BEGINS: Final = b"+"
 """Before the name of a module that is imported next."""
@@ -166,7 +167,7 @@ def _seen(workspace: Path, counted: Mapping[str, Callable[[], int]]) -> dict[str
 
 
 def _difference(before: dict[str, object], after: dict[str, object]) -> str | None:
-    """The first one of them that has changed. One that was None may begin."""
+    """The first one of them that has changed. A value that was None may begin."""
     for what, was in before.items():
         if was is not None and was != after[what]:
             return what
@@ -175,8 +176,8 @@ def _difference(before: dict[str, object], after: dict[str, object]) -> str | No
 
 
 def _threads() -> int:
-    """Those that a fork does not end: a library may stop its own before one, as numpy's OpenBLAS does, and starts them when
-    it needs them."""
+    """How many threads a fork does not end: a library may stop its own before a fork, as numpy's OpenBLAS does, and starts
+    them when it needs them."""
     count = len(os.listdir("/proc/self/task"))
     if count > 1:
         faults = _faults_of_children()

@@ -178,12 +178,13 @@ class Preparer(Asked):
 class _Answer:
     """What a preparer says until it is ready or ends."""
 
-    def __init__(self, control: socket.socket, until: float) -> None:
-        """`until`: on the monotonic clock."""
+    def __init__(self, control: socket.socket, until: float, names: Sequence[str] = ()) -> None:
+        """`until`: on the monotonic clock. `names`: of the modules that it shall import, in order."""
         self._control = control
         self._until = until
-        self.began = ""
-        """The module that it began last."""
+        self._names = names
+        self.begun = 0
+        """How many of them it began. A module runs after its name is told, so it can blame only itself and later ones."""
 
     def outcome(self) -> bytes:
         """The last line, without its end: `IS_READY` or `IS_OUT`, and what follows."""
@@ -193,7 +194,9 @@ class _Answer:
             for line in lines:
                 if not line.startswith(preparer.BEGINS):
                     return line
-                self.began = line[1:].decode(errors="replace")
+                if [line[1:].decode(errors="replace")] != list(self._names[self.begun : self.begun + 1]):
+                    return preparer.IS_OUT + b"it talks to the worker"
+                self.begun += 1
             if not select.select([self._control], [], [], max(0.0, self._until - time.monotonic()))[0]:
                 return preparer.IS_OUT + b"its import takes too long"
             if not (part := self._control.recv(4096)):
@@ -226,9 +229,11 @@ class Preparers:
     _of_tasks: OrderedDict[tuple[str, ...], tuple[str, ...]] = field(default_factory=OrderedDict)
     _ready: OrderedDict[Key, Preparer] = field(default_factory=OrderedDict)
     """The one that was used last is the last."""
-    _left_out: OrderedDict[tuple[Path | None, str], str] = field(default_factory=OrderedDict)
-    """Environment and module → why."""
-    _not_worth: OrderedDict[Key, None] = field(default_factory=OrderedDict)
+    _left_out: OrderedDict[Key, str] = field(default_factory=OrderedDict)
+    """The last of the modules is out after the others → why. After other modules, or with another team's variables, it may
+    be fit."""
+    _enough: OrderedDict[Key, tuple[str, ...]] = field(default_factory=OrderedDict)
+    """The first ones of the modules, beside which the others are not worth a process, or cannot be imported."""
 
     # --- what is known --------------------------------------------------------------------------------------------
 
@@ -250,17 +255,20 @@ class Preparers:
     def modules_for(self, subject: Subject) -> tuple[str, ...]:
         """The modules to import before a try, in order."""
         names = dict.fromkeys((*self._of_files.get(subject.of_file, ()), *self._of_tasks.get(subject.of_task, ())))
-        left_out = self._left_out
-        return tuple(
-            name for name in names if name not in self.nursery.modules and (subject.environment, name) not in left_out
-        )
+        kept: tuple[str, ...] = ()
+        for name in names:
+            if name not in self.nursery.modules and _key(subject, (*kept, name)) not in self._left_out:
+                kept = (*kept, name)
+        while (first := self._enough.get(_key(subject, kept))) is not None:
+            kept = first
+        return kept
 
     # --- who forks ------------------------------------------------------------------------------------------------
 
     def is_ready(self, subject: Subject) -> bool:
         """Whether `children_of` answers at once."""
         key = _key(subject, self.modules_for(subject))
-        return not key[1] or key in self._ready or key in self._not_worth
+        return not key[1] or key in self._ready
 
     def children_of(self, subject: Subject, workspace: Path) -> Children:
         """Where the try's child comes from: a preparer, or the nursery. Waits for a new preparer. Ends those that hold too
@@ -268,7 +276,7 @@ class Preparers:
         for _ in range(ATTEMPTS):
             names = self.modules_for(subject)
             key = _key(subject, names)
-            if not names or key in self._not_worth:
+            if not names:
                 break
             known = self._ready.get(key)
             if known is not None and known.has_ended:
@@ -295,7 +303,7 @@ class Preparers:
         return bool(orphans.kill_all(except_=self._kept | made_here())) or ended
 
     def _made(self, subject: Subject, names: tuple[str, ...], workspace: Path) -> Preparer | None:
-        """None where a module must stay out, or all of them are not worth it: both are known then."""
+        """None where a module must stay out, or what they add to a preparer's is not worth it: both are known then."""
         others = orphans.children()
         control, theirs = socket.socketpair()
         above = self._above(_key(subject, names))
@@ -309,17 +317,23 @@ class Preparers:
         )
         with theirs:
             process = source.fork(work, [theirs.fileno()])
-        answer = _Answer(control, time.monotonic() + self.patience)
+        answer = _Answer(control, time.monotonic() + self.patience, names[done:])
         outcome = answer.outcome()
         if (figures := _figures(outcome)) is not None:
             memory, took = figures
-            if took >= WORTH or above is not None:
+            if took >= WORTH:
                 self.say(f"Imported before tasks of {subject.file}: {', '.join(names)} ({memory:,} kB, {took:,} ms)")
                 parent = None if above is None else self._ready[above]
                 return Preparer(control, process, memory, self.nursery, parent, kept=self._kept)
-            _keep(self._not_worth, _key(subject, names), None)
+            _keep(self._enough, _key(subject, names), names[:done])
         else:
-            self._leave_out(subject, answer.began, names, outcome[1:].decode(errors="replace"))
+            reason = outcome[1:].decode(errors="replace")
+            what = f"{names[done + answer.begun - 1]} is not" if answer.begun else "Nothing is"
+            self.say(f"{what} imported before tasks of {subject.file}: {reason}")
+            if answer.begun:
+                _keep(self._left_out, _key(subject, names[: done + answer.begun]), reason)
+            else:
+                _keep(self._enough, _key(subject, names), names[:done])
         control.close()
         _kill(process)
         process.wait(None)
@@ -334,12 +348,6 @@ class Preparers:
             if shorter in self._ready and not self._ready[shorter].has_ended:
                 return shorter
         return None
-
-    def _leave_out(self, subject: Subject, module: str, names: Sequence[str], reason: str) -> None:
-        what = f"{module} is not" if module else "Nothing is"
-        self.say(f"{what} imported before tasks of {subject.file}: {reason}")
-        for name in (module,) if module in names else names:
-            _keep(self._left_out, (subject.environment, name), reason)
 
     def _make_room(self, *, beside: Preparer | None) -> None:
         most = HELD if self.megabytes is None else self.megabytes * 1024 // HELD_PART

@@ -21,7 +21,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from gust.airflow_bridge import collector, compat, dumpable
+from gust import collector
+from gust.airflow_bridge import compat, dumpable
 
 BUNDLE_CLASS: Final = "gust.airflow_bridge.execute.UnpackedBundle"
 BUNDLES: Final = Path(tempfile.gettempdir()).resolve() / f"gust-bundles-{os.getpid()}"
@@ -92,14 +93,15 @@ TRIGGER_MODULES: Final = (
 
 
 def set_environment(bundles: Path = BUNDLES, *, bundle_name: str = "dags-folder") -> Path:
-    """Airflow's settings, where the environment does not say otherwise, made before Airflow is imported. Returns the
-    folder in which Airflow looks for unpacked bundles."""
+    """Airflow's settings, where the environment does not say otherwise; then import Airflow. Returns the folder in which
+    Airflow looks for unpacked bundles."""
     compat.prepare_environment()
     for name, value in SETTINGS.items():
         os.environ.setdefault(f"AIRFLOW__{name}", value)
     os.environ.setdefault("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", f"{os.environ['AIRFLOW_HOME']}/bundles")
     bundle = {"name": bundle_name, "classpath": BUNDLE_CLASS, "kwargs": {"root": str(bundles)}}
     configured = os.environ.setdefault("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
+    compat.import_airflow()
     return Path(json.loads(configured)[0]["kwargs"]["root"])
 
 

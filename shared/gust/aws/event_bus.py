@@ -14,11 +14,15 @@ from botocore.exceptions import ClientError
 
 from gust.errors import ServiceUnavailable
 from gust.model.announcement import SOURCE, Announcement
+from gust.model.event_rule import MOST_PATTERNS
 
 PREFIX: Final = "events.yaml-"
 """Of the rules that this makes and deletes. The dot sets them apart from those of the stack: no stack's name has one."""
 
 TARGET: Final = "events"
+
+RULES_OF_A_BUS: Final = 300
+"""EventBridge's default quota."""
 
 _AT_ONCE: Final = 10
 """Events of one call, at most."""
@@ -57,15 +61,19 @@ class EventBridgeBus:
             return str(error.response["Error"]["Message"])
         return None
 
+    def most_patterns(self) -> int:
+        others = sum(not rule["Name"].startswith(PREFIX) for rule in self._rules(prefix=""))
+        return max(0, min(MOST_PATTERNS, RULES_OF_A_BUS - others))
+
     def follow(self, patterns: Mapping[str, str]) -> None:
         wanted = {f"{PREFIX}{pattern_id}": pattern_id for pattern_id in patterns}
         found = {rule["Name"]: rule["State"] for rule in self._rules()}
+        for name in sorted(found.keys() - wanted.keys()):  # first: a bus has room for RULES_OF_A_BUS
+            self._client.remove_targets(EventBusName=self._bus, Rule=name, Ids=[TARGET])
+            self._client.delete_rule(EventBusName=self._bus, Name=name)
         for name, pattern_id in sorted(wanted.items()):
             if found.get(name) != "ENABLED":
                 self._make(name, pattern_id, patterns[pattern_id])
-        for name in sorted(found.keys() - wanted.keys()):
-            self._client.remove_targets(EventBusName=self._bus, Rule=name, Ids=[TARGET])
-            self._client.delete_rule(EventBusName=self._bus, Name=name)
 
     def tell(self, announcements: Sequence[Announcement]) -> None:
         for start in range(0, len(announcements), _AT_ONCE):
@@ -105,8 +113,8 @@ class EventBridgeBus:
             raise RuntimeError(f"EventBridge refused the target of {name}: {answer['FailedEntries']}")
         self._client.put_rule(**rule, State="ENABLED")
 
-    def _rules(self) -> Iterator[dict[str, Any]]:
-        asked = {"EventBusName": self._bus, "NamePrefix": PREFIX}
+    def _rules(self, prefix: str = PREFIX) -> Iterator[dict[str, Any]]:
+        asked = {"EventBusName": self._bus, **({"NamePrefix": prefix} if prefix else {})}
         while True:
             answer = self._client.list_rules(**asked)
             yield from answer["Rules"]

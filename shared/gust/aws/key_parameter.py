@@ -12,6 +12,10 @@ AWS_KEY: Final = "alias/aws/ssm"
 """AWS's own key for the Parameter Store, which costs nothing to have."""
 
 
+LARGEST: Final = 4096
+"""Characters of a standard parameter, which SSM keeps for nothing."""
+
+
 class KeyText(NamedTuple):
     text: str
     version: int

@@ -13,6 +13,7 @@ from gust.aws.objects import check_content
 from gust.errors import NotFound
 from gust.model.announcement import Announcement
 from gust.model.container_start import ContainerStart
+from gust.model.event_rule import MOST_PATTERNS
 from gust.model.object_entry import ObjectEntry
 from gust.model.secrets_backend import Service
 from gust.model.unsent import Unsent
@@ -121,6 +122,10 @@ class MemoryEventBus:
         self.told: list[Announcement] = []
         self.objections: dict[str, str] = {}
         """Part of a pattern → what EventBridge says to it."""
+        self.room = MOST_PATTERNS
+
+    def most_patterns(self) -> int:
+        return self.room
 
     def why_invalid(self, pattern: str) -> str | None:
         return next((reason for part, reason in self.objections.items() if part in pattern), None)

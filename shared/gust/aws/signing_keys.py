@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -82,13 +82,19 @@ def rotated(secret: str, *, now: datetime, longest_lifetime: timedelta) -> str:
     signed_until = now
     for made, key in parse(secret):
         # The key before it still signs while this one is new, and later in processes with the old secret.
-        if now - signed_until > longest_lifetime + 2 * SIGNS_AFTER:
+        if now - signed_until >= longest_lifetime + 2 * SIGNS_AFTER:
             break
         kept.append(key if made is None else f"{made}~{key}")
         if made is None:
             break
         signed_until = datetime.fromtimestamp(made, tz=now.tzinfo)
     return ",".join([f"{int(now.timestamp())}~{secrets.token_urlsafe(48)}", *kept])
+
+
+def drops(secret: str, *, longest_lifetime: timedelta) -> list[datetime]:
+    """The moments from which on `rotated` leaves out one key more, ascending."""
+    made = [moment for moment, _ in reversed(parse(secret)) if moment is not None]
+    return [datetime.fromtimestamp(each, UTC) + longest_lifetime + 2 * SIGNS_AFTER for each in made]
 
 
 def is_under_way(secret: str, now: datetime) -> bool:

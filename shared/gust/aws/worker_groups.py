@@ -7,6 +7,7 @@ group needs no build, and a person with another checkout deploys no other versio
 from __future__ import annotations
 
 import base64
+import json
 import re
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -27,6 +28,12 @@ Clients = Callable[[str], Any]
 
 Template = Callable[[Mapping[str, str]], str]
 """The parameters' values → worker_group.yaml as JSON."""
+
+NO_STACK: Final = frozenset({"ValidationError", "ResourceNotFoundException"})
+"""What CloudFormation and Lambda answer about a stack or a function that does not exist."""
+
+DELETED_WITHIN: Final = {"Delay": 2, "MaxAttempts": 1500}
+"""50 minutes: Lambda takes up to 40 to give back the network interfaces of a function in a VPC."""
 
 LONGEST_NAME: Final = 64
 """Characters of a function's name, which is the group's stack's too."""
@@ -82,7 +89,27 @@ def find_deployment(clients: Clients, stack: str, architecture: str = "") -> Dep
         execution_api = functions.get_function_configuration(FunctionName=f"{stack}-execution-api")
         described = clients("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     except ClientError as error:
+        if error.response["Error"]["Code"] not in NO_STACK:
+            raise
         raise WorkerGroupError(f"There is no stack {stack!r} of Gust here: {error}") from error
+    try:
+        return _deployment((stack, described), worker, scheduler, execution_api, architecture)
+    except KeyError as missing:
+        raise WorkerGroupError(
+            f"The stack {stack!r} runs another version of Gust than this checkout: {missing} is missing. Run ./gust deploy "
+            "first."
+        ) from missing
+
+
+def _deployment(
+    of: tuple[str, Mapping[str, Any]],
+    worker: Mapping[str, Any],
+    scheduler: Mapping[str, Any],
+    execution_api: Mapping[str, Any],
+    architecture: str,
+) -> Deployment:
+    """`of`: the stack's name, and CloudFormation's description of it. Raises KeyError for a part that it lacks."""
+    stack, described = of
     configuration = worker["Configuration"]
     variables = configuration["Environment"]["Variables"]
     given = {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", ())}
@@ -104,6 +131,8 @@ def find_deployment(clients: Clients, stack: str, architecture: str = "") -> Dep
             "BaseUrl": variables["AIRFLOW__API__BASE_URL"],
             "DefaultDeferrable": variables["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"],
             "LogRetentionDays": given.get("LogRetentionDays", "30"),
+            "LambdaLogLevel": given.get("LambdaLogLevel", "WARN"),
+            "Tracing": given.get("Tracing", "Disabled"),
             "AlertTopic": told.get("AlertTopic", ""),
             "KmsKeyArn": given.get("KmsKeyArn", ""),
             "PermissionsBoundaryArn": given.get("PermissionsBoundaryArn", ""),
@@ -122,18 +151,15 @@ def deploy(clients: Clients, of: Deployment, queue: str, template: Template, giv
     name = stack_name(of.stack, queue)
     _forget_stillborn(clients("cloudformation"), name)
     before = find_group(clients, of.stack, queue)
-    if before is not None and before["Queue"] != queue:
-        raise WorkerGroupError(
-            f"The stack {name} is that of the queue {before['Queue']!r}. Give the new queue another name."
-        )
     _put_code(clients("s3"), of)
     values = {**of.parameters, "Queue": queue, **given}
-    if before is None and of.storage:
-        values.setdefault("Storage", of.storage)
-    parameters: list[dict[str, Any]] = [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]
-    kept = (before or {}).keys() - values.keys()
-    parameters += [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept)]
+    storage = values.get("Storage") or (before or {}).get("Storage")
+    if of.storage and (not storage or _is_less(storage, of.storage)):
+        values["Storage"] = of.storage
     text = template({**(before or {}), **values})
+    parameters: list[dict[str, Any]] = [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]
+    kept = ((before or {}).keys() - values.keys()) & json.loads(text)["Parameters"].keys()
+    parameters += [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept)]
     _apply(clients("cloudformation"), name, text, parameters, exists=before is not None)
     outputs = outputs_of(clients, name)
     memory = int(outputs["Memory"]) if outputs["Place"] == "Lambda" else 0
@@ -146,25 +172,41 @@ def deploy(clients: Clients, of: Deployment, queue: str, template: Template, giv
     )
 
 
+def _is_less(one: str, other: str) -> bool:
+    """Of two numbers of megabytes. What is no number CloudFormation refuses."""
+    return one.isdigit() and int(one) < int(other)
+
+
 def remove(clients: Clients, stack: str, queue: str) -> None:
-    """Delete the group's stack, with its queue and what still waits there. Deleting one that is gone changes nothing."""
+    """Delete the group's stack, with its queue and what still waits there. Deleting a stack that is gone changes nothing."""
     cloudformation, name = clients("cloudformation"), stack_name(stack, queue)
     try:
         cloudformation.delete_stack(StackName=name)
-        cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 2})
-    except (ClientError, WaiterError) as error:
+        cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig=DELETED_WITHIN)
+    except ClientError as error:
         raise WorkerGroupError(f"The stack {name} could not be deleted: {error}") from error
+    except WaiterError as error:
+        raise WorkerGroupError(
+            f"The stack {name} is not deleted: {error}. The same command again goes on.\n{_failures(cloudformation, name)}"
+        ) from error
 
 
 def find_group(clients: Clients, stack: str, queue: str) -> dict[str, str] | None:
-    """The parameters that the group's stack has; `None` if there is no such stack."""
+    """The parameters that the group's stack has; `None` if there is no such stack. Raises WorkerGroupError if the stack is
+    that of another queue, whose name differs in what a stack's name cannot have."""
+    name = stack_name(stack, queue)
     try:
-        described = clients("cloudformation").describe_stacks(StackName=stack_name(stack, queue))["Stacks"]
-    except ClientError:
+        described = clients("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in NO_STACK:
+            raise
         return None
     for found in described:
         if found["StackStatus"] != "DELETE_COMPLETE":
-            return {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", ())}
+            parameters = {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", ())}
+            if (other := parameters.get("Queue", queue)) != queue:
+                raise WorkerGroupError(f"The stack {name} is that of the queue {other!r}. Give the queue another name.")
+            return parameters
     return None
 
 
@@ -223,7 +265,10 @@ def _forget_stillborn(cloudformation: Any, name: str) -> None:
         return
     if status in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"}:
         cloudformation.delete_stack(StackName=name)
-        cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 2})
+        try:
+            cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig=DELETED_WITHIN)
+        except WaiterError as error:
+            raise WorkerGroupError(f"The stack {name}, which could not be created, is not deleted: {error}") from error
 
 
 def _failures(cloudformation: Any, name: str) -> str:

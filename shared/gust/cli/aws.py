@@ -24,11 +24,26 @@ class AwsError(GustError):
     """A command cannot go on; the message is one line for the terminal."""
 
 
+class Outputs(dict[str, str]):
+    """Raises AwsError for an output that the stack lacks: a checkout may be newer than what is deployed."""
+
+    def __init__(self, stack: str, status: str, outputs: Mapping[str, str]) -> None:
+        super().__init__(outputs)
+        self._stack, self._status = stack, status
+
+    def __missing__(self, name: str) -> str:
+        raise AwsError(
+            f"stack {self._stack} ({self._status}) has no output {name}: it runs another version of Gust than this "
+            "checkout, or is no complete stack of Gust. Run ./gust deploy first."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Stack:
     name: str
     status: str
     outputs: Mapping[str, str]
+    """Raises AwsError for one that is not there."""
     parameters: Mapping[str, str]
     tags: Mapping[str, str]
 
@@ -93,10 +108,12 @@ def find_stack(aws: Clients, name: str) -> Stack | None:
     alive = next((each for each in described if each.get("StackStatus") != "DELETE_COMPLETE"), None)
     if alive is None:
         return None
+    name, status = alive["StackName"], alive.get("StackStatus", "")
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in alive.get("Outputs", [])}
     return Stack(
-        name=alive["StackName"],
-        status=alive.get("StackStatus", ""),
-        outputs={each["OutputKey"]: each["OutputValue"] for each in alive.get("Outputs", [])},
+        name=name,
+        status=status,
+        outputs=Outputs(name, status, outputs),
         parameters={each["ParameterKey"]: each.get("ParameterValue", "") for each in alive.get("Parameters", [])},
         tags={each["Key"]: each["Value"] for each in alive.get("Tags", [])},
     )

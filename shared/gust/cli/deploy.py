@@ -139,11 +139,10 @@ def deploy(
     deployed = cli_aws.require_stack(aws, name)
     if not is_new:
         deploy_rest_api(aws, deployed, say)
-    if not is_new and workers.named(aws, deployed):
-        workers.update(aws, name, say=say)
+    left_behind = workers.update(aws, name, say=say) if not is_new and workers.named(aws, deployed) else 0
     for line in _afterwards(deployed, options):
         say(line)
-    return 0
+    return left_behind
 
 
 def deploy_rest_api(aws: Clients, stack: Stack, say: Callable[[str], None]) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from gust.cli import ROOT
 from gust.cli import aws as cli_aws
 from gust.cli.aws import Clients
+from gust.errors import GustError
 from gust.model.environment import ARM64, X86_64, this_architecture
 
 if TYPE_CHECKING:
@@ -107,8 +108,16 @@ class Worker:
         from gust.aws import worker_groups
         from gust.cli import worker_host
 
+        if options.at_once < 1:
+            print("gust: --at-once is 1 or more.", file=sys.stderr)
+            return 2
         clients = cli_aws.clients_or_local(options)
         outputs = worker_groups.outputs_of(clients, worker_groups.stack_name(options.stack, options.queue))
+        if (place := outputs.get("Place", "Elsewhere")) != "Elsewhere":
+            print(
+                f"gust: the workers of {options.queue!r} run on {place}: no host may take their tasks.", file=sys.stderr
+            )
+            return 2
         variables = worker_host.around(options)
         if options.local:
             from gust.local import sign_in
@@ -137,8 +146,11 @@ def add(clients: Clients, options: argparse.Namespace) -> int:
     of = worker_groups.find_deployment(clients, options.stack, this_architecture() if options.local else "")
     before = worker_groups.find_group(clients, options.stack, options.queue)
     place = "Elsewhere" if options.elsewhere else "Lambda"
-    if before is not None and before["Place"] != place:
+    if before is not None and before.get("Place", place) != place:
         print(f"gust: the workers of {options.queue!r} run {before['Place']}: remove them first.", file=sys.stderr)
+        return 2
+    if options.storage is not None and of.storage and options.storage < int(of.storage):
+        print(f"gust: --storage is below the stack's TaskStorage, {of.storage} MB.", file=sys.stderr)
         return 2
     if before is None:
         given.setdefault("Architecture", of.architecture)
@@ -148,12 +160,11 @@ def add(clients: Clients, options: argparse.Namespace) -> int:
     store = store_of(clients, of)
     have_packages = partial(have_packages_built, store, bucket_of(clients, of), deployments_of(clients, of), say=print)
     for group in store.list_worker_groups():
-        if group.name == options.queue and not group.is_closing and architecture != of.architecture:
-            newer = replace(
-                group, architecture=architecture
-            )  # its workers get new processors and find the packages there
-            store.register_worker_group(newer)
-            have_packages(newer)
+        if group.name == options.queue and not group.is_closing:
+            newer = before_its_deployment(group, given, "" if architecture == of.architecture else architecture)
+            if newer != group:
+                store.register_worker_group(newer)
+                have_packages(newer)
     group = worker_groups.deploy(
         clients, of, options.queue, partial(template, is_local=options.local), {**given, "Place": place}
     )
@@ -165,6 +176,13 @@ def add(clients: Clients, options: argparse.Namespace) -> int:
         print(f"Attach {outputs['HostPolicyArn']} to each host's role, and start there:")
         print(f"    ./gust worker --stack {options.stack} --queue {options.queue} --at-once 4")
     return 0
+
+
+def before_its_deployment(group: WorkerGroup, given: Mapping[str, str], architecture: str) -> WorkerGroup:
+    """The entry that a group must have before its stack changes. Workers with new processors (`architecture`; empty: the
+    stack's own) find their packages built. A role that the change deletes is named no longer: a task would be refused it."""
+    task_role = "" if given.get("TaskPolicyArns") == "" else group.task_role
+    return replace(group, architecture=architecture or group.architecture, task_role=task_role)
 
 
 def have_packages_built(
@@ -247,19 +265,38 @@ def update(clients: Clients, stack: str, *, is_local: bool = False, say: Callabl
 
     of = worker_groups.find_deployment(clients, stack, this_architecture() if is_local else "")
     store = store_of(clients, of)
-    for group in store.list_worker_groups():
-        if group.is_closing:
-            say(f"The workers of {group.name!r} are being removed: ./gust workers remove {group.name}")
-            continue
+
+    def bring(group: WorkerGroup) -> None:
+        before = worker_groups.find_group(clients, stack, group.name)
+        if before is None:
+            raise worker_groups.WorkerGroupError(
+                f"its stack is gone: ./gust workers remove {group.name}, or add it again"
+            )
         given: dict[str, str] = {}
         if not is_local and not group.is_elsewhere:
-            before = worker_groups.find_group(clients, stack, group.name) or {}
             given = layers_for(clients, stack, before.get("Architecture", "arm64"), say)
         newer = worker_groups.deploy(clients, of, group.name, partial(template, is_local=is_local), given)
         store.register_worker_group(newer)
         have_packages_built(store, bucket_of(clients, of), deployments_of(clients, of), newer, say)
-        say(f"The workers of {group.name!r} are up to date.")
-    return 0
+
+    return update_each(store.list_worker_groups(), bring, say)
+
+
+def update_each(groups: Sequence[WorkerGroup], bring: Callable[[WorkerGroup], None], say: Callable[[str], None]) -> int:
+    """Bring each group up to date, also after one that cannot be. Returns the exit code."""
+    failed = 0
+    for group in groups:
+        if group.is_closing:
+            say(f"The workers of {group.name!r} are being removed: ./gust workers remove {group.name}")
+            continue
+        try:
+            bring(group)
+        except GustError as problem:
+            failed = 1
+            print(f"gust: the workers of {group.name!r} are not up to date: {problem}", file=sys.stderr)
+        else:
+            say(f"The workers of {group.name!r} are up to date.")
+    return failed
 
 
 def show(clients: Clients, stack: str) -> int:
@@ -307,8 +344,13 @@ def remove(clients: Clients, options: argparse.Namespace) -> int:
 
     of = worker_groups.find_deployment(clients, options.stack)
     store = store_of(clients, of)
-    found = next((group for group in store.list_worker_groups() if group.name == options.queue), None)
+    groups = store.list_worker_groups()
+    found = next((group for group in groups if group.name == options.queue), None)
     has_stack = worker_groups.find_group(clients, options.stack, options.queue) is not None
+    if found is None and not has_stack:
+        there = ", ".join(group.name for group in groups) or "none"
+        print(f"gust: there are no workers of {options.queue!r}; the stack's worker groups: {there}", file=sys.stderr)
+        return 1
 
     def left() -> int:
         return worker_groups.messages(clients, found.queue_url) if found and has_stack and not options.now else 0
@@ -327,11 +369,17 @@ def let_go(
     wait: Callable[[float], object] = time.sleep,
 ) -> None:
     """No task is sent to the group from here on; then its queue becomes empty, then its stack goes, then its entry. Tasks
-    that it still has keep their AWS role meanwhile. A removal that was cut off goes on when it is repeated."""
+    that it still has keep their AWS role meanwhile. A removal that was cut off goes on when it is repeated. Raises
+    AwsError if another operator has added the group again."""
     store.close_worker_group(queue)
+    told = 0
     while count := left():
-        print(f"{count} tasks are with the workers or wait for one …", flush=True)
+        if count != told:
+            print(f"{count} tasks are with the workers or wait for one … (--now waits for none)", flush=True)
+        told = count
         wait(LOOK_EVERY)
+    if any(group.name == queue and not group.is_closing for group in store.list_worker_groups()):
+        raise cli_aws.AwsError(f"the workers of {queue!r} were added again meanwhile; they stay.")
     delete_stack()
     store.delete_worker_group(queue)
 

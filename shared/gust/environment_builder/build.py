@@ -44,7 +44,7 @@ LARGEST_CONSTRAINTS: Final = 1_000_000
 """Bytes of the largest constraints file that is read from an address."""
 
 LONG: Final = 1_500
-"""Characters of a message that no one reads to its end."""
+"""Characters of a message: no person reads a longer one to its end."""
 
 OF_ITS_OWN: Final = "A package that contradicts Airflow's can have a virtual environment of its own (docs/packages.md)."
 

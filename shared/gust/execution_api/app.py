@@ -44,28 +44,42 @@ NOBODY: Final = Dispatch(TaskInstanceKey("", "", ""), 0, 0)
 class ExecutionApi:
     """Made once per cold start. Called with an event it returns an answer and never raises.
 
-    An event may carry a second request in `carried`, whose answer the worker does not await: it is handled first."""
+    An event may carry a second request in `carried`, whose answer the worker does not await. It is handled first. Rendered
+    fields beside a report of their caller come after it, if it was accepted: a fence would read what that write has told."""
 
     def __init__(self, services: Services, *, log: Logger) -> None:
         self._services = services
         self._log = log
         self._caller = NOBODY
         """Of the current request, for the log: a function answers one at a time."""
+        self._is_fenced = False
+        """The current request needs no fence any longer."""
         self._resolver = Resolver(strip_prefixes=[BASE_PATH])
         for route in ROUTES:
             self._resolver.route(_rule(route.path), method=route.method)(self._endpoint(route))
         self._resolver.not_found(lambda _: Response(status_code=404, content_type=JSON, body='{"detail":"Not Found"}'))
 
     def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
-        if carried := event.get("carried"):
-            answer = self._answer(carried, context)
+        carried = event.get("carried")
+        if carried and is_report_of(event, carried):
+            answer = self._answer(event, context)
+            if answer["statusCode"] >= 300:
+                return answer
+            beside = self._answer(carried, context, is_carried=True, is_fenced=True)
+            return beside if beside["statusCode"] >= 500 else answer  # the worker repeats both requests
+        if carried:
+            answer = self._answer(carried, context, is_carried=True)
             if answer["statusCode"] >= 500:
-                return answer  # the worker repeats both requests
+                return answer
         return self._answer(event, context)
 
-    def _answer(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
-        began, self._caller = time.perf_counter(), NOBODY
+    def _answer(
+        self, event: dict[str, Any], context: Any, *, is_carried: bool = False, is_fenced: bool = False
+    ) -> dict[str, Any]:
+        began, self._caller, self._is_fenced = time.perf_counter(), NOBODY, is_fenced
         answer = self._resolver.resolve(event, context)
+        if is_carried and answer["statusCode"] < 300:
+            return answer  # the other request has the line of the two: bytes of logs are a part of a task's price
         # One line on stderr per invocation: the local emulator answers 50 ms late without it.
         self._log.info(
             "%s %s",
@@ -123,10 +137,21 @@ class ExecutionApi:
         _check_version(headers)
         query = None if route.query is None else parse_query(route.query, event.get("rawQueryString") or "")
         body = _parsed_body(self._services, route, event, headers)
-        if route.fence in (Fence.AT_WORK, Fence.LAST_WORDS):
+        if route.fence in (Fence.AT_WORK, Fence.LAST_WORDS) and not self._is_fenced:
             check_caller(self._services, caller, last_words=route.fence is Fence.LAST_WORDS)
         services = replace(self._services, correlation_id=_correlation_id(event))
         return Call(services, caller.begun(), path, query, body)
+
+
+def is_report_of(event: Mapping[str, Any], carried: Mapping[str, Any]) -> bool:
+    """Whether the event reports the state of a try and the carried request brings the same caller's rendered fields. A
+    report may be repeated when the try has long ended: it must let in nothing but what is the dispatch's own."""
+    token = headers_of(event).get("authorization")
+    return (
+        str(event["rawPath"]).endswith("/state")
+        and str(carried["rawPath"]).endswith("/rtif")
+        and token == headers_of(carried).get("authorization")
+    )
 
 
 # --- the caller ----------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ class Queue(NamedTuple):
 
 class Stream(NamedTuple):
     function: str
-    """The one that reads it."""
+    """The function that reads the stream."""
     position: int
     age: float
     """Seconds since the oldest record came that the function has not been given; 0 without one."""

@@ -69,7 +69,7 @@ class Environments(_Document):
     on: dict[str, dict[str, str | None]] = {}
     """Another architecture that workers have → the same for these; `None`: there is no archive for it."""
     sizes: dict[str, int] = {}
-    """Archive → bytes, unpacked, of those that not every worker has room for."""
+    """Archive → bytes, unpacked; of the archives for which not every worker has room."""
 
     def of_file(self, path: str, architecture: str = "") -> str | None:
         """Hash of the archive for a DAG file, by its relative path: the nearest folder upwards decides. `architecture`: of

@@ -14,7 +14,7 @@ EVENTS_FILE: Final = "events.yaml"
 """In the folder of DAGs, or in any folder of it."""
 
 MOST_PATTERNS: Final = 250
-"""Rules that a stack makes; EventBridge's default quota is 300 for a bus."""
+"""Rules that a stack makes. Of the 300 that a bus has room for, the others are the stack's own and the operator's."""
 
 
 class EventRule(BaseModel):

@@ -26,7 +26,7 @@ class AssetEventQuery:
     window: Window = OLDEST_FIRST
     _: KW_ONLY
     source_dag_id: str | None = None
-    """Keeps those that tasks of this DAG emitted."""
+    """Keeps events that tasks of this DAG emitted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from gust.model.worker_group import WorkerGroup
 class Workers:
     """The workers that this stack has."""
 
+    architecture: str = ARM64
+    """Of the stack's own functions, and of a group that names no other. The local stack has this machine's."""
     has_fargate: bool = False
     has_x86_containers: bool = False
     groups: Mapping[str, WorkerGroup] = field(default_factory=dict)

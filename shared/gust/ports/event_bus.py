@@ -20,6 +20,9 @@ class EventBus(Protocol):
     def why_invalid(self, pattern: str) -> str | None:
         """EventBridge's objection to the pattern (JSON); `None` if it has none."""
 
+    def most_patterns(self) -> int:
+        """How many patterns the bus has room for, beside the rules of others."""
+
     def follow(self, patterns: Mapping[str, str]) -> None:
         """Have events that match one of the patterns come to the stack's queue with the pattern's id, and no others.
         `patterns`: id → JSON. Repeating it changes nothing; it completes what a crash left half done."""
@@ -35,6 +38,9 @@ class NoEventBus:
 
     def why_invalid(self, pattern: str) -> str | None:  # noqa: ARG002 - no pattern is any use
         return OFF
+
+    def most_patterns(self) -> int:
+        return 0
 
     def follow(self, patterns: Mapping[str, str]) -> None:
         pass

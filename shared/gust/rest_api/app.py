@@ -17,17 +17,11 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
-from gust.errors import AlreadyExists, Invalid, Rejected
+from gust.errors import AlreadyExists, Invalid, Rejected, ServiceUnavailable
 from gust.http.answer import Answer, Problem
 from gust.http.resolver import Resolver, headers_of
 from gust.model.correlation import REQUEST_ID, correlation_id_of
 from gust.model.user import User
-from gust.rest_api import (  # noqa: F401 - importing a module registers its handlers
-    ui,
-)
-from gust.rest_api.access import (  # noqa: F401 - importing a module registers its handlers
-    login,
-)
 from gust.rest_api.access.auth import AUTH_OPERATIONS, NOBODY, SIGNED_PREFIX, Authenticator, Caller, brings_something
 from gust.rest_api.access.browser_policy import security_headers
 from gust.rest_api.access.permissions import PERMISSIONS, authorize
@@ -39,41 +33,6 @@ from gust.rest_api.http.request import Request, encode, unique_constraint, wire_
 from gust.rest_api.http.rest_event import as_http_event, as_rest_answer, is_rest
 from gust.rest_api.http.routing import HANDLERS, UI_HANDLERS, Handler, not_yet
 from gust.rest_api.http.web import accepts_gzip, base_path, web_files
-from gust.rest_api.public import (  # noqa: F401 - importing a module registers its handlers
-    asset_state_store,
-    assets,
-    backfills,
-    config,
-    connections,
-    dag_parsing,
-    dag_run,
-    dag_run_actions,
-    dag_run_wait,
-    dag_sources,
-    dag_stats,
-    dag_tags,
-    dag_versions,
-    dag_warning,
-    dags,
-    deadlines,
-    event_logs,
-    extra_links,
-    hitl,
-    import_error,
-    job,
-    log,
-    monitor,
-    plugins,
-    pools,
-    providers,
-    task_instances,
-    task_instances_actions,
-    task_state_store,
-    tasks,
-    variables,
-    version,
-    xcom,
-)
 from gust.services.context import Services
 from gust.services.settings.options import export_options
 
@@ -87,6 +46,9 @@ LARGEST_ANSWER: Final = 5_900_000
 
 LARGEST_BODY: Final = 5_900_000
 """Bytes of a request's body. Lambda accepts at most 6 MB, headers included."""
+
+TRY_AGAIN_AFTER: Final = 5
+"""Seconds; `Retry-After` of an answer for which a service was missing."""
 
 LONGEST_ID: Final = 1000
 """Bytes. No stored item has a longer id, and DynamoDB refuses a key of more than 2 KB."""
@@ -111,12 +73,19 @@ def build(services: Services, authenticator: Authenticator) -> LambdaHandler:
     """The handler of the `api` function, for events of an HTTP API (payload version 2.0) and of a REST API (1.0)."""
     resolver, refusals = _Resolver(), Refusals()
     table = {**OPERATIONS, **UI_OPERATIONS, **DOCS_OPERATIONS, **AUTH_OPERATIONS}
-    handlers = {**HANDLERS, **UI_HANDLERS, **DOCS_HANDLERS, **authenticator.handlers()}
+    own = {**DOCS_HANDLERS, **authenticator.handlers()}
+
+    def find(operation_id: str) -> Handler:
+        """At the operation's first request: a look-up imports the handler's module."""
+        for handlers in (own, UI_HANDLERS, HANDLERS):
+            if operation_id in handlers:
+                return handlers[operation_id]
+        return not_yet(operation_id, table[operation_id])
+
     for operation_id in sorted(table, key=lambda name: _specific_first(table[name].path)):
         operation = table[operation_id]
-        handler = handlers.get(operation_id) or not_yet(operation_id, operation)
         resolver.route(_rule(operation.path), operation.method)(
-            _bind(resolver, services, authenticator, operation_id, handler, refusals=refusals)
+            _bind(resolver, services, authenticator, operation_id, find, refusals=refusals)
         )
     resolver.exception_handler(NotFoundError)(lambda _: _no_route(resolver, table))
 
@@ -160,7 +129,7 @@ def _bind(
     services: Services,
     authenticator: Authenticator,
     operation_id: str,
-    handler: Handler,
+    find: Callable[[str], Handler],
     *,
     refusals: Refusals,
 ) -> Callable[..., Response[str]]:
@@ -224,7 +193,7 @@ def _bind(
                 authorize(services, caller.user, PERMISSIONS[operation_id], request)
             is_let_in = operation_id not in AUTH_OPERATIONS
             log_action(services, operation_id, request, event.http_method)
-            answer = handler(seen_by(caller.user), request)
+            answer = find(operation_id)(seen_by(caller.user), request)
             if cookie := authenticator.renewed_cookie(services.tokens, caller, event.raw_event, now):
                 answer = answer if isinstance(answer, Answer) else Answer(body=answer)
                 answer = replace(answer, headers={"Set-Cookie": cookie, **answer.headers})
@@ -237,6 +206,18 @@ def _bind(
         except OverflowError:  # e.g. the first day of year 1 in a zone east of UTC
             place = "body" if event.get("body") else "query"
             answer = _refusal(Invalid("A date or a number is out of range", field=(place,)))
+        except ServiceUnavailable:  # the parser, another function, DynamoDB or S3: a part of a change may be done
+            logger.warning(
+                "a service did not answer",
+                exc_info=True,
+                operation=operation_id,
+                correlation_id=resolver.correlation_id,
+                **resolver.names,
+            )
+            detail = (
+                "A part of the stack that this request needs does not answer at the moment. Try again in some seconds."
+            )
+            answer = Answer(503, {"detail": detail}, headers={"Retry-After": str(TRY_AGAIN_AFTER)})
         except Exception:
             logger.exception(
                 "request failed", operation=operation_id, correlation_id=resolver.correlation_id, **resolver.names

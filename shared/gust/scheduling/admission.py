@@ -134,8 +134,8 @@ class _Admission:
             self._view.move(transition.wait(instance, blocked_by_limit=claims[0].limit, waiting_order=order))
 
     def _admit_in_order(self, everything: list[TaskInstance], ordered: list[tuple[TaskSpec, TaskInstance]]) -> None:
-        """Admit the instances in order, as many as there is room for. One that is about to get its slots across runs takes a
-        place in the run already; one that has to wait for them takes none."""
+        """Admit the instances in order, as many as there is room for. An instance that is about to get its slots across runs
+        takes a place in the run already; an instance that has to wait for them takes none."""
         room = self._room(everything)
         promised: Counter[str] = Counter()
         admissions: list[slots.Admission] = []

@@ -290,7 +290,7 @@ def _triggers(draft: Draft) -> tuple[Effect, ...]:
 
 
 def _trigger_of(draft: Draft, deferred: TaskInstance) -> SendTrigger | None:
-    """The instance's trigger, if it must be sent now. One that only waits for a time is never sent: `expiry` ends it."""
+    """The instance's trigger, if it must be sent now. A trigger that waits for a time alone is not: `expiry` ends it."""
     if deferred.trigger is None or not _must_be_sent(draft, deferred):
         return None
     return None if pure_wait(deferred.trigger, since=deferred.start_date) is not None else SendTrigger(deferred)

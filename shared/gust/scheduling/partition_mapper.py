@@ -1,8 +1,8 @@
 """Which partitions of a DAG an event of a partitioned asset counts for, and when a partition has what it needs.
 
-Airflow's mappers, windows and wait policies from Airflow's own encoding of them, without Airflow; a test runs both. One that
-a plugin brings, or that holds anything of a plugin's, is asked where its code may run. Rules: `airflow/partition_mappers/`
-of 3.3.2.
+Airflow's mappers, windows and wait policies from Airflow's own encoding of them, without Airflow; a test runs both. A mapper
+that a plugin brings, or that holds anything of a plugin's, is asked where its code may run. Rules:
+`airflow/partition_mappers/` of 3.3.2.
 """
 
 from __future__ import annotations
@@ -567,7 +567,7 @@ def _wait_policy(encoding: dict[str, Any]) -> Callable[[set[str], frozenset[str]
 
 
 def _has_count(wanted: int, received: int, expected: int) -> bool:
-    """A negative number: all but so many. One that the window cannot reach is never reached."""
+    """A negative number: all but so many. A count that the window cannot reach is never reached."""
     if wanted > 0:
         return wanted <= expected and received >= wanted
     return received >= max(0, expected + wanted)

@@ -106,7 +106,7 @@ def _place(task: TaskSpec, workers: Workers, outgrew: Limit | None) -> Place:
     if (group := workers.groups.get(queue)) is not None:
         if (why := workers.closed.get(queue)) is not None:
             raise _RefusedError(why)
-        return _in_group(group, executor, wish)
+        return _in_group(group, executor, wish, workers.architecture)
     if queue not in OWN_QUEUES:
         raise _RefusedError(_unknown_queue(queue, workers.groups.keys() - workers.closed.keys()))
     if executor == LAMBDA_EXECUTOR or wish.compute == "lambda":
@@ -178,7 +178,7 @@ def _unknown_queue(queue: str, groups: Iterable[str]) -> str:
     return f"No worker takes tasks of the queue {queue!r}. Write one of {known}, or leave it out."
 
 
-def _in_group(group: WorkerGroup, executor: str | None, wish: _Wish) -> InGroup:
+def _in_group(group: WorkerGroup, executor: str | None, wish: _Wish, own_architecture: str) -> InGroup:
     """The task names the group's queue. Refused if it asks for another place or size as well, or no worker has ever come."""
     queue = group.name
     asks_for_lambda = executor == LAMBDA_EXECUTOR or wish.compute == "lambda"
@@ -187,9 +187,10 @@ def _in_group(group: WorkerGroup, executor: str | None, wish: _Wish) -> InGroup:
         raise _RefusedError(
             f"The task asks for the queue {queue!r}, whose workers {what}, and for another place. Write one of the two."
         )
-    if wish.architecture not in {None, group.architecture or ARM64}:
+    architecture = group.architecture or own_architecture
+    if wish.architecture not in {None, architecture}:
         raise _RefusedError(
-            f"The workers of the queue {queue!r} are {group.architecture or ARM64}, and the task asks for the architecture "
+            f"The workers of the queue {queue!r} are {architecture}, and the task asks for the architecture "
             f"{wish.architecture!r}. Leave it out, or write the queue of a worker group that has it."
         )
     wish = replace(wish, architecture=None)

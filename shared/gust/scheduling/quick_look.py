@@ -379,7 +379,7 @@ class Remembered:
         return chosen
 
     def _choose(self, of: Downstream, pick: Pick) -> InstanceId | None:
-        """One that is likely to end late: the last of those that wait for the run. Else any, by chance: so the one chosen
+        """An instance that is likely to end late: the last candidate of the run. Else any, by chance: so the one chosen
         ends before the others, and another one has to be chosen, a few times in a run and not with every end."""
         task_ids = self._blocking(of)
         if self.candidates and (last := self.candidates[-1])[0] in task_ids:

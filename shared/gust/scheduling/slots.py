@@ -29,7 +29,7 @@ HAS_A_WORKER: Final = frozenset({S.QUEUED, S.RUNNING})
 """These count against `max_active_tasks` and hold slots of their pool, as do scheduled instances on their way to a worker
 (`is_on_its_way`)."""
 PARKED: Final = frozenset({S.DEFERRED, S.AWAITING_INPUT})
-"""These count against a task's own limits too. A pool may count deferred instances, never those that wait for a person."""
+"""These count against a task's own limits too. A pool may count deferred instances, never one that waits for a person."""
 
 _LARGEST_WEIGHT: Final = 2**31
 _LAST: Final = "~"
@@ -116,7 +116,7 @@ def _keeps(before: TaskInstance, after: TaskInstance, limit: str) -> bool:
         case S.QUEUED | S.RUNNING:
             return True
         case S.SCHEDULED:
-            # One that comes back from a trigger stands in line again, as in Airflow.
+            # An instance that comes back from a trigger stands in line again, as in Airflow.
             return before.state in {S.SCHEDULED, S.QUEUED}
         case S.DEFERRED:
             return pool_of(limit) is None or after.holds_pool_deferred

@@ -59,7 +59,7 @@ def looked_after_at(instance: TaskInstance, *, now: datetime, config: Config) ->
     """The earliest moment at which a sent or running instance may be overdue."""
     if instance.state in {S.RUNNING, S.RESTARTING}:
         return _lost_at(instance, now, config)
-    # It may be running before the scheduler looks here again: a worker's start wakes no one.
+    # It may be running before the scheduler looks here again: a worker's start does not wake the scheduler.
     soon = now + config.heartbeat_timeout
     return min(_stuck_at(instance, now, config), soon) if instance.state is S.QUEUED else soon
 

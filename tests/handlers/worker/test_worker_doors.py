@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import boto3
 import pytest
 
-from gust import bootstrap
+from gust.aws import clients
 from gust.aws.logs import CloudWatchLogReader
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
@@ -194,7 +194,7 @@ def doors(endpoint: str) -> Iterator[Doors]:
             "GUST_LOG_GROUP": "/gust/tasks",
         }.items():
             patch.setenv(name, value)
-        bootstrap.client.cache_clear()
+        clients.client.cache_clear()
         s3, logs, sqs = boto3.client("s3"), boto3.client("logs"), boto3.client("sqs")
         hidden_long = {"VisibilityTimeout": "960"}
         tasks = sqs.create_queue(QueueName="tasks", Attributes=hidden_long)["QueueUrl"]
@@ -213,7 +213,7 @@ def doors(endpoint: str) -> Iterator[Doors]:
             Code={"ZipFile": zipped({"app.py": EXECUTION_API})},
         )
         yield Doors(door("worker"), door("triggerer"), s3, logs, sqs, tasks, triggers)
-        bootstrap.client.cache_clear()
+        clients.client.cache_clear()
 
 
 def zipped(files: dict[str, str]) -> bytes:

@@ -49,6 +49,16 @@ def test_a_stack_that_is_not_there_is_named_with_its_region() -> None:
         require_stack(clients.__getitem__, "gust")
 
 
+def test_a_stack_that_is_older_than_the_checkout_is_to_be_deployed_first() -> None:
+    clients = {"cloudformation": CloudFormation(status="UPDATE_COMPLETE")}
+    outputs = require_stack(clients.__getitem__, "gust").outputs
+    assert outputs.get("KeysOfTomorrow") is None
+    with pytest.raises(
+        AwsError, match=r"stack gust \(UPDATE_COMPLETE\) has no output KeysOfTomorrow: .* Run ./gust deploy"
+    ):
+        outputs["KeysOfTomorrow"]
+
+
 @pytest.mark.parametrize("command", ["status", "reencrypt", "login"])
 def test_a_shell_without_credentials_reads_one_line(command: str, tmp_path: Path) -> None:
     environment = of_a_user(

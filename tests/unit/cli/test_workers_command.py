@@ -4,15 +4,34 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from gust.aws.memory import MemoryObjects
-from gust.aws.worker_groups import WorkerGroupError, find_deployment, messages, stack_name
+from gust.aws.worker_groups import (
+    Deployment,
+    WorkerGroupError,
+    deploy,
+    find_deployment,
+    find_group,
+    messages,
+    stack_name,
+)
 from gust.cli.__main__ import _parser
-from gust.cli.workers import BUILDS_FOR, add, have_packages_built, let_go
+from gust.cli.aws import AwsError
+from gust.cli.workers import (
+    BUILDS_FOR,
+    Worker,
+    add,
+    before_its_deployment,
+    have_packages_built,
+    let_go,
+    template,
+    update_each,
+)
 from gust.model.environment import MACHINES, this_architecture
 from gust.model.worker_group import WorkerGroup
 from gust.ports.clock import ManualClock
@@ -60,8 +79,8 @@ def test_without_a_stack_there_are_no_groups() -> None:
 class DeployedStack:
     """What a group's deployment reads of it; it plays each service."""
 
-    def __init__(self, **outputs: str) -> None:
-        self.outputs = outputs
+    def __init__(self, *, parameters: dict[str, str] | None = None, **outputs: str) -> None:
+        self.parameters, self.outputs = parameters or {}, outputs
 
     def __call__(self, service: str) -> Any:
         return self
@@ -75,13 +94,21 @@ class DeployedStack:
 
     def describe_stacks(self, **_: Any) -> Any:
         told = [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()]
-        return {"Stacks": [{"Outputs": told}]}
+        given = [{"ParameterKey": key, "ParameterValue": value} for key, value in self.parameters.items()]
+        return {"Stacks": [{"Outputs": told, "Parameters": given}]}
 
 
 def test_a_groups_alarm_goes_to_the_topic_of_the_stack_if_it_has_one() -> None:
     topic = "arn:aws:sns:eu-west-1:1:gust-AlertTopic"
     assert find_deployment(DeployedStack(AlertTopic=topic), "gust").parameters["AlertTopic"] == topic
     assert find_deployment(DeployedStack(), "gust").parameters["AlertTopic"] == ""
+
+
+@pytest.mark.parametrize("parameters", [{"Tracing": "Enabled", "LambdaLogLevel": "INFO"}, {}])
+def test_a_group_is_traced_as_the_stack_is(parameters: dict[str, str]) -> None:
+    found = find_deployment(DeployedStack(parameters=parameters), "gust")
+    assert found.parameters["Tracing"] == parameters.get("Tracing", "Disabled")
+    assert found.parameters["LambdaLogLevel"] == parameters.get("LambdaLogLevel", "WARN")
 
 
 OTHER = next(name for name in MACHINES if name != this_architecture())
@@ -184,3 +211,144 @@ def test_a_group_is_marked_first_and_forgotten_last_also_where_its_removal_is_cu
     for _ in range(2):
         let_go(store, "payroll", lambda: 0, lambda: None)
         assert store.list_worker_groups() == []
+
+
+# --- what is half done, or misspelled ---------------------------------------------------------------------------------
+
+
+class Groups:
+    """CloudFormation with the stack of one group; plays S3, too. `refuses`: the code of every answer."""
+
+    def __init__(self, parameters: dict[str, str], *, refuses: str = "") -> None:
+        self.parameters, self.refuses = parameters, refuses
+        self.updated: list[dict[str, Any]] = []
+
+    def __call__(self, service: str) -> Any:
+        return self
+
+    def describe_stacks(self, **_: Any) -> Any:
+        if self.refuses:
+            raise refusal(self.refuses)
+        given = [{"ParameterKey": key, "ParameterValue": value} for key, value in self.parameters.items()]
+        outputs = {"QueueUrl": "https://q", "Place": "Lambda", "Memory": "2048", "Architecture": "arm64"}
+        told = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
+        return {"Stacks": [{"StackStatus": "UPDATE_COMPLETE", "Parameters": given, "Outputs": told}]}
+
+    def get_function(self, **_: Any) -> Any:
+        raise refusal(self.refuses)
+
+    def update_stack(self, **asked: Any) -> None:
+        self.updated.append({each.pop("ParameterKey"): each for each in asked["Parameters"]})
+
+    def put_object(self, **_: Any) -> None:
+        pass
+
+    def get_waiter(self, _: str) -> Any:
+        return self
+
+    def wait(self, **_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("code", ["Throttling", "AccessDenied", "ExpiredToken"])
+def test_a_group_that_cannot_be_looked_for_is_not_taken_for_gone(code: str) -> None:
+    """A removal would delete the queue with the tasks in it; a deployment would make the group anew with other sizes."""
+    with pytest.raises(ClientError):
+        find_group(Groups({}, refuses=code), "gust", "large")
+    with pytest.raises(ClientError):
+        find_deployment(Groups({}, refuses=code), "gust")
+    assert find_group(Groups({}, refuses="ValidationError"), "gust", "large") is None
+
+
+def test_a_stack_is_not_removed_for_a_queue_of_nearly_its_name() -> None:
+    """`./gust workers remove high-mem` where there is `high_mem`: both queues have the same name of a stack."""
+    groups = Groups({"Queue": "high_mem"})
+    assert find_group(groups, "gust", "high_mem") == {"Queue": "high_mem"}
+    with pytest.raises(WorkerGroupError, match="is that of the queue 'high_mem'"):
+        find_group(groups, "gust", "high-mem")
+
+
+def test_an_update_brings_the_disk_to_the_stacks_and_forgets_parameters_of_another_version(tmp_path: Path) -> None:
+    """Packages are built for the stack's disk. CloudFormation refuses a parameter that the template does not have."""
+    package = tmp_path / "code.zip"
+    package.write_bytes(b"")
+    groups = Groups({"Queue": "large", "Storage": "2048", "Memory": "2048", "OfTomorrow": "x"})
+    of = Deployment(
+        stack="gust",
+        table="t",
+        bucket="b",
+        parameters={"CodeKey": "k"},
+        storage="5000",
+        architecture="arm64",
+        deployments="arn",
+        code_url=package.as_uri(),
+        code_hash="",
+    )
+    deploy(groups, of, "large", template, {})
+    groups.parameters["Storage"] = "9000"
+    deploy(groups, of, "large", template, {})
+    first, second = groups.updated
+    assert first["Storage"] == {"ParameterValue": "5000"}
+    assert second["Storage"] == first["Memory"] == {"UsePreviousValue": True}
+    assert "OfTomorrow" not in first
+
+
+def test_a_group_that_cannot_be_updated_leaves_no_other_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    groups = [WorkerGroup(name=name, queue_url="https://q", memory=1, is_closing=name == "b") for name in "abc"]
+    brought: list[str] = []
+
+    def bring(group: WorkerGroup) -> None:
+        if group.name == "a":
+            raise WorkerGroupError("its stack is gone")
+        brought.append(group.name)
+
+    said: list[str] = []
+    assert update_each(groups, bring, said.append) == 1
+    assert brought == ["c"]
+    assert said == [
+        "The workers of 'b' are being removed: ./gust workers remove b",
+        "The workers of 'c' are up to date.",
+    ]
+    assert capsys.readouterr().err == "gust: the workers of 'a' are not up to date: its stack is gone\n"
+
+
+def test_a_stack_of_another_version_is_to_be_deployed_first() -> None:
+    stack = DeployedStack()
+    stack.get_function_configuration = lambda *_, **__: {"Role": "r", "Environment": {"Variables": {}}}  # type: ignore[method-assign]
+    with pytest.raises(WorkerGroupError, match=r"another version of Gust .* Run ./gust deploy first"):
+        find_deployment(stack, "gust")
+
+
+def test_a_removal_tells_of_waiting_tasks_when_their_number_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = iter([2, 2, 2, 1, 0])
+    let_go(MemoryStore(), "large", counts.__next__, lambda: None, wait=lambda _: None)
+    assert [line[:7] for line in capsys.readouterr().out.splitlines()] == ["2 tasks", "1 tasks"]
+
+
+def test_before_a_groups_stack_changes_its_packages_are_built_and_a_role_that_goes_is_forgotten() -> None:
+    """A task that starts meanwhile, or after a command that was cut off, must not be given a role that is gone."""
+    group = WorkerGroup(name="large", queue_url="https://q", memory=1, task_role="arn:role")
+    assert before_its_deployment(group, {"Memory": "2"}, "") == group
+    assert before_its_deployment(group, {"TaskPolicyArns": "arn:policy"}, "") == group
+    assert before_its_deployment(group, {"TaskPolicyArns": ""}, "") == replace(group, task_role="")
+    assert before_its_deployment(group, {}, "x86_64") == replace(group, architecture="x86_64")
+
+
+def test_a_group_that_is_added_again_while_it_is_removed_stays() -> None:
+    store = MemoryStore()
+    group = WorkerGroup(name="large", queue_url="https://q", memory=1)
+    store.register_worker_group(group)
+    counts = iter([1, 0])
+
+    def never() -> None:
+        raise AssertionError("the stack was deleted")
+
+    with pytest.raises(AwsError, match="were added again meanwhile"):
+        let_go(store, "large", counts.__next__, never, wait=lambda _: store.register_worker_group(group))
+    assert store.list_worker_groups() == [group]
+
+
+@pytest.mark.parametrize("at_once", ["0", "-1"])
+def test_a_host_takes_a_task_at_a_time_or_more(at_once: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert Worker.run(_parser().parse_args(["worker", "--queue", "onprem", "--at-once", at_once])) == 2
+    assert capsys.readouterr().err == "gust: --at-once is 1 or more.\n"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
 
 import pytest
 
 from gust.aws.memory import MemoryEventBus
-from gust.model.event_rule import MOST_PATTERNS
+from gust.model.event_rule import MOST_PATTERNS, EventFile
 from gust.ports.event_bus import OFF
 from tests.unit.deploy.stack import Stack
 
@@ -82,6 +84,52 @@ def test_more_patterns_than_a_bus_takes_are_an_import_error(stack: Stack, bus: M
         "events.yaml": "events.yaml, line 1: all files together have 251 patterns; 250 are possible\n"
     }
     assert len(bus.followed) == MOST_PATTERNS
+
+
+def test_two_files_of_one_deployment_count_each_others_patterns(stack: Stack, bus: MemoryEventBus) -> None:
+    """More rules than a bus takes would fail the deployment of all files."""
+
+    both, listed = Barrier(2), stack.store.list_event_files
+
+    def list_event_files() -> list[EventFile]:
+        found = listed()
+        with suppress(BrokenBarrierError):
+            both.wait(0.2)
+        return found
+
+    stack.store.list_event_files = list_event_files  # type: ignore[method-assign]
+    for team in "ab":
+        entries = [f"- {{source: {team}{n}, dag_id: etl}}\n" for n in range(MOST_PATTERNS // 2 + 1)]
+        stack.upload(f"{team}/events.yaml", "".join(entries))
+    stack.deploy()
+    assert [error.split(": ", 1)[1] for error in stack.errors().values()] == [
+        "all files together have 252 patterns; 250 are possible\n"
+    ]
+    assert len(bus.followed) == MOST_PATTERNS // 2 + 1
+
+
+def test_a_bus_that_the_operators_rules_fill_refuses_the_file_and_no_deployment(
+    stack: Stack, bus: MemoryEventBus
+) -> None:
+    bus.room = 1
+    stack.upload("events.yaml", ENTRY + OTHER)
+    stack.upload("etl.py", "dag etl")
+    stack.deploy()
+    assert stack.errors() == {
+        "events.yaml": "events.yaml, line 2: all files together have 2 patterns; 1 are possible\n"
+    }
+    assert stack.fresh() == {"etl": "etl.py"}
+
+
+def test_a_file_that_moves_takes_its_patterns_along(stack: Stack, bus: MemoryEventBus) -> None:
+    text = "".join(f"- {{source: s{n}, dag_id: etl}}\n" for n in range(MOST_PATTERNS))
+    stack.upload("a/events.yaml", text)
+    stack.deploy()
+    stack.delete("a/events.yaml")
+    stack.upload("b/events.yaml", text.replace("source: s", "source: t"))
+    stack.deploy()
+    assert stack.errors() == {}
+    assert "t0" in sources(bus)
 
 
 def test_a_deployment_that_died_anywhere_is_completed_by_the_next(stack: Stack, bus: MemoryEventBus, dies) -> None:

@@ -16,7 +16,18 @@ from tests.environment import of_a_user
 
 ROOT: Final = Path(__file__).parents[3]
 SEARCHED: Final = (
-    *("shared", "functions", "statemachines", "docs", "benches", "examples", "gust", "template.yaml", "samconfig.toml"),
+    *(
+        "shared",
+        "functions",
+        "statemachines",
+        "docs",
+        "benches",
+        "examples",
+        "gust",
+        "template.yaml",
+        "worker_group.yaml",
+        "samconfig.toml",
+    ),
     *("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
 )
 NOT_OURS: Final = (".json", ".lock", ".png", ".html", ".txt")
@@ -28,7 +39,9 @@ INSTEAD: Final = {
     r"whoever": "name the agent: the scheduler, the worker, the API user (docs/glossary.md)",
     r"whom": "name the agent",
     r"somebody": "name the agent; a person, an API user",
-    r"nobody": "no agent, no function, no user; or turn the sentence round",
+    r"nobody|no one": "no agent, no function, no user; or turn the sentence round",
+    r"(some|any|every)one|(any|every)body": "name the agent: a person, an attacker, every principal",
+    r"(?-i:Those) (that|which|who)": "begin with the noun: messages that …, threads that …",
     r"any more": "no longer (but: any other, any further)",
     r"no more(?=[.,;:)\"]|$)": "no longer",
     r"those that there are": "the existing ones",

@@ -36,6 +36,38 @@ def mistakes(text: str) -> list[str]:
     return [line.removeprefix("events.yaml, ") for line in read_event_file(text, "events.yaml").mistakes]
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "- {source: s, dag_id: d}\n- source: s\n  dag_id: d\n  conf: {a: '\\ud800'}\n".replace("'", '"'),
+            "line 4: a text has half",
+        ),
+        ("- &a {source: s, dag_id: d}\n- *a\n", "line 1: two entries begin in this line"),
+        ("[{source: s, dag_id: d}, {source: t, dag_id: e}]", "line 1: two entries begin in this line"),
+        ("- {source: s, dag_id: null}\n", "line 1: an entry has a dag_id or an asset"),
+        (f"- {{source: s, dag_id: {'d' * 900}}}\n", "line 1: dag_id is longer than the 900 bytes"),
+        (f"- {{source: s, dag_id: d, conf: {{a: {'[' * 500}{']' * 500}}}}}\n", "line 1: the values are nested too"),
+        (f"- {{source: s, dag_id: d, conf: {{a: {'9' * 5000}}}}}\n", "line 1: JSON has no such value"),
+        ("- {source: s, dag_id: d, conf: {a: !!int x}}\n", "line 1: JSON has no such value"),
+        ("- {source: s, dag_id: d, conf: {a: 2026-99-99}}\n", "line 1: JSON has no such value"),
+        (
+            f"- source: s\n  dag_id: d\n  conf: {{a: &a [{'x, ' * 999}x], b: &b [{'*a, ' * 60}*a], c: [*b, *b]}}\n",
+            "line 1: all entries together take",
+        ),
+    ],
+)
+def test_what_no_store_can_hold_is_the_mistake_of_the_file(text: str, told: str) -> None:
+    """One file's text must not fail the deployment of all the others."""
+    (mistake,) = mistakes(text)
+    assert mistake.startswith(told)
+
+
+def test_names_are_texts_as_in_json() -> None:
+    (rule,) = read_event_file("- {source: s, dag_id: d, conf: {1: a, null: b}}", "events.yaml").rules
+    assert rule.conf == {"1": "a", "null": "b"}
+
+
 def test_entries_are_read_with_their_lines() -> None:
     read = read_event_file(WHOLE, "events.yaml")
     assert read.mistakes == []

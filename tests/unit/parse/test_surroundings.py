@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gust.airflow_bridge import parse, surroundings
+from gust.airflow_bridge import commands, parse, surroundings
 from gust.airflow_bridge.child import run_in_child
 from gust.model.place import TASK_VARIABLES
 from tests.environment import of_a_user
@@ -218,13 +218,27 @@ dag = DAG("d", params={"into": str(ObjectStoragePath("file://results"))})
 BIN = Path(__file__).parents[3] / "layers/airflow/bin"
 
 
-@pytest.mark.parametrize("command", ["python", "python3"])
+PYTHONS = ["python", "python3", "python3.12"]
+"""The names that an interpreter has in a virtual environment. The amazon provider starts its maker of EKS tokens by the
+last one."""
+
+
+@pytest.mark.parametrize("command", PYTHONS)
 def test_the_layers_python_has_the_layers_packages(tmp_path, command):
     assert run_command(tmp_path, command, "-c", "import airflow; print(airflow.NAME)") == "the layer's\n"
 
 
 def test_the_layers_airflow_is_airflows_command(tmp_path):
     assert run_command(tmp_path, "airflow", "version", "-v") == "airflow was given ['version', '-v']\n"
+
+
+@pytest.mark.parametrize("command", PYTHONS)
+def test_an_environments_python_has_its_packages(tmp_path, command):
+    commands.add_to(write(tmp_path, of_requirements="NAME = 'the environment\\'s'\n"))
+
+    assert output_of(str(tmp_path / "bin" / command), "-c", "import of_requirements as it; print(it.NAME)") == (
+        "the environment's\n"
+    )
 
 
 def run_command(opt: Path, *command: str) -> str:

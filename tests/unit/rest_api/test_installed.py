@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gust.errors import Throttled
 from gust.model import bucket_keys
 from gust.model.bundle import Bundle, SourceFile
 from gust.model.dag_run import DagRun
@@ -64,6 +65,18 @@ def test_providers_of_all_environments_are_listed(world: World, api: Api) -> Non
     found = api.ok("get_providers", "GET", "/api/v2/providers")["providers"]
 
     assert [(each["package_name"], each["version"]) for each in found] == [("a", "2"), ("a", "3"), ("p", "1")]
+
+
+@pytest.mark.parametrize("path", ["plugins", "plugins/importErrors", "providers", "config"])
+def test_a_parser_that_is_busy_is_told_with_the_seconds_to_wait(
+    world: World, api: Api, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is every other service for which an operation waits: an operation does not tell them apart."""
+    monkeypatch.setenv(EXPOSE_CONFIG, "True")
+    world.inventory.fails_with = Throttled("gust-parse has no concurrency left")
+    reply = api("GET", f"/api/v2/{path}")
+    assert (reply.status, reply.headers["retry-after"]) == (503, "5")
+    assert reply.detail.endswith("does not answer at the moment. Try again in some seconds.")
 
 
 # --- configuration ----------------------------------------------------------------------------------------------------

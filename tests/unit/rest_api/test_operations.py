@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from importlib.metadata import version
 
 import pytest
 
 from gust.rest_api.access.permissions import PUBLIC
-from gust.rest_api.http.operations import OPERATIONS
-from gust.rest_api.http.routing import HANDLERS
+from gust.rest_api.http.modules import MODULE_OF, OPERATIONS_OF
+from gust.rest_api.http.operations import OPERATIONS, UI_OPERATIONS
+from gust.rest_api.http.routing import HANDLERS, UI_HANDLERS, operation
 from tests.unit.rest_api import contract
 from tests.unit.rest_api.world import Api
 
@@ -67,3 +69,24 @@ def test_a_key_with_a_line_break_is_within_reach(api: Api) -> None:
     api.ok("post_variable", "POST", "/api/v2/variables", {"key": "a\nb", "value": "v"}, 201)
     assert api.ok("get_variable", "GET", "/api/v2/variables/a%0Ab")["key"] == "a\nb"
     assert api("DELETE", "/api/v2/variables/a%0Ab").status == 204
+
+
+def test_each_module_answers_the_operations_that_are_said_to_be_its_own() -> None:
+    for name, operations in OPERATIONS_OF.items():
+        import_module(f"gust.rest_api.{name}")
+        for operation_id in operations:
+            handler = HANDLERS.get(operation_id) or UI_HANDLERS[operation_id]
+            assert handler.__module__ == f"gust.rest_api.{name}"
+    assert len(MODULE_OF) == sum(map(len, OPERATIONS_OF.values()))
+
+
+def test_every_operation_is_answered_once() -> None:
+    assert MODULE_OF.keys() == OPERATIONS.keys() | UI_OPERATIONS.keys()
+    assert not OPERATIONS.keys() & UI_OPERATIONS.keys()
+
+
+def test_a_handler_in_another_module_is_refused() -> None:
+    def get_version(services: object, request: object) -> None: ...
+
+    with pytest.raises(ValueError, match=r"get_version is answered in tests"):
+        operation("get_version")(get_version)

@@ -60,20 +60,28 @@ class FakeInventory:
     sections: dict[str, dict[str, str]] = field(default_factory=dict)
     asked: list[str | None] = field(default_factory=list)
     """Bundles that were asked about."""
+    fails_with: Exception | None = None
+
+    def _ask(self, bundle_version: str | None) -> None:
+        self.asked.append(bundle_version)
+        if self.fails_with is not None:
+            raise self.fails_with
 
     def plugins(self, bundle_version: str | None) -> list[dict[str, Any]]:
-        self.asked.append(bundle_version)
+        self._ask(bundle_version)
         return self.installed_plugins
 
     def plugin_import_errors(self, bundle_version: str | None) -> dict[str, str]:
-        self.asked.append(bundle_version)
+        self._ask(bundle_version)
         return self.errors
 
     def providers(self) -> list[dict[str, Any]]:
+        if self.fails_with is not None:
+            raise self.fails_with
         return self.installed_providers
 
     def configuration(self, bundle_version: str | None) -> dict[str, dict[str, str]]:
-        self.asked.append(bundle_version)
+        self._ask(bundle_version)
         return self.sections
 
 

@@ -1,5 +1,6 @@
 """Where a try runs, as a table; and what holds of every size that a DAG author may write."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -248,6 +249,13 @@ def test_what_a_task_asks_for_beside_a_group_is_given_or_refused_by_name(fields,
     else:
         assert isinstance(where, Refused)
         assert f"queue {fields['queue']!r}" in where.why
+
+
+def test_a_group_that_names_no_architecture_has_the_stacks_own():
+    """A local stack has this machine's."""
+    local = replace(GROUPS, architecture="x86_64")
+    assert isinstance(place(task(queue="large", **of_gust(architecture="x86_64")), local), InGroup)
+    assert "are x86_64" in place(task(queue="large", **of_gust(architecture="arm64")), local).why
 
 
 def test_a_group_keeps_its_task_whatever_limit_ended_an_earlier_try():

@@ -147,10 +147,12 @@ def test_an_event_is_an_event_of_an_asset_by_name_or_uri(world: World) -> None:
         ({"dag_id": "etl", "conf": "{% 1 %}"}, "conf is no object: 1"),
         ({"dag_id": "etl", "conf": {"a": "{% 1/0 %}"}}, "{% 1/0 %} has no value: float division by zero"),
         ({"dag_id": "etl", "logical_date": "yesterday"}, "logical_date is no moment: yesterday"),
+        ({"asset": "orders", "partition_key": "k" * 251}, f"partition_key is longer than 250 characters: {'k' * 200}"),
         ({"dag_id": "etl", "dedup_key": "{% detail %}"}, 'dedup_key is no text: {"n": "x"}'),
     ],
 )
 def test_what_cannot_be_followed_is_in_the_event_log(world: World, rule: dict[str, Any], reason: str) -> None:
+    world.store.put_asset(Asset(name="orders", uri="s3://lake/orders"))
     known = given_rules(world, rule, {"dag_id": "etl", "dedup_key": "other"})
     assert receive(world, known, an_event(n="x")) == 1
     assert logged(world) == [("event_refused", rule.get("dag_id"), reason)]
@@ -208,4 +210,69 @@ def test_a_message_of_nobody_fails_alone(world: World) -> None:
 )
 def test_an_expression_without_an_end_is_ended(expression: str, reason: str) -> None:
     with pytest.raises(Invalid, match=reason):
-        event_template.evaluated(expression, {"text": "a" * 4000})
+        event_template.evaluated(expression, {"text": "a" * 4000}, event_template.Budget())
+
+
+def test_all_expressions_of_an_entry_have_seconds_and_characters_together() -> None:
+    budget = event_template.Budget(seconds=0.02)
+    slow = "{% ($f := function($x){$f($x + 1)}; $f(1)) %}"
+    with pytest.raises(Invalid, match="takes longer than"):
+        event_template.filled(slow, {}, budget)
+    with pytest.raises(Invalid, match="take longer than 5 s together"):
+        event_template.filled("{% 1 %}", {}, budget)
+    with pytest.raises(Invalid, match="take more than 500,000 characters together"):
+        event_template.filled(["{% text %}"] * 10, {"text": "a" * 60_000}, event_template.Budget())
+
+
+def test_half_a_character_of_an_event_is_a_reason(world: World) -> None:
+    known = given_rules(world, {"dag_id": "etl", "conf": "{% detail %}"})
+    assert receive(world, known, an_event(text="\ud800")) == 1
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:00:00-14:00"])
+def test_a_date_without_a_moment_in_utc_is_a_reason(world: World, moment: str) -> None:
+    known = given_rules(world, {"dag_id": "etl", "logical_date": moment})
+    assert receive(world, known, an_event()) == 1
+
+
+def test_one_files_slow_entries_delay_no_other_file(world: World) -> None:
+    """Each entry of file a takes ten seconds for each event. The events that it is not done with come again."""
+    now = [0.0]
+    world.given_dag(chain("t", dag_id="slow"))
+    store = world.store
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        def get_dag(self, dag_id: str) -> Any:
+            now[0] += 10.0 if dag_id == "slow" else 0.1
+            return store.get_dag(dag_id)
+
+    world.services = replace(world.services, store=Slow())  # type: ignore[arg-type] # the rest of it is the store
+    known = given_rules(world, {"dag_id": "slow"}, {"dag_id": "slow"}, filename="a/events.yaml")
+    given_rules(world, {"dag_id": "etl"}, filename="b/events.yaml")
+    messages = {f"m{number}": json.dumps({"pattern": known, "event": an_event(f"e{number}")}) for number in range(9)}
+    failed = receive_events(world.services, messages, clock=lambda: now[0])
+    assert run_ids(world) == {f"event__e{number}" for number in range(9)}
+    assert failed == [f"m{number}" for number in range(1, 9)], "both entries have followed the first event"
+
+
+def test_one_files_entry_that_fails_stops_no_other_file(world: World) -> None:
+    store = world.store
+
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        def get_dag(self, dag_id: str) -> Any:
+            if dag_id == "broken":
+                raise RuntimeError("our bug")
+            return store.get_dag(dag_id)
+
+    world.services = replace(world.services, store=Broken())  # type: ignore[arg-type] # the rest of it is the store
+    known = given_rules(world, {"dag_id": "broken"}, filename="a/events.yaml")
+    given_rules(world, {"dag_id": "etl"}, filename="b/events.yaml")
+    body = json.dumps({"pattern": known, "event": an_event()})
+    assert receive_events(world.services, {"m": body}) == ["m"]
+    assert run_ids(world) == {"event__e1"}

@@ -433,13 +433,13 @@ def test_what_a_task_leaves_running_is_ended(gust: Whole) -> None:
 
 
 def test_what_a_worker_learns_later_is_imported_beside_what_is_imported(gust: Whole) -> None:
-    """The parser knows the environment's modules alone: the others do not cost the first ones again."""
-    gust.environments = {"": {"slow.py": SLOW}}
-    gust.upload(d=file("import slow, wave\n", "import zipapp", "print('said', slow.PID)"))
+    """The parser knows the environment's modules of the file alone: the others do not cost the first ones again."""
+    gust.environments = {"": {"slow.py": SLOW, "other.py": SLOW}}
+    gust.upload(d=file("import slow, wave\n", "import other", "print('said', slow.PID)"))
     assert gust.preparers is not None
     pids = run(gust, 3)
     assert len(set(pids)) == 1
-    assert [names for _, names in gust.preparers._ready] == [("slow",), ("slow", "wave", "zipapp")]
+    assert [names for _, names in gust.preparers._ready] == [("slow",), ("slow", "wave", "other")]
     for each in [each for each in gust.preparers._ready.values() if each.above is None]:
         each._process.send_signal(signal.SIGKILL)
         each._process.wait(10)
@@ -482,11 +482,44 @@ def test_preparers_are_few_however_little_memory_they_hold(gust: Whole, nursery:
 
 
 def test_imports_that_take_no_time_get_no_process(gust: Whole) -> None:
-    gust.environments = {"": {"quick.py": "import os\nPID = os.getpid()\n"}}
-    gust.upload(d=file("import quick\n", is_prepared("quick")))
+    """Nor one beside those that are imported already."""
+    gust.environments = {"": {"slow.py": SLOW, "quick.py": "import os\nPID = os.getpid()\n"}}
+    gust.upload(
+        d=file("import quick\n", is_prepared("quick")),
+        e=file("import slow\n", "import quick", is_prepared("slow"), is_prepared("quick"), dag="e"),
+    )
     assert run(gust, 2) == ["False"] * 2
     assert gust.preparers is not None
     assert not gust.preparers._ready
+    assert run(gust, 2, dag="e") == ["True", "False"] * 2
+    assert [names for _, names in gust.preparers._ready] == [("slow",)]
+
+
+def test_a_module_that_is_unfit_in_one_file_stays_prepared_for_others(gust: Whole) -> None:
+    """A file may import first what spoils another module, and a folder may set variables that do."""
+    spoilt = f"{SLOW}import sys\nif hasattr(sys, 'spoils') or 'SPOILS' in os.environ: print('told')\n"
+    gust.environments = {"": {"slow.py": spoilt, "first.py": f"{SLOW}import sys\nsys.spoils = True\n"}}
+    gust.upload(
+        a=file("import first, slow\n", is_prepared("slow"), dag="a"),
+        b=file("import slow\n", is_prepared("slow"), dag="b"),
+    )
+    assert [run(gust, dag=dag) for dag in "ab"] == [["False"], ["True"]]
+    gust.variables = {"SPOILS": "1"}
+    gust.upload(c=file("import slow\n", is_prepared("slow"), dag="c"))
+    assert run(gust, 2, dag="c") == ["False", "False"]
+    gust.variables = {}
+    gust.upload(e=file("import slow\n", is_prepared("slow"), dag="e"))
+    assert run(gust, dag="e") == ["True"]
+
+
+def test_a_package_can_blame_only_itself_and_what_comes_after_it() -> None:
+    for said in (b"+boto3\n+slow\n+boto3\n-\n", b"+boto3\n+slow\n+slow\n-\n"):
+        worker, theirs = socket.socketpair()
+        with worker, theirs:
+            theirs.sendall(said)
+            answer = preparers._Answer(worker, time.monotonic() + 5, ["boto3", "slow"])
+            assert answer.outcome().endswith(b"it talks to the worker")
+            assert answer.begun == 2, "slow runs then, and is out"
 
 
 def test_the_first_task_of_a_worker_finds_what_the_parser_saw(gust: Whole, nursery: Nursery) -> None:

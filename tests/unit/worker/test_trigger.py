@@ -5,14 +5,17 @@ import json
 import os
 import time
 import uuid
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk.serde import serialize
+from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from gust.airflow_bridge.pace import FEW_SLEEPS
+from gust.airflow_bridge.pace import FEW_SLEEPS, Arguments
 from gust.airflow_bridge.trigger import End, run_trigger
 from gust.aws.logs import TRY
 from gust.errors import StaleTaskInstance
@@ -468,6 +471,53 @@ yield TriggerEvent("gave up")
     assert waiting.reported == {"event": "gave up"}
     assert delays == [6] * attempts
     assert looks.stat().st_size == attempts
+
+
+class WaitsForPod(BaseTrigger):
+    """Like the Kubernetes provider's, which measures its two limits from the start of `run`, the second from the moment at
+    which the pod has a node."""
+
+    def __init__(self, trigger_start_time: datetime, schedule_timeout: int, startup_timeout: int) -> None:
+        super().__init__()
+        self.trigger_start_time = trigger_start_time
+        self.schedule_timeout = schedule_timeout
+        self.startup_timeout = startup_timeout
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        names = ("trigger_start_time", "schedule_timeout", "startup_timeout")
+        return "mine.WaitsForPod", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        yield TriggerEvent("not run here")
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(0, (120, 60)), (50, (70, 60)), (130, (0, 50)), (500, (0, 0))])
+def test_a_pod_that_does_not_start_is_given_up_as_if_its_trigger_had_one_life(
+    seconds: int, left: tuple[int, int]
+) -> None:
+    trigger = WaitsForPod(NOW, 120, 60)
+    arguments = Arguments.of(trigger)
+    assert arguments is not None
+
+    arguments.use_up_time(trigger, NOW + timedelta(seconds=seconds))
+
+    assert (trigger.schedule_timeout, trigger.startup_timeout) == left
+    assert arguments.changed(trigger) is None, "the next life reduces the same limits"
+
+
+def test_a_later_life_begins_with_the_seconds_that_are_left(waiting: Waiting) -> None:
+    """The first life has them all."""
+    body = """
+await asyncio.to_thread(time.sleep, 0)
+if self.schedule_timeout == 0:
+    yield TriggerEvent("gave up")
+await asyncio.sleep(6)
+"""
+    began = serialize(datetime.now(UTC) - timedelta(minutes=3))
+    workload = waiting.trigger(body, trigger_start_time=began, schedule_timeout=120, startup_timeout=60)
+
+    assert waiting.live(workload) == [6]
+    assert waiting.reported == {"event": "gave up"}
 
 
 WAITS = """

@@ -1,7 +1,7 @@
 """Sign-in with an OpenID provider: a redirect with a PKCE challenge, a callback with a code, a session cookie.
 
 The state of one sign-in (state, nonce, PKCE verifier, target page) is in a sealed cookie, so that a code that was
-requested by another browser signs no one in.
+requested by another browser signs no user in.
 """
 
 from __future__ import annotations

@@ -108,7 +108,10 @@ def activate(services: Services, plan_key: str, deployment: str, *, paused_at_cr
     changes.tell_of_new_assets()
     left = [outcome for outcome in outcomes.values() if not changes.is_brought_in(outcome)]
     each(changes.bring_in, changes.dags_at_home(left))
-    each(changes.conclude, left)
+    each(changes.conclude, [outcome for outcome in left if not is_events_file(outcome.relative_path)])
+    for outcome in left:  # one after the other: each counts the patterns of the others
+        if is_events_file(outcome.relative_path):
+            changes.conclude(outcome)
     if not changes.pending:
         each(changes.make_stale, changes.without_a_file())
         each(changes.forget, plan.removed)
@@ -317,11 +320,14 @@ class Deployment:
             self.failures[parsed.dag_id] = reason_of(error)
         self.alive()
 
+    def mistakes_in_events(self, path: str, outcome: FileOutcome) -> list[str]:
+        return mistakes_in(self.services, path, outcome.event_rules, gone=self.plan.removed)
+
     def conclude(self, outcome: FileOutcome) -> None:
         """After a file's DAGs: write its problems, and last its fingerprint."""
         path = outcome.relative_path
         errors = of_this_file(outcome.import_errors, path)
-        if is_events_file(path) and not errors and (mistakes := mistakes_in(self.services, path, outcome.event_rules)):
+        if is_events_file(path) and not errors and (mistakes := self.mistakes_in_events(path, outcome)):
             errors[path] = "".join(f"{line}\n" for line in mistakes)
         at_home = [dag.dag_id for dag in outcome.dags if self.home[dag.dag_id] == path]
         for dag_id in at_home:

@@ -1,6 +1,7 @@
 """Texts of the form `{% … %}`: JSONata over an event, as Step Functions writes it.
 
-An expression is a DAG author's, and it runs beside the events of others: its time, its depth and its memory are limited.
+An expression is a DAG author's, and it runs beside the events of others: its time, its depth and its memory are limited,
+and the time and the text that all expressions of an entry take together.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ import re
 import resource
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 from gust.errors import Invalid
+from gust.model.json_text import half_character
 
 _EXPRESSION: Final = re.compile(r"\s*\{%(.*)%\}\s*", re.DOTALL)
 SECONDS: Final = 1.0
@@ -25,16 +29,25 @@ MEMORY: Final = 128 * 1024 * 1024
 """Bytes that an expression may add to the process."""
 
 
-def filled(template: Any, event: Mapping[str, Any]) -> Any:
+@dataclass(slots=True)
+class Budget:
+    """What the expressions of one entry may still take for one event."""
+
+    seconds: float = 5 * SECONDS
+    characters: int = 500_000
+    """Of their values as JSON. An item of the table holds fewer."""
+
+
+def filled(template: Any, event: Mapping[str, Any], budget: Budget) -> Any:
     """The template with the values of its expressions. Raises Invalid with the reason for a person."""
     match template:
         case str():
             expression = expression_in(template)
-            return template if expression is None else evaluated(expression, event)
+            return template if expression is None else evaluated(expression, event, budget)
         case Mapping():
-            return {name: filled(value, event) for name, value in template.items()}
+            return {name: filled(value, event, budget) for name, value in template.items()}
         case list():
-            return [filled(value, event) for value in template]
+            return [filled(value, event, budget) for value in template]
         case _:
             return template
 
@@ -69,18 +82,38 @@ def why_no_expression(expression: str) -> str | None:
     return None
 
 
-def evaluated(expression: str, event: Mapping[str, Any]) -> Any:
-    """A JSON value; `None` where the expression finds nothing. Raises Invalid."""
+def evaluated(expression: str, event: Mapping[str, Any], budget: Budget) -> Any:
+    """A JSON value; `None` where the expression finds nothing. Takes from the budget. Raises Invalid."""
+    if budget.seconds <= 0:
+        raise Invalid(f"the expressions of the entry take longer than {Budget().seconds:.0f} s together")
+    began = time.monotonic()
+    try:
+        text = _evaluated(expression, event, min(SECONDS, budget.seconds))
+    finally:
+        budget.seconds -= time.monotonic() - began
+    budget.characters -= len(text)
+    if budget.characters < 0:
+        raise Invalid(f"the values of the entry take more than {Budget().characters:,} characters together")
+    value = json.loads(text)
+    if half_character(text, value):
+        raise Invalid(f"{{% {expression} %}} has half of a surrogate pair, which is no character")
+    return value
+
+
+def _evaluated(expression: str, event: Mapping[str, Any], seconds: float) -> str:
+    """The value as JSON."""
     from jsonata.timebox import Timebox  # noqa: PLC0415 - few stacks have expressions
 
-    compiled = _compiled(expression)
     try:
-        with _at_most(SECONDS), _within(MEMORY):
+        with _at_most(seconds), _within(MEMORY):
+            compiled = _compiled(expression)
             frame = compiled.create_frame()
-            Timebox(frame, int(SECONDS * 1000), DEPTH)
-            return json.loads(json.dumps(compiled.evaluate(event, frame)))
+            Timebox(frame, max(1, int(seconds * 1000)), DEPTH)
+            return json.dumps(compiled.evaluate(event, frame))
+    except Invalid:
+        raise
     except _TookTooLongError as error:
-        raise Invalid(f"{{% {expression} %}} takes longer than {SECONDS:.0f} s") from error
+        raise Invalid(f"{{% {expression} %}} takes longer than {seconds:.0f} s") from error
     except MemoryError as error:
         raise Invalid(f"{{% {expression} %}} takes more than {MEMORY >> 20} MB") from error
     except Exception as error:  # an expression may fail with any of Python's errors
@@ -92,6 +125,8 @@ def _compiled(expression: str) -> Any:
 
     try:
         return Jsonata(expression)
+    except _TookTooLongError:
+        raise
     except Exception as error:
         raise Invalid(f"{{% {expression} %}} is no JSONata: {_reason(error)}") from error
 

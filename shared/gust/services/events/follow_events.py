@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from gust.model.event_rule import MOST_PATTERNS, EventFile, EventRule, is_events_file
+from gust.model.event_rule import EventFile, EventRule, is_events_file
 from gust.ports.event_bus import OFF
 from gust.services.context import Services
 
 
-def mistakes_in(services: Services, filename: str, rules: Iterable[EventRule]) -> list[str]:
-    """EventBridge's objections to the file's patterns, with their lines, and ours where there are too many."""
+def mistakes_in(
+    services: Services, filename: str, rules: Iterable[EventRule], *, gone: Collection[str] = ()
+) -> list[str]:
+    """EventBridge's objections to the file's patterns, with their lines, and ours where there are too many, without those of
+    the files that are `gone`."""
     rules = list(rules)
     if rules and not services.event_bus.is_on:
         return [f"{filename}, line {rules[0].line}: {OFF}"]
@@ -22,13 +25,13 @@ def mistakes_in(services: Services, filename: str, rules: Iterable[EventRule]) -
     others = {
         rule.pattern_id
         for file in services.store.list_event_files()
-        if file.filename != filename
+        if file.filename not in {filename, *gone}
         for rule in file.rules
     }
     together = len(others | {rule.pattern_id for rule in rules})
-    if together > MOST_PATTERNS:
+    if rules and together > (most := services.event_bus.most_patterns()):
         found.append(
-            f"{filename}, line {rules[-1].line}: all files together have {together} patterns; {MOST_PATTERNS} are possible"
+            f"{filename}, line {rules[-1].line}: all files together have {together} patterns; {most} are possible"
         )
     return found
 

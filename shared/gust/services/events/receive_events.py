@@ -4,43 +4,43 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Callable, Mapping
 
 from gust.errors import ServiceUnavailable
 from gust.model.object_created import ObjectCreated
 from gust.services.context import Services
 from gust.services.events.register_objects import register_objects
-from gust.services.events.start_by_event import start_by_event
+from gust.services.events.start_by_event import Matched, start_by_events
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Matched:
-    """An event, and the pattern of an `events.yaml` that it matched."""
-
-    pattern_id: str
-    event: Mapping[str, Any]
-
-
-def receive_events(services: Services, messages: Mapping[str, str]) -> list[str]:
+def receive_events(
+    services: Services, messages: Mapping[str, str], *, clock: Callable[[], float] = time.monotonic
+) -> list[str]:
     """Name → body of each message. Returns the names of those that failed; all others are done, and repeating them changes
     nothing."""
     objects: dict[str, ObjectCreated] = {}
-    failed: list[str] = []
+    matched: dict[str, Matched] = {}
+    failed: set[str] = set()
     for name, body in messages.items():
         try:
             match read_message(body):
                 case ObjectCreated() as created:
                     objects[name] = created
-                case Matched(pattern_id, event):
-                    start_by_event(services, pattern_id, event)
+                case Matched() as found:
+                    matched[name] = found
         except Exception:
             log.exception("A message could not be handled: %.1000s", body)
-            failed.append(name)
-    return [*failed, *_objects(services, objects)]
+            failed.add(name)
+    failed.update(_objects(services, objects))
+    try:
+        failed |= start_by_events(services, matched, clock=clock)
+    except Exception:
+        log.exception("Entries could not be read")
+        failed.update(matched)
+    return [name for name in messages if name in failed]
 
 
 def read_message(body: str) -> ObjectCreated | Matched:

@@ -8,8 +8,10 @@ entry in the event log and a metric: the sender is far away and hears nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -27,16 +29,33 @@ from gust.model.state import DagRunTriggeredByType
 from gust.services.assets.register_asset_event import register_single_events
 from gust.services.assets.tell_listeners import tell_of_events
 from gust.services.context import Services
-from gust.services.events.event_template import filled
+from gust.services.events.event_template import Budget, filled
 from gust.services.runs.create_dag_run import MAX_RUN_ID_LENGTH, RUN_ID_PATTERN, create_dag_run
 
 PREFIX: Final = "event__"
 REFUSED: Final = "event_refused"
 WAITS: Final = "event_waits"
 
+FOLLOWS_FOR: Final = 30.0
+"""Seconds in which entries are begun, of the minute that the function has. What is left comes again with its message."""
+
+CAUSED_BY_AN_ENTRY: Final = (Rejected, OverflowError, UnicodeError, RecursionError)
+"""No later delivery ends otherwise: a date without a moment in UTC, a name that no key can hold."""
+
+MAX_PARTITION_KEY: Final = 250
+"""Characters, as in both APIs."""
+
 _NAMESPACE: Final = UUID("b3c1a7c2-8f0e-4a43-8f6c-2a51cf2b9d10")
 
 log = Logger(service="events", child=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """An event, and the pattern of an `events.yaml` that it matched."""
+
+    pattern_id: str
+    event: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +65,7 @@ class Match:
     filename: str
     rule: EventRule
     event: Mapping[str, Any]
+    budget: Budget = field(default_factory=Budget)
 
     @property
     def place(self) -> str:
@@ -54,37 +74,78 @@ class Match:
     @property
     def key(self) -> str:
         """Of two events with the same one, the second changes nothing. Raises Invalid, as all of these."""
-        return _text("dedup_key", filled(self.rule.dedup_key, self.event)) or str(self.event["id"])
+        return _text("dedup_key", filled(self.rule.dedup_key, self.event, self.budget)) or str(self.event["id"])
 
     @property
     def partition_key(self) -> str | None:
-        return _text("partition_key", filled(self.rule.partition_key, self.event))
+        key = _text("partition_key", filled(self.rule.partition_key, self.event, self.budget))
+        if key is not None and len(key) > MAX_PARTITION_KEY:
+            raise Invalid(f"partition_key is longer than {MAX_PARTITION_KEY} characters: {key[:200]}")
+        return key
 
     @property
     def conf(self) -> dict[str, Any]:
-        return _object("conf", filled(self.rule.conf, self.event))
+        return _object("conf", filled(self.rule.conf, self.event, self.budget))
 
     @property
     def extra(self) -> dict[str, Any]:
         about = {"event_id": self.event["id"], "event_time": self.event["time"]}
-        return _object("extra", filled(self.rule.extra, self.event)) | about
+        return _object("extra", filled(self.rule.extra, self.event, self.budget)) | about
 
     @property
     def logical_date(self) -> datetime | None:
-        return _moment(_text("logical_date", filled(self.rule.logical_date, self.event)))
+        return _moment(_text("logical_date", filled(self.rule.logical_date, self.event, self.budget)))
 
 
-def start_by_event(services: Services, pattern_id: str, event: Mapping[str, Any]) -> None:
-    """Do what each entry with that pattern says. Where one cannot be followed, the event log has the reason."""
-    for file in services.store.list_event_files():
-        for rule in file.rules:
-            if rule.pattern_id == pattern_id:
-                match = Match(file.filename, rule, event)
-                try:
-                    _start(services, match)
-                except Rejected as error:
-                    services.metrics.add([Measurement("EventsRefused", 1, dag_id=rule.dag_id)])
-                    _note(services, REFUSED, match, reason=str(error))
+def start_by_events(
+    services: Services, matched: Mapping[str, Matched], *, clock: Callable[[], float] = time.monotonic
+) -> set[str]:
+    """Do what each entry says that has the pattern of an event. Where an entry cannot be followed, the event log has the
+    reason. `matched`: name → event. Returns the names of events of which something is not done; repeating the rest changes
+    nothing.
+
+    The file goes next that has taken the least time: slow expressions and many entries delay their own file."""
+    waiting = _by_file(services, matched)
+    spent = dict.fromkeys(waiting, 0.0)
+    failed: set[str] = set()
+    until = clock() + FOLLOWS_FOR
+    while waiting and (began := clock()) < until:
+        filename = min(waiting, key=spent.__getitem__)
+        name, match = waiting[filename].popleft()
+        try:
+            _follow(services, match)
+        except Exception:
+            log.exception("An entry could not be followed", entry=match.place, event_id=match.event["id"])
+            failed.add(name)
+        spent[filename] += clock() - began
+        if not waiting[filename]:
+            del waiting[filename]
+    return failed | {name for left in waiting.values() for name, _ in left}
+
+
+def _by_file(services: Services, matched: Mapping[str, Matched]) -> dict[str, deque[tuple[str, Match]]]:
+    """File → (name of the event, what to follow), in the order of the events and of the file."""
+    wanted = {each.pattern_id for each in matched.values()}
+    found: dict[str, deque[tuple[str, Match]]] = {}
+    for file in services.store.list_event_files() if wanted else ():
+        rules = [(pattern_id, rule) for rule in file.rules if (pattern_id := rule.pattern_id) in wanted]
+        queue = deque(
+            (name, Match(file.filename, rule, each.event))
+            for name, each in matched.items()
+            for pattern_id, rule in rules
+            if pattern_id == each.pattern_id
+        )
+        if queue:
+            found[file.filename] = queue
+    return found
+
+
+def _follow(services: Services, match: Match) -> None:
+    try:
+        _start(services, match)
+    except CAUSED_BY_AN_ENTRY as error:
+        services.metrics.add([Measurement("EventsRefused", 1, dag_id=match.rule.dag_id)])
+        _note(services, REFUSED, match, reason=str(error))
 
 
 def _start(services: Services, match: Match) -> None:

@@ -74,8 +74,8 @@ def _gave_back_all(services: Services, key: DagRunKey) -> bool:
 
 
 def _stop_containers(services: Services, run: DagRun) -> None:
-    """Stop the containers of tries that run or begin. One that AWS does not stop now ends with its next heartbeat: its try
-    is gone."""
+    """Stop the containers of tries that run or begin. A container that AWS does not stop now ends with its next heartbeat:
+    its try is gone."""
     state = services.store.load_run(run.key) if services.workers.has_fargate else None
     if state is None:
         return

@@ -403,7 +403,7 @@ def _consumption(run: DagRun, consuming: AssetQueue | PendingPartition) -> Updat
 
 
 def _unchanged(seen: AssetQueue | PendingPartition) -> Expression:
-    """The partition is as read. One that ran and began anew counts its events from the start: `created_at` tells it
+    """The partition is as read. A partition that ran and began anew counts its events from the start: `created_at` tells it
     apart."""
     still: dict[str, Attribute | None] = {"arrivals": items.number(seen.arrivals)}
     if isinstance(seen, PendingPartition):

@@ -1,0 +1,101 @@
+"""The process's clients of AWS, each made by its first call.
+
+A client takes some 20 ms to make: a function that never reads logs never pays for a client of CloudWatch Logs.
+"""
+
+import os
+from collections.abc import Mapping
+from functools import cache, cached_property
+from typing import Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.loaders import Loader
+from botocore.session import Session
+
+CONNECTIONS: Final = 32
+"""Kept open per client: as many as the store writes in parallel."""
+
+
+def user_agent(function: str) -> str:
+    """The calling function, as SDKs name an application: CloudTrail shows it, and the bench's meter sorts calls by it."""
+    return f"gust app/{function}" if function else "gust"
+
+
+def caller(environment: Mapping[str, str]) -> str:
+    """The function that this process is, by its full name, or `container`; empty for any other process."""
+    return environment.get("AWS_LAMBDA_FUNCTION_NAME") or ("container" if "GUST_WORKLOAD" in environment else "")
+
+
+CONFIG: Final = Config(
+    retries={"mode": "standard", "max_attempts": 5},
+    connect_timeout=3,
+    read_timeout=30,
+    max_pool_connections=CONNECTIONS,
+    # Each a tenth of a call's processor time: AWS checks its parameters, too, and boto makes its own name anew for each.
+    parameter_validation=False,
+    user_agent=user_agent(caller(os.environ)),
+)
+
+
+PATIENCE_WITH_PARSER: Final = CONFIG.merge(
+    Config(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=25)
+)
+"""Shorter than the API's own time limit. No retry: a slow parser would do the same work twice at the same time."""
+
+PATIENCE_WITH_EXECUTION_API: Final = CONFIG.merge(
+    Config(retries={"mode": "standard", "total_max_attempts": 3}, read_timeout=35)
+)
+"""Longer than the execution API's function may run, so that a slow request is not processed twice at the same time. The
+Task SDK's client retries on top."""
+
+PATIENCE_WITH_STS: Final = CONFIG.merge(
+    Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=5)
+)
+"""An SDK waits two seconds for its credentials, and asks three times."""
+
+PATIENCE_WITH_RECEIPTS: Final = CONFIG.merge(
+    Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=3)
+)
+"""A try's start waits for the call, and continues without it when SQS does not answer."""
+
+
+@cache
+def client_in(service: str, region: str | None) -> Any:
+    """The client of a service in a region; None: the function's own."""
+    return client(service) if region is None else client(service, CONFIG.merge(Config(region_name=region)))
+
+
+@cache
+def client(service: str, config: Config = CONFIG) -> Any:
+    """The process's only client of a service with that configuration. Safe to use from several threads."""
+    return _MadeByFirstCall(service, config)
+
+
+class _MadeByFirstCall:
+    def __init__(self, service: str, config: Config) -> None:
+        self._service = service
+        self._config = config
+
+    @cached_property
+    def _made(self) -> Any:
+        return session().client(self._service, config=self._config)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._made, name)
+
+
+@cache
+def session() -> Any:
+    """Boto3's session of this process."""
+    of_botocore = Session()
+    of_botocore.register_component("data_loader", LoaderByName())
+    return boto3.session.Session(botocore_session=of_botocore)
+
+
+class LoaderByName(Loader):
+    """Takes each folder of botocore's for a service. Botocore looks into all of them, of 400 services, to learn which have a
+    file of the type; the search for the file itself then finds out."""
+
+    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore's signature
+        return [name for folder in self.search_paths if os.path.isdir(folder) for name in os.listdir(folder)]

@@ -1,0 +1,37 @@
+"""Ports of functions without the table: workers, the triggerer, the parser. From the environment that `template.yaml` sets.
+
+Apart from `bootstrap`, which imports the whole control plane: a cold worker does without.
+"""
+
+import json
+import os
+from typing import Any
+
+from gust.aws.clients import PATIENCE_WITH_EXECUTION_API, PATIENCE_WITH_RECEIPTS, client
+from gust.aws.invoke import LambdaInvoker
+from gust.aws.objects import S3Objects
+
+
+def execution_api() -> LambdaInvoker:
+    return LambdaInvoker(os.environ["GUST_EXECUTION_API_FUNCTION"], client("lambda", PATIENCE_WITH_EXECUTION_API))
+
+
+def receipts() -> Any:
+    """The client of SQS for functions that hide the message they work on."""
+    return client("sqs", PATIENCE_WITH_RECEIPTS)
+
+
+def bucket() -> S3Objects:
+    return S3Objects(os.environ["GUST_BUCKET"], client("s3"))
+
+
+def package_index_variables() -> dict[str, str]:
+    """The variables that a requirements file may name, from the secret that the stack names, if it names one. Raises
+    ValueError where the secret is no JSON object of texts."""
+    name = os.environ.get("GUST_PACKAGE_INDEX_SECRET", "")
+    if not name:
+        return {}
+    found = json.loads(client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise ValueError("The secret of package indexes is no JSON object of names and texts")
+    return found
