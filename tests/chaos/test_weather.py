@@ -1,4 +1,5 @@
-"""A day of runs in bad weather: functions die between any two calls, queues and the stream lose, repeat and reorder.
+"""A day of runs in bad weather: functions die between any two calls, queues, the stream and EventBridge lose, repeat and
+reorder.
 
 Everything is the real thing but the table, the queues and the clock, which are in memory. Each seed is a day of its
 own; a failing one fails again.
@@ -8,39 +9,60 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from gust.errors import Conflict, GustError, NotFound, StaleTaskInstance
+from gust.model.asset import Asset, AssetUpdate
+from gust.model.awaited import resource_of
 from gust.model.dag_run import DagRun
-from gust.model.dag_spec import DagSpec, ExpandedKwarg, Expansion, LiteralLength, TaskGroupSpec, TaskSpec, XComLength
+from gust.model.dag_spec import (
+    DagSpec,
+    ExpandedKwarg,
+    Expansion,
+    LiteralLength,
+    TaskGroupSpec,
+    TaskSpec,
+    TimetableSpec,
+    XComLength,
+)
 from gust.model.dispatch import Dispatch, Scope
+from gust.model.event_rule import EventFile, EventRule
 from gust.model.keys import DagRunKey
 from gust.model.pool import DEFAULT_POOL, Pool, of_pool, of_task
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
 from gust.model.worker_group import WorkerGroup
-from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake, WakeLimit, WakeRun
+from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake, WakeDag, WakeLimit, WakeRun
 from gust.model.xcom import XCom
+from gust.ports.clock import ManualClock
 from gust.scheduling.quick_look import Change
 from gust.scheduling.slots import changes_of_limits
 from gust.scheduling.transition import Transition
+from gust.services.assets.asset_references import change_references
+from gust.services.events.receive_events import receive_events
 from gust.services.memory_of_runs import MemoryOfRuns
+from gust.services.runs.create_dag_run import create_due_runs
 from gust.services.scheduler.advance import advance
 from gust.services.scheduler.follow import follow, ring
 from gust.services.scheduler.grant_slots import grant_slots
 from gust.services.scheduler.tick import tick
+from gust.services.scheduler.wake_waiting import wake_waiting
 from gust.services.specs import load_spec
 from gust.services.worker import report_task_instance, report_trigger
+from gust.services.worker.await_events import await_events
 from gust.services.worker.run_callback import claim_callback, end_callback
 from gust.services.worker.start_task_instance import start_task_instance
+from gust.store.memory import MemoryStore
 from tests.world import START, World, chain
 
 SEEDS = 8
@@ -101,6 +123,21 @@ class Table:
         self._day.on_change(change.after.key.run)
         self._day.may_die()
 
+    def put_single_events(self, updates: Sequence[AssetUpdate]) -> None:
+        """In transactions of one event, between which the function may die."""
+        for update in updates:
+            self._day.may_die()
+            self._store.put_single_events([update])
+            for delivery in update.deliveries:
+                self._day.on_queued_event(delivery.dag_id)
+            self._day.may_die()
+
+    def create_asset_run(self, made: Any) -> None:
+        self._day.may_die()
+        self._store.create_asset_run(made)
+        self._day.on_change(made.run.key)
+        self._day.may_die()
+
     def move_all(self, changes: Sequence[Transition]) -> list[Transition]:
         stale = []
         for change in changes:
@@ -147,6 +184,8 @@ class Queues:
                 self._day.deliver(lambda: self._day.look(key, is_timer=is_timer), delay=delay)
             case WakeLimit(limit=limit):
                 self._day.deliver(lambda: self._day.on_given_back(limit), delay=delay)
+            case WakeDag(dag_id=dag_id):
+                self._day.deliver(lambda: self._day.make_runs(dag_id), delay=delay)
         self._day.may_die()
 
     def wake_all(self, wakes: Sequence[tuple[Wake, float]]) -> None:
@@ -154,12 +193,33 @@ class Queues:
             self.wake(wake, delay=delay)
 
 
+@dataclass(frozen=True)
+class Job:
+    """A job outside, for which a deferred task waits."""
+
+    name: str
+    began: datetime
+    ends: datetime
+    shown: datetime
+    """When its service's API says that it has ended: after the event, or before."""
+
+    @property
+    def event(self) -> dict[str, Any]:
+        detail = {"jobName": "etl", "jobRunId": self.name, "state": "SUCCEEDED"}
+        return {"source": "aws.glue", "detail-type": "Glue Job State Change", "detail": detail}
+
+
 class Day:
     def __init__(self, seed: int, spec: DagSpec, *, badness: float) -> None:
         self.chance = random.Random(seed)  # noqa: S311 - it is to be repeatable
         self.badness = badness
-        self.world = World()
-        self.world.given_dag(spec)
+        clock = ManualClock(START)
+        self.world = World(clock=clock, store=MemoryStore(clock=clock))
+        object.__setattr__(self.world.services, "wakes_in", "eu-west-1")
+        if spec.timetable.asset_expression is None:
+            self.world.given_dag(spec)
+        else:
+            self._given_listener(spec)
         for pool in POOLS:
             self.world.store.put_pool(None, pool)
         self._agenda: list[tuple[datetime, int, Callable[[], None]]] = []
@@ -174,6 +234,10 @@ class Day:
         """(run, callback) of tries that were lost."""
         self.deaths: Counter[tuple[str, str]] = Counter()
         """Of workers that had its message."""
+        self.jobs: dict[Dispatch, Job] = {}
+        """Dispatch of a deferred task → what it waits for."""
+        self.noticed: list[timedelta] = []
+        """From each job's end until its task goes on."""
         store = self.world.store
         object.__setattr__(self.world.services, "store", Table(self, store))
         object.__setattr__(self.world.services, "queues", Queues(self))
@@ -223,12 +287,38 @@ class Day:
         when = self.world.clock.now() + timedelta(seconds=seconds)
         heapq.heappush(self._agenda, (when, next(self._order), what))
 
+    def on_queued_event(self, dag_id: str) -> None:
+        """The stream tells the scheduler that an event waits for a DAG."""
+        for _ in range(0 if self.happens(0.15) else 2 if self.happens(0.1) else 1):
+            self.at(0.01 + self.chance.random(), lambda: self.make_runs(dag_id))
+
+    def from_outside(self, event: dict[str, Any]) -> None:
+        """EventBridge delivers to the queue of events, at least once and in any order. A message that fails, or on which its
+        function dies, comes again."""
+        for number in range(2 if self.happens(0.3) else 1):
+            body, name = json.dumps(event), f"m{next(self._order)}-{number}"
+
+            def receive(body: str = body, name: str = name) -> None:
+                try:
+                    failed = receive_events(self.world.services, {name: body})
+                except Died:
+                    failed = [name]
+                # Done, but Lambda does not hear of it.
+                if failed or self.happens(0.1):
+                    self.at(60, lambda: receive(body, name))
+
+            self.at(self.chance.random() * (1800 if self.happens(0.2) else 2), receive)
+
     # -- who lives in it -----------------------------------------------------------------------------------------------
 
     def look(self, key: DagRunKey, *, is_timer: bool) -> None:
         with suppress(Died):
             self._any_process()
             (ring if is_timer else advance)(self.world.services, key)
+
+    def make_runs(self, dag_id: str) -> None:
+        with suppress(Died):
+            create_due_runs(self.world.services, dag_id)
 
     def _advance(self, key: DagRunKey) -> None:
         self._any_process()
@@ -286,6 +376,8 @@ class Day:
             elif key.task_id.startswith("defers") and instance is not None and instance.next_method is None:
                 trigger = ParkedTrigger(classpath="x.Trigger", kwargs={}, next_method="go_on")
                 report_task_instance.report_deferral(services, dispatch, trigger=trigger)
+            elif key.task_id.startswith("waits") and instance is not None and instance.next_method is None:
+                self._defer_to_job(dispatch)
             else:
                 if key.task_id == "lists":
                     value = list(range(5))
@@ -296,10 +388,51 @@ class Day:
         if instance is not None and instance.state is S.SUCCESS:
             self.succeeded.add((dispatch.key.run_id, dispatch.key.task_id, dispatch.key.map_index))
 
+    def _defer_to_job(self, dispatch: Dispatch) -> None:
+        """Start a job and wait for it. Its event may come before the deferral is written, twice, late or never."""
+        now, services = self.world.clock.now(), self.world.services
+        ends = now if self.happens(0.1) else now + timedelta(seconds=self.chance.random() * 3000)
+        shown = ends + timedelta(seconds=self.chance.random() * 5)
+        job = Job(f"jr_{next(self._order)}", began=now, ends=ends, shown=shown)
+        self.jobs[Dispatch(dispatch.key, dispatch.try_number, dispatch.dispatch_count, Scope.TRIGGER)] = job
+        kwargs = {"job_name": "etl", "run_id": job.name}
+        parked = await_events(services, dispatch, ParkedTrigger(classpath=GLUE_JOB, kwargs=kwargs, next_method="go_on"))
+        assert parked.looks_seldom
+        resource = resource_of(job.event)
+        assert resource is not None
+        if ends == now:
+            self.hear(resource)
+        self.deliver(lambda: self.hear(resource), delay=(ends - now).total_seconds())
+        report_task_instance.report_deferral(services, dispatch, trigger=parked)
+
+    def hear(self, resource: str) -> None:
+        """The scheduler takes an event of AWS off its queue."""
+        try:
+            wake_waiting(self.world.services, resource)
+        except Died:
+            if not self.happens(0.3):
+                self.at(30, lambda: self.hear(resource))
+
+    def _poll(self, workload: TriggerWorkload, dispatch: Dispatch, job: Job, *, looks: int) -> None:
+        """It fires, or it is parked, for longer and longer. One that an event has woken leaves its parked message alone."""
+        now, services = self.world.clock.now(), self.world.services
+        with suppress(Died, Conflict, NotFound):
+            if now >= job.shown:
+                report_trigger.report_fired(services, dispatch, event=job.name)
+                self.noticed.append(now - job.ends)
+            elif not workload.woken:
+                wake_at = now + max(timedelta(seconds=30), (now - job.began) / 2)
+                report_trigger.park(services, dispatch, wake_at=wake_at, sleeps_passed=1, is_poller=True)
+            elif looks:
+                self.at(8, lambda: self._poll(workload, dispatch, job, looks=looks - 1))
+
     def run_trigger(self, workload: TriggerWorkload) -> None:
         """It fires, or it sleeps and is parked."""
         dispatch = Dispatch(workload.key, workload.try_number, workload.dispatch_count, Scope.TRIGGER)
         services = self.world.services
+        if (job := self.jobs.get(dispatch)) is not None:
+            self._poll(workload, dispatch, job, looks=workload.woken)
+            return
         with suppress(Died, Conflict, NotFound):
             if self.chance.random() < 0.5:
                 report_trigger.report_fired(services, dispatch, event="fired")
@@ -320,11 +453,26 @@ class Day:
         """One happening after the other, until all runs are finished."""
         self.at(0, self.tick_every_minute)
         while not all(self.is_over(self.run(key)) for key in self.keys):
-            when, _, what = heapq.heappop(self._agenda)
-            assert when < START + LONGEST_DAY, self.story()
-            self.world.clock.set(when)
-            what()
+            self._go_on()
             yield
+
+    def _go_on(self) -> None:
+        when, _, what = heapq.heappop(self._agenda)
+        assert when < START + LONGEST_DAY, self.story()
+        self.world.clock.set(when)
+        what()
+
+    def pass_hours(self, hours: int) -> None:
+        self.at(0, self.tick_every_minute)
+        while self._agenda[0][0] < START + timedelta(hours=hours):
+            self._go_on()
+
+    def _given_listener(self, spec: DagSpec) -> None:
+        """A DAG that waits for objects."""
+        world = self.world
+        world.given_dag(spec, is_asset_triggered=True)
+        world.store.put_asset(Asset(name=RAW, uri=RAW))
+        change_references(world.services, None, spec, at=START)
 
     def is_over(self, run: DagRun) -> bool:
         return run.is_finished and not run.calls_back
@@ -420,6 +568,10 @@ def mapped_group() -> DagSpec:
     return spec.model_copy(update={"tasks": {**spec.tasks, **inside}, "task_groups": {"g": group}})
 
 
+GLUE_JOB = "airflow.providers.amazon.aws.triggers.glue.GlueJobCompleteTrigger"
+
+RAW = "s3://raw/incoming"
+
 POOLS = (Pool(name="five", slots=5), Pool(name="kept", slots=1, include_deferred=True))
 
 SHAPES: dict[str, Callable[[], DagSpec]] = {
@@ -431,7 +583,7 @@ SHAPES: dict[str, Callable[[], DagSpec]] = {
     "past": in_the_footsteps_of_the_past,
     "mapped": mapped_over_a_result,
     "pools": in_pools,
-    "deferring": lambda: chain("defers_first", "b", "defers_last"),
+    "deferring": lambda: chain("waits_first", "defers", "waits_last"),
 }
 
 
@@ -496,8 +648,11 @@ def test_in_good_weather_nothing_is_tried_twice(shape: str) -> None:
     for _ in day.pass_by():
         pass
     assert {try_number for *_, try_number, _ in day.started} == {1}
-    longest = timedelta(hours=2) if shape in {"deferring", "pools"} else timedelta(minutes=4)
+    longest = timedelta(hours=3) if shape in {"deferring", "pools"} else timedelta(minutes=4)
     assert day.world.clock.now() - START < longest
+    # By the event: polls are up to half an hour apart by then.
+    assert all(late < timedelta(seconds=20) for late in day.noticed)
+    assert len(day.noticed) == (2 if shape == "deferring" else 0)
 
 
 def calling_back() -> DagSpec:
@@ -519,7 +674,7 @@ def calling_back() -> DagSpec:
     )
 
 
-@pytest.mark.parametrize("seed", range(2 * SEEDS))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_everybody_is_called_back_once_whatever_dies(seed: int) -> None:
     day = Day(seed, calling_back(), badness=1.0)
     for n in range(4):
@@ -539,3 +694,55 @@ def test_everybody_is_called_back_once_whatever_dies(seed: int) -> None:
         for name in found:
             calls, deaths = day.called[key.run_id, name], day.deaths[key.run_id, name]
             assert 1 <= calls <= 1 + deaths, f"{name} of {key} was called {calls} times, {deaths} workers died"
+
+
+def taking_files() -> DagSpec:
+    """A DAG that waits for objects in a bucket."""
+    expression = {"asset": {"name": RAW, "uri": RAW, "group": "asset"}}
+    timetable = TimetableSpec(
+        type="airflow.timetables.simple.AssetTriggeredTimetable", asset_expression=expression, periodic=False
+    )
+    return patient(chain("a", timetable=timetable)).model_copy(update={"max_active_runs": 2})
+
+
+def created(number: int) -> dict[str, Any]:
+    about = {"key": f"incoming/{number}.csv", "size": 4, "sequencer": f"{number:04X}"}
+    detail = {"bucket": {"name": "raw"}, "object": about}
+    return {
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "id": f"o{number}",
+        "time": "2026-03-01T00:00:00Z",
+        "detail": detail,
+    }
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_each_event_from_outside_counts_once(seed: int) -> None:
+    day = Day(seed, taking_files(), badness=1.0)
+    day.world.given_dag(patient(chain("a", dag_id="orders")))
+    rule = EventRule(line=1, pattern={"source": ["shop"]}, dag_id="orders", dedup_key="{% detail.order %}")
+    day.store.put_event_file(EventFile.of("events.yaml", [rule]))
+    objects, orders = range(20), range(4)
+    for number in objects:
+        day.at(day.chance.random() * 3600, lambda number=number: day.from_outside(created(number)))  # type: ignore[misc]
+    for number in [*orders, *orders]:
+        # The shop sends each order twice, as two events.
+        event = {
+            "id": f"e{next(day._order)}",
+            "time": "2026-03-01T00:00:00Z",
+            "source": "shop",
+            "detail": {"order": f"A-{number}"},
+        }
+        message = {"pattern": rule.pattern_id, "event": event}
+        day.at(day.chance.random() * 3600, lambda message=message: day.from_outside(message))  # type: ignore[misc]
+    day.pass_hours(4)
+
+    runs = day.store.list_runs("etl")
+    found = [event.extra["key"] for run in runs for event in day.store.consumed_events(run.key)]
+    assert sorted(found) == sorted(f"incoming/{number}.csv" for number in objects), (
+        "an object was lost or counted twice"
+    )
+    made = day.store.list_runs("orders")
+    assert sorted(run.run_id for run in made) == [f"event__A-{number}" for number in orders]
+    assert {run.state for run in [*runs, *made]} == {DagRunState.SUCCESS}, day.story()
