@@ -19,6 +19,7 @@ import logging
 import os
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ from gust.scheduling.pure_wait import encoded_moment
 from gust.services.assets.asset_references import change_references
 from gust.services.context import Services
 from gust.services.runs.create_dag_run import create_dag_run
+from gust.services.runs.next_run import with_next_run
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION
 
@@ -144,6 +146,10 @@ class PayingQueues(MemoryQueues):
         self._sends(1)
         super().wake(wake, delay=delay)
 
+    def wake_all(self, wakes: Sequence[tuple[Wake, float]]) -> None:
+        self._sends(len(wakes))
+        self.wakes += wakes
+
 
 class ControlPlane:
     """Scheduler and execution API over a table of their own. `work` plays runs to their ends."""
@@ -175,6 +181,8 @@ class ControlPlane:
         arn = dynamodb.describe_table(TableName=self.table)["Table"]["LatestStreamArn"]
         (shard,) = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
         self.at_work = ""
+        self.processor = 0.0
+        """Seconds of the scheduler, in this process."""
         self._at = streams.get_shard_iterator(
             StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
         )["ShardIterator"]
@@ -196,9 +204,10 @@ class ControlPlane:
             bundle_version="b" * 64,
             relative_fileloc=spec.relative_fileloc,
             max_active_tasks=spec.max_active_tasks,
+            max_active_runs=spec.max_active_runs,
             is_asset_triggered=is_on_assets,
         )
-        self.services.store.put_dag(None, dag)
+        self.services.store.put_dag(None, with_next_run(self.services, dag, spec, last=None, now=self.clock.now()))
         change_references(self.services, None, spec, at=self.clock.now())
 
     def trigger(self, dag_id: str) -> None:
@@ -222,9 +231,14 @@ class ControlPlane:
         self.printed.truncate()
         self.meter.payer = before
 
+    def tick(self) -> None:
+        self._door.lambda_handler({"time": self.clock.now().isoformat()}, None)
+
     def schedule(self, record: Mapping[str, Any]) -> None:
         with self.invocation("scheduler"):
+            began = time.process_time()
             answer = self._door.lambda_handler({"Records": [record]}, None)
+            self.processor += time.process_time() - began
         assert answer == {"batchItemFailures": []}, answer
 
     def request(

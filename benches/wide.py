@@ -50,7 +50,7 @@ SECONDS_A_TASK: Final = 1.0
 MEMORY_GB: Final = 1.0
 """Of the scheduler's function."""
 
-MOST_GROWTH: Final = 1.25
+MOST_GROWTH: Final = 1.2
 """From the narrowest to the widest, per task."""
 
 START: Final = datetime(2026, 3, 2, 9, tzinfo=UTC)

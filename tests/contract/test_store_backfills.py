@@ -145,6 +145,7 @@ def test_its_runs_wait_in_its_order_and_start_under_its_limit(store: Store) -> N
         run = its_run(ordinal, run_after=at(-ordinal))
         store.add_to_backfill(replace(backfill, made=ordinal - 1), BackfillRun(run, made=ordinal))
     assert store.queued_runs("etl", limit=9, backfill_id=1) == [its_run(1).key, its_run(2).key]
+    assert store.queued_runs("etl", limit=9, backfill_id=1, up_to=its_run(1)) == [its_run(1).key]
     first, second = (store.get_run(key) for key in store.queued_runs("etl", limit=9, backfill_id=1))
     assert first is not None
     assert second is not None

@@ -323,6 +323,8 @@ def test_queued_runs_wait_in_order(store: Store) -> None:
     assert first is not None
     store.start_run(first, replace(first, state=RUNNING), max_active_runs=1)
     assert store.queued_runs("etl", limit=2) == [DagRunKey("etl", "r1"), DagRunKey("etl", "r2")]
+    second = store.get_run(DagRunKey("etl", "r2"))
+    assert store.queued_runs("etl", limit=9, up_to=second) == [DagRunKey("etl", "r1"), DagRunKey("etl", "r2")]
 
 
 def test_a_cleared_run_is_queued_again(store: Store) -> None:

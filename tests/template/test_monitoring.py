@@ -29,8 +29,14 @@ def alarms(resources: Resources) -> Resources:
 
 @pytest.fixture(scope="module")
 def widgets(resources: Resources) -> list[dict[str, Any]]:
-    body = json.loads(resources["MonitoringDashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
-    return [widget["properties"] for widget in body["widgets"]]
+    return [widget["properties"] for widget in _dashboard(resources) if widget["type"] == "metric"]
+
+
+def _dashboard(resources: Resources) -> list[dict[str, Any]]:
+    widgets: list[dict[str, Any]] = json.loads(
+        resources["MonitoringDashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    )["widgets"]
+    return widgets
 
 
 def test_every_function_that_stores_what_it_decides_measures_it(resources: Resources) -> None:
@@ -124,6 +130,16 @@ def test_the_dashboard_counts_what_things_cost_as_the_bench_does(widgets: list[d
         prices["dynamodb"]["write_unit"],
         prices["dynamodb"]["read_unit"],
     }
+
+
+def test_the_dashboard_shows_by_dag_what_poking_costs_as_the_command_does(resources: Resources) -> None:
+    from benches.cost import load_prices
+    from gust.cli.poking import GB_SECOND, query
+
+    (widget,) = [one["properties"] for one in _dashboard(resources) if one["type"] == "log"]
+    assert widget["query"] == f"SOURCE '${{TaskLogs}}' | {query('1769')}", "with the parameter's default"
+    assert resources["TaskLogs"]["Type"] == "AWS::Logs::LogGroup"
+    assert float(GB_SECOND) == load_prices()["lambda"]["gb_second_arm64"]
 
 
 def test_every_function_is_traced_where_it_is_asked_for(source: dict[str, Any], resources: Resources) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gust import bootstrap
+from gust.aws import clients
 from gust.aws.queues import COMES_BACK_AFTER
 from gust.aws.signing_keys import SIGNS_AFTER
 from gust.aws.tokens import LONGEST_LIFETIME
@@ -130,13 +130,13 @@ def test_a_worker_can_hide_its_message_and_failing_does_not_use_it_up(resources:
 
 def test_who_invokes_a_function_is_neither_more_nor_less_patient_than_it_must_be(resources: Resources) -> None:
     """A question that is asked again while it is being answered is worked off twice at a time."""
-    with_execution_api = bootstrap.PATIENCE_WITH_EXECUTION_API.read_timeout
+    with_execution_api = clients.PATIENCE_WITH_EXECUTION_API.read_timeout
     assert with_execution_api > resources["ExecutionApiFunction"]["Properties"]["Timeout"]
-    with_parser = bootstrap.PATIENCE_WITH_PARSER
+    with_parser = clients.PATIENCE_WITH_PARSER
     assert with_parser.retries["total_max_attempts"] == 1
     for asks in ("ApiFunction", "ExecutionApiFunction", "SchedulerFunction", "DagProcessorFunction"):
         assert with_parser.read_timeout + with_parser.connect_timeout < resources[asks]["Properties"]["Timeout"], asks
-    with_receipts = bootstrap.PATIENCE_WITH_RECEIPTS  # a try's start waits for SQS, and can do without
+    with_receipts = clients.PATIENCE_WITH_RECEIPTS  # a try's start waits for SQS, and can do without
     assert (with_receipts.connect_timeout + with_receipts.read_timeout) * with_receipts.retries[
         "total_max_attempts"
     ] <= 10

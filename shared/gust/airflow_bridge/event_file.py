@@ -42,6 +42,8 @@ class EventFileRead:
     filename: str
     rules: list[EventRule] = field(default_factory=list)
     mistakes: list[str] = field(default_factory=list)
+    lines: set[int] = field(default_factory=set)
+    """In which entries begin."""
 
     def complain(self, line: int, what: str) -> None:
         self.mistakes.append(f"{self.filename}, line {line}: {what}")
@@ -93,8 +95,9 @@ def _read_entry(read: EventFileRead, loader: yaml.SafeLoader, node: yaml.Node) -
             entry[name] = _value(read, loader, value_node)
     for line, what in _mistakes(entry, lines, _line(node)):
         read.complain(line, what)
-    if any(rule.line == _line(node) for rule in read.rules):
+    if _line(node) in read.lines:
         read.complain(_line(node), "two entries begin in this line; write each in a line of its own")
+    read.lines.add(_line(node))
     if len(read.mistakes) == before:
         fields = {
             name: value for name, value in entry.items() if name not in {"source", "pattern"} and value is not None

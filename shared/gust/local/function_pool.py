@@ -23,6 +23,10 @@ PATIENCE: Final = 1.0
 SHED_AFTER: Final = 25.0
 """Seconds after which a request to the API is refused as too many: a gateway would time out after thirty."""
 
+IDLE: Final = 60.0
+"""Seconds after which a process that had no work ends, if its function has another: they hold 60 to 130 MB each, for people
+who also have an editor open. The last one stays, so that a first run finds all that it needs."""
+
 LOOK_EVERY: Final = 0.2
 """Seconds between two checks of a waiting invocation, if no change wakes it."""
 

@@ -27,7 +27,7 @@ from gust.errors import GustError
 from gust.local import alarms, aws_metrics
 from gust.local.asgi import Application, Receive, Scope, Send
 from gust.local.containers import Processes, in_pascal_case, refused_size
-from gust.local.function_pool import FunctionPool, Process
+from gust.local.function_pool import IDLE, FunctionPool, Process
 from gust.local.log_files import FileEvents, LogFiles, saved
 from gust.local.metrics import Totals, Value, values_in
 from gust.local.shortcuts import comparing_keys, projecting_names, service_of, sorting_text
@@ -38,7 +38,14 @@ PINNED: Final = "1.5.33"
 
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "ministack.app": ("PERSIST_STATE", "_build_persistence_save_dict", "_get_module", "app"),
-    "ministack.core.lambda_runtime": ("Worker._spawn", "_lock", "_workers", "acquire_worker", "reset"),
+    "ministack.core.lambda_runtime": (
+        "Worker._spawn",
+        "_LOCAL_WORKER_TTL",
+        "_lock",
+        "_workers",
+        "acquire_worker",
+        "reset",
+    ),
     "ministack.core.persistence": ("STATE_DIR", "_json_default", "_state_format_version", "save_all", "save_state"),
     "ministack.core.responses": ("set_request_account_id", "set_request_region"),
     "ministack.core.router": ("extract_access_key_id", "extract_region"),
@@ -411,7 +418,7 @@ def adopt_streams(files: LogFiles) -> None:
 
 
 def limit_processes(limits: Mapping[str, int]) -> FunctionPool:
-    """Have functions live in a pool of at most so many processes each."""
+    """Have functions live in a pool of at most so many processes each. After `IDLE` seconds without work one stays."""
     from ministack.core import lambda_runtime
     from ministack.services import lambda_svc
 
@@ -419,6 +426,7 @@ def limit_processes(limits: Mapping[str, int]) -> FunctionPool:
         with lambda_runtime._lock:
             return [each for pool in lambda_runtime._workers.values() for each in pool if each.func_name == name]
 
+    lambda_runtime._LOCAL_WORKER_TTL = IDLE
     pool = FunctionPool(lambda_runtime.acquire_worker, processes, limits)
     release, spawn = lambda_svc.release_worker, lambda_runtime.Worker._spawn
 

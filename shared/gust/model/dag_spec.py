@@ -275,6 +275,11 @@ class DagSpec(_Spec):
     """Modules of the file's environment that it imports while it is parsed. Workers import them before its tasks."""
 
     @cached_property
+    def looks_back(self) -> bool:
+        """Whether a task depends on earlier runs. Kept: each look asks, and a DAG may have thousands of tasks."""
+        return any(task.depends_on_past or task.wait_for_downstream for task in self.tasks.values())
+
+    @cached_property
     def leaves(self) -> tuple[str, ...]:
         """Tasks with no downstream, in topological order."""
         return tuple(t.task_id for t in self.tasks.values() if not t.downstream_task_ids)

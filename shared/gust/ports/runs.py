@@ -100,9 +100,11 @@ class RunStore(Protocol):
     def runs_of_partition(self, dag_id: str, date: datetime | None) -> list[DagRun]:
         """The DAG's runs of this partition date; `None`: all runs with a partition date. Earliest first."""
 
-    def queued_runs(self, dag_id: str, *, limit: int, backfill_id: int | None = None) -> list[DagRunKey]:
+    def queued_runs(
+        self, dag_id: str, *, limit: int, backfill_id: int | None = None, up_to: DagRun | None = None
+    ) -> list[DagRunKey]:
         """Keys of the DAG's queued runs that no backfill created, earliest `run_after` first; or those of the backfill, in
-        its order. At most `limit`. May lag by a moment."""
+        its order. At most `limit`, and none behind the queued run `up_to`. May lag by a moment."""
 
     def due_runs(self, until: datetime) -> list[tuple[DagRunKey, datetime]]:
         """Keys and due times of unfinished runs whose `due_at` is at or before `until`, earliest first. May lag by a

@@ -58,4 +58,4 @@ class Past:
 
 def is_needed(spec: DagSpec) -> bool:
     """Whether a decision on the DAG's runs needs to know the past."""
-    return any(task.depends_on_past or task.wait_for_downstream for task in spec.tasks.values())
+    return spec.looks_back

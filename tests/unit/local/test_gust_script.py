@@ -117,6 +117,7 @@ def test_the_installers_words_go_into_a_file_and_its_last_ones_are_shown_when_it
         "#!/bin/sh\n"
         'case "$*" in\n'
         f'    "-m venv "*) mkdir -p "$3/bin" && cp "{python}" "$3/bin/python" ;;\n'
+        "    *layer-builder.txt) exit 1 ;;\n"  # no wheel of uv for this machine
         '    *"pip install"*) for n in 1 2 3 4 5; do for m in a b c d e f; do echo "Collecting $n$m"; done; done\n'
         '        echo "ERROR: no room"; exit 1 ;;\n'
         "esac\n"
@@ -131,6 +132,31 @@ def test_the_installers_words_go_into_a_file_and_its_last_ones_are_shown_when_it
     assert told.stderr.count("Collecting") == 14
     assert "ERROR: no room" in told.stderr
     assert f"the lines above are the last ones of {log}" in told.stderr
+
+
+def test_pip_brings_the_locks_uv_where_the_machine_has_none(fresh: Path, bin_folder: Path) -> None:
+    """A stand-in for Python whose pip installs a stand-in for uv."""
+    python, its_uv, venv = bin_folder / "python3.12", bin_folder / "its_uv", fresh.parent / ".venv"
+    python.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        f'    "-m venv "*) mkdir -p "$3/bin" && cp "{python}" "$3/bin/python" ;;\n'
+        f'    *"--require-hashes -r "*/layer-builder.txt) cp "{its_uv}" "{venv}/bin/uv" ;;\n'
+        '    *"pip install"*) echo "pip installs all" ;;\n'
+        "esac\n"
+    )
+    its_uv.write_text('#!/bin/sh\necho "uv installs: $*"\nexit 1\n')
+    for stand_in in (python, its_uv):
+        stand_in.chmod(0o755)
+    for name in ("mkdir", "cp"):
+        (bin_folder / name).symlink_to(str(shutil.which(name)))
+
+    said("local", script=fresh, path=str(bin_folder))
+
+    log = (fresh.parent / ".venv-install.log").read_text()
+    assert log.startswith("uv installs: pip sync --compile-bytecode --python")
+    assert "--require-hashes" in log
+    assert "pip installs all" not in log
 
 
 def test_what_follows_test_reaches_pytest_in_its_order() -> None:

@@ -47,7 +47,7 @@ def mistakes(text: str) -> list[str]:
         ("[{source: s, dag_id: d}, {source: t, dag_id: e}]", "line 1: two entries begin in this line"),
         ("- {source: s, dag_id: null}\n", "line 1: an entry has a dag_id or an asset"),
         (f"- {{source: s, dag_id: {'d' * 900}}}\n", "line 1: dag_id is longer than the 900 bytes"),
-        (f"- {{source: s, dag_id: d, conf: {{a: {'[' * 5000}{']' * 5000}}}}}\n", "line 1: the values are nested too"),
+        (f"- {{source: s, dag_id: d, conf: {{a: {'[' * 500}{']' * 500}}}}}\n", "line 1: the values are nested too"),
         (f"- {{source: s, dag_id: d, conf: {{a: {'9' * 5000}}}}}\n", "line 1: JSON has no such value"),
         ("- {source: s, dag_id: d, conf: {a: !!int x}}\n", "line 1: JSON has no such value"),
         ("- {source: s, dag_id: d, conf: {a: 2026-99-99}}\n", "line 1: JSON has no such value"),

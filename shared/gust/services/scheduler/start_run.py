@@ -61,9 +61,12 @@ def await_turn(services: Services, run: DagRun, lane: Lane) -> None:
     room = lane.max_active_runs - lane.running_runs
     if room <= 0:
         raise LimitReached(f"max_active_runs of {lane.name} is {lane.max_active_runs}")
-    candidates = services.store.queued_runs(run.dag_id, limit=lane.max_active_runs, backfill_id=run.backfill_id)
+    shown = services.store.queued_runs(run.dag_id, limit=lane.max_active_runs, backfill_id=run.backfill_id, up_to=run)
+    candidates = [key for key in shown if key != run.key]
+    if len(candidates) < room:
+        return
     # The index may still show runs that have just been started.
-    others = [services.store.get_run(key) for key in candidates if key != run.key]
+    others = [services.store.get_run(key) for key in candidates]
     ahead = [other for other in others if other and other.state is DagRunState.QUEUED and is_before(other, run)]
     if len(ahead) < room:
         return

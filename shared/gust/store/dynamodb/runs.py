@@ -230,9 +230,13 @@ class DynamoDBRuns(DynamoDBTaskInstances):
         stored = self._table.get_all([keyspace.run(key) for key in named])
         return [read_run(key, stored[keyspace.run(key)]) for key in named if keyspace.run(key) in stored]
 
-    def queued_runs(self, dag_id: str, *, limit: int, backfill_id: int | None = None) -> list[DagRunKey]:
+    def queued_runs(
+        self, dag_id: str, *, limit: int, backfill_id: int | None = None, up_to: DagRun | None = None
+    ) -> list[DagRunKey]:
         waiting = keyspace.escape(dag_id) if backfill_id is None else keyspace.backfill_partition(backfill_id)
-        found = self._table.query_index(keyspace.INDEX_BY_STATE, waiting, limit=limit)
+        place = None if up_to is None else _indexes_of_run(up_to)["by_state_sk"]
+        until = None if place is None else str(place["S"])
+        found = self._table.query_index(keyspace.INDEX_BY_STATE, waiting, limit=limit, until=until)
         return [_run_key(key_of(item)) for item in found]
 
     def due_runs(self, until: datetime) -> list[tuple[DagRunKey, datetime]]:

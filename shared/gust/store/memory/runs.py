@@ -194,17 +194,19 @@ class MemoryRuns(MemoryTaskInstances, MemoryDags, MemoryLoggedEvents):
         return [run for _, _, run in sorted(found, key=lambda one: one[:2])]
 
     @atomic
-    def queued_runs(self, dag_id: str, *, limit: int, backfill_id: int | None = None) -> list[DagRunKey]:
+    def queued_runs(
+        self, dag_id: str, *, limit: int, backfill_id: int | None = None, up_to: DagRun | None = None
+    ) -> list[DagRunKey]:
+        def place(run: DagRun) -> tuple[datetime | int | None, str]:
+            return run.run_after if backfill_id is None else run.backfill_ordinal, run.run_id
+
         queued = [
             run
             for run in self._runs.values()
             if run.dag_id == dag_id and run.state is DagRunState.QUEUED and run.backfill_id == backfill_id
         ]
-        if backfill_id is not None:
-            queued.sort(key=lambda run: (run.backfill_ordinal, run.run_id))
-        else:
-            queued.sort(key=lambda run: (run.run_after, run.run_id))
-        return [run.key for run in queued][:limit]
+        ahead = [run for run in sorted(queued, key=place) if up_to is None or place(run) <= place(up_to)]
+        return [run.key for run in ahead[:limit]]
 
     @atomic
     def due_runs(self, until: datetime) -> list[tuple[DagRunKey, datetime]]:
