@@ -1,20 +1,35 @@
-"""A stand-in for a cluster's Kubernetes API server: pods and their logs, as far as the pod operators ask.
+"""A stand-in for a cluster's Kubernetes API server: pods and their logs and events, as far as the pod operators ask.
 
 Each look at a pod moves it on: Pending, Running, Succeeded. One with `fails` in its name ends as Failed; one with `lasts`
 runs until it is deleted.
+
+It speaks TLS with a certificate that signs itself. Its users are one with the token `TOKEN`, and those of AWS: their token
+holds a request to STS that only the owner of an access key can sign, for this cluster.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import ssl
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+TOKEN: Final = "of-operators"
+OF_AWS: Final = "k8s-aws-v1."
 MOMENT: Final = "2026-01-01T00:00:00Z"
 _PATH: Final = re.compile(
     r"/api/v1/namespaces/(?P<namespace>[^/]+)/(?P<kind>pods|events)(/(?P<name>[^/]+)(?P<log>/log)?)?"
@@ -24,18 +39,28 @@ _PATH: Final = re.compile(
 class Cluster:
     def __init__(self) -> None:
         self.url = ""
+        self.certificate = b""
+        """Of its authority, in PEM."""
+        self.keys: set[str] = set()
+        """AWS's access keys with which users of AWS have signed."""
+        self.is_over = threading.Event()
         self.pods: dict[str, dict[str, Any]] = {}
         self.looks: dict[str, int] = {}
         self.deleted: set[str] = set()
         self._lock = threading.Lock()
 
-    def answer(self, method: str, target: str, body: bytes) -> tuple[int, str, bytes]:
+    def answer(self, method: str, target: str, authorization: str, body: bytes) -> tuple[int, str, bytes]:
         """Status, content type, body."""
+        if not self._knows(authorization.removeprefix("Bearer ")):
+            return self._refused(401, "Unauthorized")
         url = urlsplit(target)
         found = _PATH.fullmatch(url.path)
         if found is None:
             return self._refused(404, f"{url.path} is not here")
         name, query = found["name"], {key: values[0] for key, values in parse_qs(url.query).items()}
+        if found["kind"] == "events" and query.get("watch") == "True":
+            self.is_over.wait(min(5.0, float(query.get("timeoutSeconds", 5))))
+            return 200, "application/json", b""
         with self._lock:
             if found["kind"] == "events":
                 return self._list("EventList", [])
@@ -59,10 +84,18 @@ class Cluster:
             return _json(200, pod)
 
     def is_running(self, part: str) -> bool:
-        return any(part in name and pod["status"]["phase"] == "Running" for name, pod in self.pods.items())
+        return any(name.startswith(part) and pod["status"]["phase"] == "Running" for name, pod in self.pods.items())
 
     def is_deleted(self, part: str) -> bool:
-        return any(part in name for name in self.deleted)
+        return any(name.startswith(part) for name in self.deleted)
+
+    def _knows(self, token: str) -> bool:
+        if not token.startswith(OF_AWS):
+            return token == TOKEN
+        text = token.removeprefix(OF_AWS)
+        query = parse_qs(urlsplit(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()).query)
+        self.keys.add(query["X-Amz-Credential"][0].partition("/")[0])
+        return query["Action"] == ["GetCallerIdentity"] and "x-k8s-aws-id" in query["X-Amz-SignedHeaders"][0]
 
     def _created(self, namespace: str, pod: dict[str, Any]) -> tuple[int, str, bytes]:
         name = pod["metadata"]["name"]
@@ -102,7 +135,8 @@ def serving() -> Iterator[Cluster]:
 
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            status, content_type, text = cluster.answer(self.command, self.path, body)
+            who = self.headers.get("authorization") or ""
+            status, content_type, text = cluster.answer(self.command, self.path, who, body)
             self.send_response(status)
             self.send_header("content-type", content_type)
             self.send_header("content-length", str(len(text)))
@@ -116,21 +150,50 @@ def serving() -> Iterator[Cluster]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
         server.daemon_threads = True
-        cluster.url = f"http://127.0.0.1:{server.server_port}"
+        cluster.url = f"https://127.0.0.1:{server.server_port}"
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        cluster.certificate, key = _certificate()
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(key + cluster.certificate)
+            file.flush()
+            tls.load_cert_chain(file.name)
+        # The handshake is made by the thread that reads the request.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield cluster
+        cluster.is_over.set()
         server.shutdown()
         thread.join()
 
 
-def kube_config(url: str) -> str:
-    """Of a user who signs in with a token that any stand-in takes."""
-    cluster = {"name": "stand-in", "cluster": {"server": url}}
-    user = {"name": "operators", "user": {"token": "any"}}
+def kube_config(cluster: Cluster) -> str:
+    """Of the user with a token."""
+    authority = base64.b64encode(cluster.certificate).decode()
+    here = {"name": "stand-in", "cluster": {"server": cluster.url, "certificate-authority-data": authority}}
+    user = {"name": "operators", "user": {"token": TOKEN}}
     context = {"name": "stand-in", "context": {"cluster": "stand-in", "user": "operators"}}
-    whole = {"apiVersion": "v1", "kind": "Config", "clusters": [cluster], "users": [user], "contexts": [context]}
+    whole = {"apiVersion": "v1", "kind": "Config", "clusters": [here], "users": [user], "contexts": [context]}
     return json.dumps(whole | {"current-context": "stand-in"})
+
+
+def _certificate() -> tuple[bytes, bytes]:
+    """A certificate for 127.0.0.1 that signs itself, and its key, in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stand-in")])
+    here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(here, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return certificate.public_bytes(pem), private
 
 
 def _with_container(pod: dict[str, Any], phase: str, state: dict[str, Any]) -> dict[str, Any]:

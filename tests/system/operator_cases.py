@@ -50,6 +50,10 @@ class Proof:
     """The name of an extra link."""
     leads_to: str = ""
     """What the link's URL has."""
+    more_links: tuple[str, ...] = ()
+    """The names of its other extra links."""
+    knows: str = ""
+    """A text of its log after which the operator knows what to cancel; if it has looked at the job, it knows anyway."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,11 +118,48 @@ CASES: Final = (
             ),
             Proof(task="sees", operator="GlueJobSensor", log="Run State: SUCCEEDED"),
             Proof(task="sees_deferred", operator="GlueJobSensor", deferred=True, log="AWS Glue Job completed"),
+            Proof(task="shows_log", operator="GlueJobOperator", against=SCRIPT, log="Logs:(?s:.)*7 rows"),
+            Proof(
+                task="shows_log_deferred",
+                operator="GlueJobOperator",
+                against=SCRIPT,
+                deferred=True,
+                log="Logs:(?s:.)*7 rows",
+            ),
+            Proof(task="makes_rules", operator="GlueDataQualityOperator", against=SCRIPT),
+            Proof(
+                task="checks",
+                operator="GlueDataQualityRuleSetEvaluationRunOperator",
+                against=SCRIPT,
+                log="total number of rules failed: 0",
+                xcom="dqrun-",
+            ),
+            Proof(task="sees_check", operator="GlueDataQualityRuleSetEvaluationRunSensor", against=SCRIPT),
+            Proof(
+                task="checks_deferred",
+                operator="GlueDataQualityRuleSetEvaluationRunOperator",
+                against=SCRIPT,
+                deferred=True,
+                xcom="dqrun-",
+            ),
+            Proof(
+                task="recommends_deferred",
+                operator="GlueDataQualityRuleRecommendationRunOperator",
+                against=SCRIPT,
+                deferred=True,
+                log="RowCount > 6",
+            ),
+            fails(
+                "finds_bad_data",
+                "GlueDataQualityRuleSetEvaluationRunOperator",
+                against=SCRIPT,
+                log="total number of rules failed: 1",
+            ),
             fails("fails", "GlueJobOperator", log="Run State: FAILED"),
             fails("fails_deferred", "GlueJobOperator", deferred=True, log="Error in glue job"),
-            killed("lasts", "GlueJobOperator", log="Stopping AWS Glue Job: long"),
+            killed("lasts", "GlueJobOperator", knows="monitor this Glue Job", log="Stopping AWS Glue Job: long"),
         ),
-        not_proven="Spark jobs (MiniStack runs Python shell scripts), verbose logs, data quality rules",
+        not_proven="what a Spark job does: MiniStack runs Python shell scripts",
     ),
     Case(
         service="Batch",
@@ -132,6 +173,7 @@ CASES: Final = (
                 xcom=r"job-\d+",
                 link="Batch Job Details",
                 leads_to="jobs/detail/job-",
+                more_links=("Batch Job Definition", "Batch Job Queue"),
             ),
             Proof(
                 task="runs_deferred",
@@ -143,11 +185,19 @@ CASES: Final = (
             ),
             Proof(task="sees", operator="BatchSensor", against=SCRIPT),
             Proof(task="sees_deferred", operator="BatchSensor", against=SCRIPT, deferred=True),
+            Proof(task="runs_array", operator="BatchOperator", against=SCRIPT, log="array properties: .'size': 2"),
+            Proof(
+                task="makes_environment_deferred",
+                operator="BatchCreateComputeEnvironmentOperator",
+                against=SCRIPT,
+                deferred=True,
+                xcom="compute-environment/spot",
+            ),
             fails("fails", "BatchOperator", against=SCRIPT, log=r"AWS Batch job \(job-\d+\) failed"),
             fails("fails_deferred", "BatchOperator", against=SCRIPT, deferred=True, log="Error while running job"),
             killed("lasts", "BatchOperator", against=SCRIPT, log=r"AWS Batch job \(job-\d+\) terminated"),
         ),
-        not_proven="compute environments, array jobs",
+        not_proven="the children of an array job",
     ),
     Case(
         service="SageMaker",
@@ -165,6 +215,57 @@ CASES: Final = (
                 deferred=True,
                 xcom="Completed",
             ),
+            Proof(task="processes", operator="SageMakerProcessingOperator", against=SCRIPT, xcom="Completed"),
+            Proof(
+                task="processes_deferred",
+                operator="SageMakerProcessingOperator",
+                against=SCRIPT,
+                deferred=True,
+                xcom="Completed",
+            ),
+            Proof(
+                task="transforms_deferred",
+                operator="SageMakerTransformOperator",
+                against=SCRIPT,
+                deferred=True,
+                xcom="TransformJobStatus.*Completed",
+                link="Amazon SageMaker Transform Job Details",
+                leads_to="transform-jobs/score",
+            ),
+            Proof(
+                task="tunes_deferred",
+                operator="SageMakerTuningOperator",
+                against=SCRIPT,
+                deferred=True,
+                xcom="HyperParameterTuningJobStatus.*Completed",
+            ),
+            Proof(
+                task="serves_deferred",
+                operator="SageMakerEndpointOperator",
+                against=SCRIPT,
+                deferred=True,
+                xcom="InService",
+            ),
+            Proof(
+                task="starts_pipeline",
+                operator="SageMakerStartPipelineOperator",
+                against=SCRIPT,
+                xcom="pipeline/nightly/execution/",
+            ),
+            Proof(
+                task="starts_pipeline_deferred",
+                operator="SageMakerStartPipelineOperator",
+                against=SCRIPT,
+                deferred=True,
+                xcom="pipeline/nightly-deferred/execution/",
+            ),
+            fails(
+                "fails_pipeline_deferred",
+                "SageMakerStartPipelineOperator",
+                against=SCRIPT,
+                deferred=True,
+                log="PipelineExecutionComplete failed",
+            ),
             fails("fails", "SageMakerTrainingOperator", against=SCRIPT, log="AlgorithmError: no rows"),
             fails(
                 "fails_deferred",
@@ -174,7 +275,7 @@ CASES: Final = (
                 log="Error while running job",
             ),
         ),
-        not_proven="processing, transform, tuning, endpoints, pipelines. The operators have no on_kill",
+        not_proven="AutoML, notebooks, experiments. The operators have no on_kill",
     ),
     Case(
         service="S3",
@@ -188,10 +289,13 @@ CASES: Final = (
             Proof(task="copies", operator="S3CopyObjectOperator"),
             Proof(task="lists", operator="S3ListOperator", xcom="out/copy.csv.*out/sales.csv"),
             Proof(task="deletes", operator="S3DeleteObjectsOperator"),
+            Proof(task="tags", operator="S3PutBucketTaggingOperator"),
+            Proof(task="gets_tags", operator="S3GetBucketTaggingOperator", xcom="sales"),
+            Proof(task="sees_quiet", operator="S3KeysUnchangedSensor", deferred=True),
             fails("fails", "S3CopyObjectOperator", log="404|NoSuchKey|does not exist"),
             fails("fails_deferred", "S3KeySensor", deferred=True, log="timeout|timed out"),
         ),
-        not_proven="S3KeysUnchangedSensor, tagging, S3 Select, access points. The operators have no on_kill",
+        not_proven="S3 Select, access points. The operators have no on_kill",
     ),
     Case(
         service="Glue crawlers",
@@ -244,9 +348,11 @@ CASES: Final = (
             ),
             Proof(task="sees", operator="LambdaFunctionStateSensor"),
             Proof(task="invokes", operator="LambdaInvokeFunctionOperator", log="doubling", xcom="42"),
+            Proof(task="invokes_version", operator="LambdaInvokeFunctionOperator", xcom="8"),
+            Proof(task="leaves", operator="LambdaInvokeFunctionOperator", log="status_code|StatusCode|202|Lambda"),
             fails("fails", "LambdaInvokeFunctionOperator", log="Lambda function execution resulted in error"),
         ),
-        not_proven="qualifiers, asynchronous invocations. The operators have no on_kill",
+        not_proven="container images. The operators have no on_kill",
     ),
     Case(
         service="Step Functions",
@@ -258,9 +364,15 @@ CASES: Final = (
                 xcom="execution:passes:",
                 link="State Machine Executions Details",
                 leads_to="/states/home?region=us-east-1#/v2/executions/details/",
+                more_links=("State Machine Details",),
             ),
             Proof(task="sees", operator="StepFunctionExecutionSensor"),
-            Proof(task="gets", operator="StepFunctionGetExecutionOutputOperator", xcom="written.*7"),
+            Proof(
+                task="gets",
+                operator="StepFunctionGetExecutionOutputOperator",
+                xcom="written.*7",
+                link="State Machine Executions Details",
+            ),
             Proof(
                 task="runs_deferred",
                 operator="StepFunctionStartExecutionOperator",
@@ -284,8 +396,14 @@ CASES: Final = (
                 link="EMR Cluster",
                 leads_to="clusterDetails/j-",
             ),
-            Proof(task="adds", operator="EmrAddStepsOperator", xcom="s-", link="EMR Cluster"),
-            Proof(task="sees", operator="EmrStepSensor"),
+            Proof(
+                task="adds",
+                operator="EmrAddStepsOperator",
+                xcom="s-",
+                link="EMR Cluster",
+                more_links=("EMR Cluster Logs",),
+            ),
+            Proof(task="sees", operator="EmrStepSensor", link="EMR Cluster", more_links=("EMR Cluster Logs",)),
             Proof(task="adds_deferred", operator="EmrAddStepsOperator", deferred=True, xcom="s-"),
             Proof(task="terminates_deferred", operator="EmrTerminateJobFlowOperator", deferred=True),
             Proof(task="sees_end", operator="EmrJobFlowSensor"),
@@ -309,6 +427,7 @@ CASES: Final = (
                 xcom="run-",
                 link="S3 Logs",
                 leads_to="operators",
+                more_links=("CloudWatch Logs", "EMR Serverless Dashboard", "Spark Driver stdout"),
             ),
             Proof(task="sees", operator="EmrServerlessJobSensor", against=SCRIPT),
             Proof(task="sees_deferred", operator="EmrServerlessJobSensor", against=SCRIPT, deferred=True),
@@ -342,12 +461,13 @@ CASES: Final = (
                 log="Cancelling EMR Serverless job",
             ),
         ),
-        not_proven="sessions, dashboard links. The provider ends a failed deferred job with a KeyError, also in Airflow",
+        not_proven="sessions. The provider ends a failed deferred job with a KeyError, also in Airflow",
     ),
     Case(
         service="EMR on EKS",
         name="emr_containers",
         proofs=(
+            Proof(task="makes_cluster", operator="EmrEksCreateClusterOperator", against=SCRIPT, xcom="vc-2"),
             Proof(task="runs", operator="EmrContainerOperator", against=SCRIPT, xcom="run-"),
             Proof(task="sees", operator="EmrContainerSensor", against=SCRIPT),
             Proof(task="runs_deferred", operator="EmrContainerOperator", against=SCRIPT, deferred=True, xcom="run-"),
@@ -358,7 +478,7 @@ CASES: Final = (
             killed("lasts", "EmrContainerOperator", against=SCRIPT, log="Stopping job run with jobId"),
             killed("waits", "EmrContainerOperator", against=SCRIPT, deferred=True, log="[Cc]ancel"),
         ),
-        not_proven="virtual clusters",
+        not_proven="managed endpoints: the provider has no operator for them",
     ),
     Case(
         service="ECS on Fargate",
@@ -368,11 +488,15 @@ CASES: Final = (
             Proof(task="runs", operator="EcsRunTaskOperator", log="ECS Task stopped, check status"),
             Proof(task="runs_deferred", operator="EcsRunTaskOperator", deferred=True),
             Proof(task="sees", operator="EcsTaskStateSensor"),
+            Proof(task="shows_log", operator="EcsRunTaskOperator", against=SCRIPT, log="7 rows"),
+            Proof(
+                task="shows_log_deferred", operator="EcsRunTaskOperator", against=SCRIPT, deferred=True, log="7 rows"
+            ),
             fails("fails", "EcsRunTaskOperator", log="not in success state"),
             fails("fails_deferred", "EcsRunTaskOperator", deferred=True, log="not in success state"),
-            killed("lasts", "EcsRunTaskOperator", log="stoppedReason|Task killed by the user"),
+            killed("lasts", "EcsRunTaskOperator", knows="ECS task ID is", log="stoppedReason|Task killed by the user"),
         ),
-        not_proven="logs of the container (awslogs), images: a container is a process here",
+        not_proven="images: a container is a process here",
     ),
     Case(
         service="Redshift Data",
@@ -380,6 +504,8 @@ CASES: Final = (
         proofs=(
             Proof(task="runs", operator="RedshiftDataOperator", against=SCRIPT, xcom="longValue.*42"),
             Proof(task="runs_deferred", operator="RedshiftDataOperator", against=SCRIPT, deferred=True, xcom="0000-"),
+            Proof(task="begins_session", operator="RedshiftDataOperator", against=SCRIPT, xcom="0000-.*:2"),
+            Proof(task="goes_on", operator="RedshiftDataOperator", against=SCRIPT, xcom="longValue.*42"),
             fails("fails", "RedshiftDataOperator", against=SCRIPT, log="does not exist"),
             fails("fails_deferred", "RedshiftDataOperator", against=SCRIPT, deferred=True, log="error message"),
             killed("lasts", "RedshiftDataOperator", against=SCRIPT, log="Stopping Query with statementId"),
@@ -387,7 +513,7 @@ CASES: Final = (
                 "waits", "RedshiftDataOperator", against=SCRIPT, deferred=True, log="Redshift statement .* cancelled"
             ),
         ),
-        not_proven="sessions, several statements in one call",
+        not_proven="what SQL does: no database is behind the script",
     ),
     Case(
         service="Redshift",
@@ -395,13 +521,15 @@ CASES: Final = (
         proofs=(
             Proof(task="creates", operator="RedshiftCreateClusterOperator", against=MOTO),
             Proof(task="sees", operator="RedshiftClusterSensor", against=MOTO),
+            Proof(task="snapshots", operator="RedshiftCreateClusterSnapshotOperator", against=MOTO),
+            Proof(task="deletes_snapshot", operator="RedshiftDeleteClusterSnapshotOperator", against=MOTO),
             Proof(task="pauses", operator="RedshiftPauseClusterOperator", against=MOTO),
             Proof(task="resumes", operator="RedshiftResumeClusterOperator", against=MOTO),
             Proof(task="deletes", operator="RedshiftDeleteClusterOperator", against=MOTO),
             fails("fails", "RedshiftDeleteClusterOperator", against=MOTO, log="ClusterNotFound"),
             fails("fails_deferred", "RedshiftClusterSensor", against=MOTO, deferred=True, log="ClusterNotFound"),
         ),
-        not_proven="snapshots, deferred changes of a cluster: moto makes them at once. The operators have no on_kill",
+        not_proven="deferred changes of a cluster: moto makes them at once. The operators have no on_kill",
     ),
     Case(
         service="SQS",
@@ -410,19 +538,22 @@ CASES: Final = (
             Proof(task="publishes", operator="SqsPublishOperator", xcom="MessageId"),
             Proof(task="waits", operator="SqsSensor"),
             Proof(task="waits_deferred", operator="SqsSensor", deferred=True),
+            Proof(task="publishes_in_order", operator="SqsPublishOperator", xcom="SequenceNumber"),
+            Proof(task="waits_for_text", operator="SqsSensor"),
             fails("fails", "SqsPublishOperator", log="NonExistentQueue|does not exist"),
             fails("fails_deferred", "SqsSensor", deferred=True, log="timeout|timed out"),
         ),
-        not_proven="FIFO queues, filters of messages. The operator has no on_kill",
+        not_proven="filters by JSONPath. The operator has no on_kill",
     ),
     Case(
         service="SNS",
         name="sns",
         proofs=(
             Proof(task="publishes", operator="SnsPublishOperator", xcom="MessageId"),
+            Proof(task="publishes_in_order", operator="SnsPublishOperator", xcom="MessageId"),
             fails("fails", "SnsPublishOperator", log="NotFound|does not exist"),
         ),
-        not_proven="FIFO topics. The operator has no on_kill",
+        not_proven="mail and text messages. The operator has no on_kill",
     ),
     Case(
         service="DynamoDB",
@@ -444,6 +575,7 @@ CASES: Final = (
             Proof(task="puts_rule", operator="EventBridgePutRuleOperator", xcom="rule/operators"),
             Proof(task="puts_events", operator="EventBridgePutEventsOperator", log="Sent 1 events to EventBridge"),
             Proof(task="disables_rule", operator="EventBridgeDisableRuleOperator"),
+            Proof(task="enables_rule", operator="EventBridgeEnableRuleOperator"),
             fails("fails", "EventBridgePutRuleOperator", log="InvalidEventPattern"),
         ),
         not_proven="global endpoints. The operators have no on_kill",
@@ -487,6 +619,7 @@ CASES: Final = (
                 xcom="TaskExecutionArn",
                 link="DataSync Task Execution",
                 leads_to="/datasync/home?region=us-east-1#/history/task-nightly/exec-",
+                more_links=("DataSync Task",),
             ),
             fails("fails", "DataSyncOperator", against=SCRIPT, log="ErrorCode=AccessDenied"),
             killed("lasts", "DataSyncOperator", against=SCRIPT, log="Cancelled TaskExecutionArn"),
@@ -512,6 +645,15 @@ CASES: Final = (
                 deferred=True,
                 xcom="model-customization-job/tune-deferred",
             ),
+            Proof(
+                task="infers_deferred",
+                operator="BedrockBatchInferenceOperator",
+                against=SCRIPT,
+                deferred=True,
+                xcom="model-invocation-job/",
+            ),
+            Proof(task="makes_guardrail", operator="BedrockCreateGuardrailOperator", against=SCRIPT, xcom="ofpolite"),
+            Proof(task="deletes_guardrail", operator="BedrockDeleteGuardrailOperator", against=SCRIPT),
             fails("fails", "BedrockCustomizeModelOperator", against=SCRIPT, log="terminal failure state"),
             fails(
                 "fails_deferred",
@@ -521,7 +663,7 @@ CASES: Final = (
                 log="Error while running job",
             ),
         ),
-        not_proven="knowledge bases, guardrails, agents, batch inference. The operators have no on_kill",
+        not_proven="knowledge bases, agents, provisioned throughput. The operators have no on_kill",
     ),
     Case(
         service="EKS",
@@ -546,9 +688,32 @@ CASES: Final = (
         requirements="apache-airflow-providers-cncf-kubernetes",
         proofs=(
             Proof(task="runs", operator="KubernetesPodOperator", against=STAND_IN, log="seven rows"),
+            Proof(
+                task="runs_deferred",
+                operator="KubernetesPodOperator",
+                against=STAND_IN,
+                deferred=True,
+                log="seven rows",
+            ),
             fails("fails", "KubernetesPodOperator", against=STAND_IN, log="'phase': 'Failed'"),
             killed("lasts", "KubernetesPodOperator", against=STAND_IN, log="Deleting pod|lasts-blocking"),
+            killed(
+                "waits", "KubernetesPodOperator", against=STAND_IN, deferred=True, log="Deleting pod lasts-deferred"
+            ),
         ),
-        not_proven="deferred pods, EksPodOperator, jobs, XComs of a sidecar, TLS and IAM of a cluster",
+        not_proven="jobs, XComs of a sidecar",
+    ),
+    Case(
+        service="Pods on EKS",
+        name="eks_pod",
+        requirements="apache-airflow-providers-cncf-kubernetes",
+        proofs=(
+            Proof(task="runs", operator="EksPodOperator", against=STAND_IN, log="seven rows"),
+            Proof(task="runs_deferred", operator="EksPodOperator", against=STAND_IN, deferred=True, log="seven rows"),
+            fails("fails", "EksPodOperator", against=STAND_IN, log="'phase': 'Failed'"),
+            killed("lasts", "EksPodOperator", against=STAND_IN, log="eks-lasts-blocking"),
+        ),
+        not_proven="the signature of the token (the stand-in reads who signed for which cluster). The pod of a deferred "
+        "task outlives a mark: the trigger has lost its key by then, also in Airflow",
     ),
 )

@@ -24,11 +24,11 @@ where a run shows something else, and `tests/unit/docs/test_operators_page.py` w
 - **Scripted answers** come from an HTTP server that speaks AWS's wire formats and refuses an answer that does not fit
   botocore's model of the service. Each job runs, fails or lasts as its name says (`tests/system/scripted_aws.py`). The
   answers are written from AWS's documentation; they are not recorded from an account.
-- The **stand-in API server** knows pods and their logs, without TLS (`tests/system/kubernetes_api.py`). The Kubernetes
-  provider comes from a `requirements.txt`.
+- The **stand-in API server** knows pods and their logs, speaks TLS, and takes a token that it knows or one that AWS's
+  access keys have signed (`tests/system/kubernetes_api.py`). The Kubernetes provider comes from a `requirements.txt`.
 - No column says what AWS itself does: no test calls an AWS account.
 - *deferrable*: the task waited in the triggerer. *failure*: the job failed at the service, and so did the task.
-- *on_kill*: a person marked the running task, and the operator cancelled the job at the service within 20 seconds.
+- *on_kill*: a person marked the running task, and the operator cancelled the job at the service.
 
 """
 _COLUMNS: Final = (
@@ -59,7 +59,7 @@ def _row(case: Case) -> tuple[str, ...]:
         _against(case.proofs),
         _against(case.of(Ending.FAILURE)),
         _against(case.of(Ending.KILLED)),
-        _each(proof.link for proof in case.proofs if proof.link),
+        _each(link for proof in case.proofs for link in (proof.link, *proof.more_links) if link),
         case.not_proven,
     )
 

@@ -1,4 +1,10 @@
-from airflow.providers.amazon.aws.operators.bedrock import BedrockCustomizeModelOperator, BedrockInvokeModelOperator
+from airflow.providers.amazon.aws.operators.bedrock import (
+    BedrockBatchInferenceOperator,
+    BedrockCreateGuardrailOperator,
+    BedrockCustomizeModelOperator,
+    BedrockDeleteGuardrailOperator,
+    BedrockInvokeModelOperator,
+)
 from airflow.providers.amazon.aws.sensors.bedrock import BedrockCustomizeModelCompletedSensor
 from airflow.sdk import DAG
 
@@ -13,7 +19,7 @@ where = {
     "aws_conn_id": "scripted",
 }
 
-with DAG("aws_bedrock"):
+with DAG("aws_bedrock", max_active_tasks=3):
     BedrockInvokeModelOperator(
         task_id="invokes", model_id="amazon.titan-text-lite-v1", input_data={"inputText": "How many rows?"}
     )
@@ -23,6 +29,27 @@ with DAG("aws_bedrock"):
     )
     BedrockCustomizeModelOperator(
         task_id="runs_deferred", job_name="tune-deferred", custom_model_name="tuned", deferrable=True, **where
+    )
+    BedrockBatchInferenceOperator(
+        task_id="infers_deferred",
+        job_name="infer",
+        role_arn=where["role_arn"],
+        model_id="amazon.titan-text-lite-v1",
+        input_uri="s3://operators/in.jsonl",
+        output_uri="s3://operators/bedrock/",
+        waiter_delay=1,
+        aws_conn_id="scripted",
+        deferrable=True,
+    )
+    makes = BedrockCreateGuardrailOperator(
+        task_id="makes_guardrail",
+        guardrail_name="polite",
+        blocked_input_messaging="no",
+        blocked_outputs_messaging="no",
+        aws_conn_id="scripted",
+    )
+    makes >> BedrockDeleteGuardrailOperator(
+        task_id="deletes_guardrail", guardrail_identifier=makes.output, aws_conn_id="scripted"
     )
 
 with DAG("aws_bedrock_fails"):

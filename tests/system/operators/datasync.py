@@ -11,4 +11,4 @@ with DAG("aws_datasync_fails"):
     DataSyncOperator(task_id="fails", task_arn=f"{TASKS}task-fails", **quick)
 
 with DAG("aws_datasync_killed"):
-    DataSyncOperator(task_id="lasts", task_arn=f"{TASKS}task-lasts", **quick)
+    DataSyncOperator(task_id="lasts", task_arn=f"{TASKS}task-lasts", max_iterations=1800, **quick)

@@ -1,4 +1,7 @@
-"""Cluster `operators`; the task definitions `prints`, `breaks` and `lasts` are what their names say."""
+"""Cluster `operators`; the task definitions `prints`, `breaks` and `lasts` are what their names say. Containers of the
+connection `scripted` log two lines."""
+
+from datetime import timedelta
 
 from airflow.providers.amazon.aws.operators.ecs import EcsRegisterTaskDefinitionOperator, EcsRunTaskOperator
 from airflow.providers.amazon.aws.sensors.ecs import EcsTaskStateSensor
@@ -12,7 +15,18 @@ where = {
     "waiter_delay": 1,
 }
 
-with DAG("aws_ecs"):
+logged = {
+    "task_definition": "logged",
+    "awslogs_group": "operators",
+    "awslogs_stream_prefix": "etl",
+    "awslogs_region": "us-east-1",
+    "awslogs_fetch_interval": timedelta(seconds=1),
+    "region_name": "us-east-1",
+    "aws_conn_id": "scripted",
+    **where,
+}
+
+with DAG("aws_ecs", max_active_tasks=3):
     EcsRegisterTaskDefinitionOperator(
         task_id="registers",
         family="registered",
@@ -29,6 +43,8 @@ with DAG("aws_ecs"):
         failure_states=set(),
         poke_interval=1,
     )
+    EcsRunTaskOperator(task_id="shows_log", **logged)
+    EcsRunTaskOperator(task_id="shows_log_deferred", deferrable=True, **logged)
 
 with DAG("aws_ecs_fails"):
     EcsRunTaskOperator(task_id="fails", task_definition="breaks", **where)

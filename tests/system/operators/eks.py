@@ -10,9 +10,9 @@ cluster = {
     "resources_vpc_config": vpc,
     "compute": None,
     "waiter_delay": 1,
-    "waiter_max_attempts": 600,
+    "waiter_max_attempts": 3600,
 }
-quick = {"waiter_delay": 1, "waiter_max_attempts": 600}
+quick = {"waiter_delay": 1, "waiter_max_attempts": 3600}
 
 with DAG("aws_eks", default_args={"aws_conn_id": "scripted"}):
     creates = EksCreateClusterOperator(task_id="creates", cluster_name="jobs", wait_for_completion=True, **cluster)

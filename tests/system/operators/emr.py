@@ -23,7 +23,7 @@ def step(name):
     return [{"Name": name, "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}]
 
 
-quick = {"waiter_delay": 1, "waiter_max_attempts": 600}
+quick = {"waiter_delay": 1, "waiter_max_attempts": 3600}
 
 with DAG("aws_emr"):
     creates = EmrCreateJobFlowOperator(task_id="creates", job_flow_overrides=flow("nightly"))

@@ -1,4 +1,4 @@
-from airflow.providers.amazon.aws.operators.emr import EmrContainerOperator
+from airflow.providers.amazon.aws.operators.emr import EmrContainerOperator, EmrEksCreateClusterOperator
 from airflow.providers.amazon.aws.sensors.emr import EmrContainerSensor
 from airflow.sdk import DAG
 
@@ -11,6 +11,9 @@ job = {
 }
 
 with DAG("aws_emr_containers", default_args={"aws_conn_id": "scripted"}):
+    EmrEksCreateClusterOperator(
+        task_id="makes_cluster", virtual_cluster_name="nightly", eks_cluster_name="jobs", eks_namespace="emr"
+    )
     runs = EmrContainerOperator(task_id="runs", name="etl", **job)
     runs >> EmrContainerSensor(task_id="sees", virtual_cluster_id="vc-1", job_id=runs.output, poll_interval=1)
     EmrContainerOperator(task_id="runs_deferred", name="etl_deferred", deferrable=True, **job)

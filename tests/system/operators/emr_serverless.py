@@ -6,8 +6,13 @@ from airflow.providers.amazon.aws.operators.emr import (
 from airflow.providers.amazon.aws.sensors.emr import EmrServerlessJobSensor
 from airflow.sdk import DAG
 
-quick = {"waiter_delay": 1, "waiter_max_attempts": 600}
-LOGS = {"monitoringConfiguration": {"s3MonitoringConfiguration": {"logUri": "s3://operators/emr-serverless/"}}}
+quick = {"waiter_delay": 1, "waiter_max_attempts": 3600}
+LOGS = {
+    "monitoringConfiguration": {
+        "s3MonitoringConfiguration": {"logUri": "s3://operators/emr-serverless/"},
+        "cloudWatchLoggingConfiguration": {"enabled": True, "logGroupName": "operators"},
+    }
+}
 job = {
     "execution_role_arn": "arn:aws:iam::000000000000:role/emr",
     "job_driver": {"sparkSubmit": {"entryPoint": "s3://operators/job.py"}},
@@ -15,11 +20,13 @@ job = {
     **quick,
 }
 
-with DAG("aws_emr_serverless", default_args={"aws_conn_id": "scripted"}):
+with DAG("aws_emr_serverless", default_args={"aws_conn_id": "scripted"}, max_active_tasks=3):
     creates = EmrServerlessCreateApplicationOperator(
         task_id="creates", release_label="emr-7.5.0", job_type="SPARK", config={"name": "nightly"}, **quick
     )
-    runs = EmrServerlessStartJobOperator(task_id="runs", application_id=creates.output, name="etl", **job)
+    runs = EmrServerlessStartJobOperator(
+        task_id="runs", application_id=creates.output, name="etl", enable_application_ui_links=True, **job
+    )
     sees = EmrServerlessJobSensor(
         task_id="sees", application_id=creates.output, job_run_id=runs.output, poke_interval=1
     )

@@ -1,5 +1,6 @@
 from airflow.providers.amazon.aws.operators.eventbridge import (
     EventBridgeDisableRuleOperator,
+    EventBridgeEnableRuleOperator,
     EventBridgePutEventsOperator,
     EventBridgePutRuleOperator,
 )
@@ -11,7 +12,8 @@ with DAG("aws_eventbridge"):
         task_id="puts_events", entries=[{"Source": "shop", "DetailType": "sold", "Detail": '{"rows": 7}'}]
     )
     disables = EventBridgeDisableRuleOperator(task_id="disables_rule", name="operators")
-    rule >> puts >> disables
+    enables = EventBridgeEnableRuleOperator(task_id="enables_rule", name="operators")
+    rule >> puts >> disables >> enables
 
 with DAG("aws_eventbridge_fails"):
     EventBridgePutRuleOperator(task_id="fails", name="bad", event_pattern='{"source": "no list"}')

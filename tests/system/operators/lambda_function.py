@@ -20,7 +20,7 @@ with DAG("aws_lambda_function"):
         task_id="creates_deferred",
         function_name="double_deferred",
         waiter_delay=1,
-        waiter_max_attempts=600,
+        waiter_max_attempts=3600,
         deferrable=True,
         **code,
     )
@@ -28,7 +28,14 @@ with DAG("aws_lambda_function"):
     invokes = LambdaInvokeFunctionOperator(
         task_id="invokes", function_name="double", payload='{"number": {{ 20 + 1 }}}', log_type="Tail"
     )
+    versioned = LambdaInvokeFunctionOperator(
+        task_id="invokes_version", function_name="thrice", qualifier="$LATEST", payload='{"number": 4}'
+    )
+    leaves = LambdaInvokeFunctionOperator(
+        task_id="leaves", function_name="thrice", invocation_type="Event", payload='{"number": 5}'
+    )
     creates >> sees >> invokes
+    versioned >> leaves
 
 with DAG("aws_lambda_function_fails"):
     # The function `thrice` is there before.

@@ -10,6 +10,19 @@ with DAG("aws_sqs"):
     again = SqsPublishOperator(task_id="publishes_again", sqs_queue=HERE, message_content="nine rows")
     waits_deferred = SqsSensor(task_id="waits_deferred", sqs_queue=HERE, poke_interval=1, deferrable=True)
     publishes >> waits >> again >> waits_deferred
+    SqsPublishOperator(
+        task_id="publishes_in_order",
+        sqs_queue=f"{HERE}-ordered.fifo",
+        message_content="eight rows",
+        message_group_id="rows",
+        message_deduplication_id="eight",
+    ) >> SqsSensor(
+        task_id="waits_for_text",
+        sqs_queue=f"{HERE}-ordered.fifo",
+        message_filtering="literal",
+        message_filtering_match_values=["eight rows"],
+        poke_interval=1,
+    )
 
 with DAG("aws_sqs_fails"):
     SqsPublishOperator(task_id="fails", sqs_queue=f"{HERE}-nowhere", message_content="lost")

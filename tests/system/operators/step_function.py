@@ -19,7 +19,7 @@ with DAG("aws_step_function"):
         task_id="runs_deferred",
         state_machine_arn=f"{MACHINES}passes",
         waiter_delay=1,
-        waiter_max_attempts=600,
+        waiter_max_attempts=3600,
         deferrable=True,
     )
 
@@ -30,6 +30,6 @@ with DAG("aws_step_function_fails"):
         task_id="fails_deferred",
         state_machine_arn=f"{MACHINES}gives_up",
         waiter_delay=1,
-        waiter_max_attempts=600,
+        waiter_max_attempts=3600,
         deferrable=True,
     )
