@@ -1,7 +1,7 @@
 """How long a warm worker takes for a task that does nothing, from message to report, with and without a control plane's
 delay.
 
-    python benches/warm_task.py [--tasks 20] [--answer-ms 0] [--shape fan_out [--width 1000]] [--parse-each] [--no-rehearsal]
+    python benches/warm_task.py [--tasks 20] [--answer-ms 0] [--shape fan_out [--width 1000]] [--parse-once] [--no-rehearsal]
         [--immortal] [--forks]
 
 The worker is the real one: Airflow's supervisor, a forked child, a DAG file that is parsed in it. The execution API is
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--answer-ms", type=float, default=0.0)
     parser.add_argument("--shape", choices=["chain", "fan_out"], help="a task of this one of `benches/dags`")
     parser.add_argument("--width", type=int, default=100, help="tasks side by side in the file of `fan_out`")
-    parser.add_argument("--parse-each", action="store_true", help="each child parses the file")
+    parser.add_argument("--parse-once", action="store_true", help="children find the file parsed ([gust] parse_once)")
     parser.add_argument("--no-rehearsal", action="store_true")
     parser.add_argument("--forks", action="store_true", help="children are forks of the worker itself")
     parser.add_argument("--imports", nargs="*", default=[], metavar="MODULE", help="that the DAG file imports")
@@ -129,7 +129,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         collector.disable_gc()
         os.environ["AIRFLOW_HOME"] = f"{folder}/airflow"
-        os.environ["AIRFLOW__GUST__PARSE_IN_EACH_TASK"] = str(options.parse_each)
+        os.environ["AIRFLOW__GUST__PARSE_ONCE"] = str(options.parse_once)
         bundles = Path(folder) / "bundles"
         warm.set_environment(bundles)
         began = time.perf_counter()

@@ -4,7 +4,7 @@ Only where no author can tell. While the file is parsed, `pure_calls` stops it b
 one task to the next, or does what others notice: time, random numbers, ids, files outside of the bundle, output, threads,
 processes, sockets, Airflow's variables and connections, a task's own environment variables. What the file changes in memory
 each child inherits, as if it had changed it itself, unless a child's first steps would put it back: then the file stays out,
-too. A file that stays out is parsed in each task, as in Airflow; so are all of them with `[gust] parse_in_each_task`.
+too. A file that stays out is parsed in each task, as in Airflow; so are all of them without `[gust] parse_once`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from zoneinfo import TZPATH
 
 import structlog
 
-from gust.airflow_bridge import compat, crashes, pure_calls, sensors, surroundings
+from gust.airflow_bridge import compat, crashes, sensors, surroundings
+from gust.model.airflow_options import is_true
 from gust.model.deployment import BUNDLE_NAME, PLUGINS_PREFIX
 
-OPTION: Final = "gust.parse_in_each_task"
+OPTION: Final = "gust.parse_once"
 
 LONGEST: Final = 400
 """Characters of a reason."""
@@ -97,6 +98,8 @@ def _told_by_fork(ask: Callable[[], str | None]) -> str | None:
 
 def reason_against(bundle: Path, file: str, workspace: Path, environment: Path | None) -> str | None:
     """Parse a file under watch; returns why it must be parsed in each task, or None. For a process that is thrown away."""
+    from gust.airflow_bridge import pure_calls  # needs Python 3.12
+
     if (bundle / PLUGINS_PREFIX).exists() or _has_plugins(environment):
         return "plugins run before it is parsed"
     with _as_in_child(bundle, workspace, environment), compat.questions_counted() as questions:
@@ -142,9 +145,9 @@ def in_place() -> Iterator[None]:
 
 
 def is_wanted(options: Mapping[str, str]) -> bool:
-    """Whether files may be parsed ahead, by a bundle's options and this process's environment."""
-    told = options.get(OPTION, os.environ.get("AIRFLOW__GUST__PARSE_IN_EACH_TASK", ""))
-    return told.strip().lower() not in ("true", "t", "1", "yes", "on")
+    """Whether files may be parsed ahead, by a bundle's options and this process's environment. Python 3.11 cannot watch."""
+    can_watch = sys.version_info >= (3, 12)
+    return can_watch and is_true(options.get(OPTION, os.environ.get("AIRFLOW__GUST__PARSE_ONCE", "")))
 
 
 def _has_plugins(environment: Path | None) -> bool:
@@ -163,6 +166,8 @@ class _Variables(dict[bytes, bytes]):
 
     def __missing__(self, name: bytes) -> bytes:
         if name.startswith(OF_TASKS):
+            from gust.airflow_bridge import pure_calls
+
             raise pure_calls.Impure(f"it looks for {name.decode(errors='replace')}")
         raise KeyError(name)
 
@@ -262,6 +267,8 @@ def _of_logging() -> object:
 
 def _kept() -> str | None:
     """What of the objects that the parse has made a child would have made anew. After `gc.freeze`."""
+    from gust.airflow_bridge import pure_calls
+
     for thing in gc.get_objects():
         kind = type(thing)
         if kind is type or issubclass(kind, type):

@@ -173,6 +173,7 @@ def nursery() -> Nursery:
 def gust(whole: Whole, nursery: Nursery) -> Iterator[Whole]:
     whole.children = nursery
     whole.preparers = Preparers(nursery, say=SAID.append, worth_parse=0)
+    whole.options = {parsed.OPTION: "True"}
     SAID.clear()
     yield whole
     whole.preparers._end_parsed()
@@ -255,8 +256,8 @@ def test_a_file_that_must_not_be_is_tried_once_and_the_operator_is_told_why(gust
     assert SAID == ["Each task parses d.py: it calls time.time"]
 
 
-def test_an_option_has_each_task_parse_its_file(gust: Whole) -> None:
-    gust.options = {parsed.OPTION: "True"}
+def test_each_task_parses_its_file_unless_an_option_is_set(gust: Whole) -> None:
+    gust.options = {}
     gust.upload(d=DAG.format(lines="STATE = []", dag="d"))
     run(gust)
     assert set(parents(gust)) == {gust.children.pid}  # type: ignore[attr-defined]
