@@ -7,6 +7,7 @@ percent-encoded: ids and keys may hold slashes.
 
 import base64
 import json
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -44,8 +45,8 @@ NOBODY: Final = Dispatch(TaskInstanceKey("", "", ""), 0, 0)
 class ExecutionApi:
     """Made once per cold start. Called with an event it returns an answer and never raises.
 
-    An event may carry a second request in `carried`, whose answer the worker does not await. It is handled first. Rendered
-    fields beside a report of their caller come after it, if it was accepted: a fence would read what that write has told."""
+    An event may carry rendered fields in `carried`, a request whose answer the worker does not await. It is handled first.
+    Beside a report of the same try it comes after it: a fence would read what an accepted report's write has told."""
 
     def __init__(self, services: Services, *, log: Logger) -> None:
         self._services = services
@@ -60,18 +61,22 @@ class ExecutionApi:
         self._resolver.not_found(lambda _: Response(status_code=404, content_type=JSON, body='{"detail":"Not Found"}'))
 
     def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
-        carried = event.get("carried")
-        if carried and is_report_of(event, carried):
+        if (carried := event.get("carried")) is None:
+            return self._answer(event, context)
+        if (of_try := _matched(RENDERED_FIELDS, carried)) is None:
+            return {
+                "statusCode": 400,
+                "headers": {"content-type": JSON},
+                "body": '{"detail":"No such request is carried"}',
+            }
+        if of_try == _matched(REPORT, event):
             answer = self._answer(event, context)
-            if answer["statusCode"] >= 300:
-                return answer
-            beside = self._answer(carried, context, is_carried=True, is_fenced=True)
-            return beside if beside["statusCode"] >= 500 else answer  # the worker repeats both requests
-        if carried:
-            answer = self._answer(carried, context, is_carried=True)
             if answer["statusCode"] >= 500:
-                return answer
-        return self._answer(event, context)
+                return answer  # the worker repeats both requests
+            beside = self._answer(carried, context, is_carried=True, is_fenced=answer["statusCode"] < 300)
+            return beside if beside["statusCode"] >= 500 else answer
+        beside = self._answer(carried, context, is_carried=True)
+        return beside if beside["statusCode"] >= 500 else self._answer(event, context)
 
     def _answer(
         self, event: dict[str, Any], context: Any, *, is_carried: bool = False, is_fenced: bool = False
@@ -143,15 +148,14 @@ class ExecutionApi:
         return Call(services, caller.begun(), path, query, body)
 
 
-def is_report_of(event: Mapping[str, Any], carried: Mapping[str, Any]) -> bool:
-    """Whether the event reports the state of a try and the carried request brings the same caller's rendered fields. A
-    report may be repeated when the try has long ended: it must let in nothing but what is the dispatch's own."""
-    token = headers_of(event).get("authorization")
-    return (
-        str(event["rawPath"]).endswith("/state")
-        and str(carried["rawPath"]).endswith("/rtif")
-        and token == headers_of(carried).get("authorization")
-    )
+RENDERED_FIELDS: Final = re.compile(f"PUT {BASE_PATH}/task-instances/([^/]+)/rtif")
+REPORT: Final = re.compile(f"PATCH {BASE_PATH}/task-instances/([^/]+)/state")
+
+
+def _matched(pattern: re.Pattern[str], event: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The task instance that a request is about, and the caller's token; None where it is another request."""
+    found = pattern.fullmatch(f"{event['requestContext']['http']['method']} {event['rawPath']}")
+    return None if found is None else (found[1], headers_of(event).get("authorization", ""))
 
 
 # --- the caller ----------------------------------------------------------------------------------------------------

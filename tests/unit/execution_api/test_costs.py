@@ -8,11 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.sdk.api.client import ServerResponseError
 
 from gust.model.asset import Asset
 from gust.model.dag_spec import TaskSpec
-from gust.scheduling import transition
 from tests.environment import of_a_user
 from tests.unit.execution_api.world import NOW, RUN, World, hostname
 
@@ -80,19 +78,6 @@ def test_a_success_with_rendered_fields_is_two_writes_and_no_read(etl: World) ->
     assert dict(etl.store.calls) == {"move": 1, "put_rendered_fields": 1}
     assert etl.store.get_rendered_fields(ti.key) == {"a": "b"}
     assert etl.log.getvalue().count("\n") == 1, "and one line of the log"
-
-
-def test_a_refused_report_brings_no_rendered_fields(etl: World) -> None:
-    ti = etl.given_queued("extract")
-    worker = etl.worker(ti)
-    worker.task_instances.start(ti.key.uuid(1), pid=7, when=NOW)
-    worker.task_instances.set_rtif(ti.key.uuid(1), {"a": "b"})
-    etl.store.move(transition.fail(etl.now(ti), at=NOW))
-    with pytest.raises(ServerResponseError):
-        worker.task_instances.succeed(
-            ti.key.uuid(1), when=NOW, task_outlets=[], outlet_events=[], rendered_map_index=None
-        )
-    assert etl.store.get_rendered_fields(ti.key) is None
 
 
 def test_push_and_pull(etl: World) -> None:

@@ -1,15 +1,19 @@
 """The calls that the supervisor makes for one TaskFlow task, by Airflow's own client."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from airflow.sdk.api.client import ServerResponseError
 from airflow.sdk.api.datamodels._generated import DagRunType, TaskInstanceState
 from airflow.sdk.exceptions import TaskAlreadyRunningError
 
 from gust.errors import ServiceUnavailable
 from gust.model.dag_spec import TaskSpec
+from gust.model.execution_paths import BASE_PATH
 from gust.model.state import TaskInstanceState as S
-from tests.unit.execution_api.world import NOW, RUN, World, failing
+from gust.model.task_instance import TaskInstance
+from tests.unit.execution_api.world import NOW, RUN, World, failing, http_event
 
 
 @pytest.fixture
@@ -63,6 +67,62 @@ def test_a_carried_request_that_could_not_be_worked_off_is_asked_for_again_with_
     assert etl.state(ti) is S.FAILED
     assert etl.store.get_rendered_fields(ti.key) == {"bash_command": "echo 1"}
     assert dict(etl.store.calls)["move"] == 4, "three before, and one report"
+
+
+def test_rendered_fields_stay_where_what_they_travel_with_is_refused(etl: World) -> None:
+    ti = etl.given_running("extract")
+    worker = etl.worker(ti)
+    worker.task_instances.set_rtif(ti.key.uuid(1), {"bash_command": "echo 1"})
+    too_long = [{"dest_asset_key": {"name": "a", "uri": "s3://a"}, "extra": {}, "partition_key": "x" * 5000}]
+    with pytest.raises(ServerResponseError):
+        worker.task_instances.succeed(
+            ti.key.uuid(1), when=NOW, task_outlets=[], outlet_events=too_long, rendered_map_index=None
+        )
+    assert etl.state(ti) is S.RUNNING
+    assert etl.store.get_rendered_fields(ti.key) == {"bash_command": "echo 1"}
+
+
+@pytest.mark.parametrize("path", ["/variables/state", "/variables/a/state", "/dag-runs/no/run/state"])
+def test_rendered_fields_stay_where_a_read_that_looks_like_a_report_finds_nothing(etl: World, path: str) -> None:
+    ti = etl.given_running("extract")
+    assert etl.invoke(with_fields("GET", path, etl.token(ti), ti))["statusCode"] == 404
+    assert etl.store.get_rendered_fields(ti.key) == {"a": "b"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "/variables/some/rtif"),
+        ("DELETE", "/task-instances/{own}/rtif"),
+        ("POST", "/dag-runs/other/rtif"),
+        ("PUT", "/store/ti/{own}/rtif"),
+    ],
+)
+def test_no_other_request_is_carried(etl: World, method: str, path: str) -> None:
+    """It would have no line in the log, and beside a report no fence."""
+    ti = etl.given_running("extract")
+    event = with_fields("GET", f"/dag-runs/{RUN.dag_id}/{RUN.run_id}/state", etl.token(ti), ti)
+    http = {"method": method, "path": path}
+    event["carried"] |= {"rawPath": BASE_PATH + path.format(own=ti.key.uuid(1)), "requestContext": {"http": http}}
+    etl.store.calls.clear()
+    assert etl.invoke(event)["statusCode"] == 400
+    assert dict(etl.store.calls) == {}
+
+
+def test_fields_of_a_try_that_is_over_pass_no_fence_beside_a_read(etl: World) -> None:
+    ti = etl.given_running("extract", retries=1)
+    token = etl.token(ti)
+    etl.worker(ti).task_instances.retry(ti.key.uuid(1), NOW, None)
+    etl.given_running("extract")
+    assert etl.invoke(with_fields("GET", f"/dag-runs/{RUN.dag_id}/{RUN.run_id}/state", token, ti))["statusCode"] == 200
+    assert etl.store.get_rendered_fields(ti.key) is None
+
+
+def with_fields(method: str, path: str, token: str, ti: TaskInstance) -> dict[str, Any]:
+    """A request that carries rendered fields of the try."""
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    fields = http_event("PUT", f"{BASE_PATH}/task-instances/{ti.key.uuid(1)}/rtif", "", headers, '{"a": "b"}')
+    return {**http_event(method, f"{BASE_PATH}{path}", "", headers, None), "carried": fields}
 
 
 def test_a_failure_that_is_final(etl: World) -> None:
