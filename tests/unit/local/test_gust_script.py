@@ -134,8 +134,9 @@ def test_the_installers_words_go_into_a_file_and_its_last_ones_are_shown_when_it
     assert f"the lines above are the last ones of {log}" in told.stderr
 
 
-def test_pip_brings_the_locks_uv_where_the_machine_has_none(fresh: Path, bin_folder: Path) -> None:
-    """A stand-in for Python whose pip installs a stand-in for uv."""
+@pytest.mark.parametrize("finds_all", [True, False])
+def test_pip_brings_the_locks_uv_where_the_machine_has_none(fresh: Path, bin_folder: Path, finds_all: bool) -> None:
+    """A stand-in for Python whose pip installs a stand-in for uv. Behind a mirror that pip alone knows, uv finds nothing."""
     python, its_uv, venv = bin_folder / "python3.12", bin_folder / "its_uv", fresh.parent / ".venv"
     python.write_text(
         "#!/bin/sh\n"
@@ -145,7 +146,7 @@ def test_pip_brings_the_locks_uv_where_the_machine_has_none(fresh: Path, bin_fol
         '    *"pip install"*) echo "pip installs all" ;;\n'
         "esac\n"
     )
-    its_uv.write_text('#!/bin/sh\necho "uv installs: $*"\nexit 1\n')
+    its_uv.write_text(f'#!/bin/sh\n[ "$1" = --version ] || {{ echo "uv installs: $*"; exit {int(not finds_all)}; }}\n')
     for stand_in in (python, its_uv):
         stand_in.chmod(0o755)
     for name in ("mkdir", "cp"):
@@ -156,7 +157,7 @@ def test_pip_brings_the_locks_uv_where_the_machine_has_none(fresh: Path, bin_fol
     log = (fresh.parent / ".venv-install.log").read_text()
     assert log.startswith("uv installs: pip sync --compile-bytecode --python")
     assert "--require-hashes" in log
-    assert "pip installs all" not in log
+    assert ("pip installs all" in log) is not finds_all
 
 
 def test_what_follows_test_reaches_pytest_in_its_order() -> None:
