@@ -54,6 +54,7 @@ def test_it_gives_the_right_before_the_mapping_and_takes_all_back_after_it() -> 
     assert decrypt == {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": KEY}
     (mapping,) = account.mappings
     assert (mapping["EventSourceArn"], mapping["StartingPosition"]) == (ARN, "TRIM_HORIZON")
+    assert mapping["BisectBatchOnFunctionError"]
     account.calls.clear()
     ask_to_watch(account, "", "--yes")
     assert account.calls == ["policy", "watch_stream"]

@@ -135,6 +135,8 @@ def make(clients: Clients, change: Change, *, pause: Callable[[float], None] = t
             StartingPosition="TRIM_HORIZON",
             BatchSize=BATCH,
             MaximumBatchingWindowInSeconds=1,
+            # A batch that takes too long or too much memory comes again in halves.
+            BisectBatchOnFunctionError=True,
         )
     tell(clients, change.function, "watch_stream", change.arn)
 
