@@ -28,6 +28,8 @@ class Refused(Exception):
 class Account:
     """Lambda, SQS, IAM and KMS as far as the command calls them."""
 
+    refusal = "The provided execution role does not have permissions to call ReceiveMessage on SQS"
+
     exceptions = Namespace(
         ResourceNotFoundException=Missing, QueueDoesNotExist=Missing, InvalidParameterValueException=Refused
     )
@@ -91,7 +93,7 @@ class Account:
     def create_event_source_mapping(self, **asked: Any) -> None:
         if self.refusals:
             self.refusals -= 1
-            raise Refused("The function execution role does not have permissions to call ReceiveMessage on SQS")
+            raise Refused(self.refusal)
         self.calls.append("mapping")
         self.mappings.append({"UUID": "u", "FunctionArn": f"{FUNCTIONS}:{asked['FunctionName']}", **asked})
 
@@ -188,6 +190,14 @@ def test_it_waits_until_lambda_knows_of_the_right() -> None:
     with pytest.raises(Refused):
         watch_queue.make(account, watch_queue.plan(account, "orders", "gust"), pause=pauses.append)
     assert account.told == []
+
+
+def test_it_does_not_wait_where_lambda_refuses_for_another_reason() -> None:
+    account, pauses = Account(refusals=1), list[float]()
+    account.refusal = "Queue visibility timeout: 30 seconds is less than Function timeout: 60 seconds"
+    with pytest.raises(Refused):
+        watch_queue.make(account, watch_queue.plan(account, "orders", "gust"), pause=pauses.append)
+    assert pauses == []
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ from gust.errors import GustError
 PATIENCE: Final = 60
 """Seconds until Lambda knows of a role's new right."""
 
+LACKS_RIGHT: Final = ("permissions", "ensure the role can perform")
+"""Words of Lambda's refusals while it does not know of the right, for a queue and for a stream."""
+
 
 class WatchError(GustError):
     """The queue or stream cannot be watched so; the message is for the terminal."""
@@ -88,7 +91,7 @@ def create_mapping(clients: Clients, pause: Callable[[float], None] = time.sleep
             functions.create_event_source_mapping(**asked)
         except functions.exceptions.InvalidParameterValueException as refused:
             # A right that was given a moment ago; other reasons stay what they are.
-            if "permissions" not in str(refused) or second + 5 >= PATIENCE:
+            if second + 5 >= PATIENCE or not any(words in str(refused) for words in LACKS_RIGHT):
                 raise
             pause(5)
         else:

@@ -89,7 +89,7 @@ class Change:
                 f"Watchers of {self.name}: poll it again",
                 f"Role {self.role}: without the inline policy {self.policy}",
             ]
-        found = [f"Role {self.role}: inline policy {self.policy}, to read this stream"]
+        found = [f"Role {self.role}: inline policy {self.policy}, to read this stream and list streams"]
         if self.mapping is None:
             found.append(
                 f"Function {self.function}: gets the records of {self.name}, from the oldest on; those that a watcher "
@@ -142,7 +142,11 @@ def make(clients: Clients, change: Change, *, pause: Callable[[float], None] = t
 
 
 def _rights(change: Change) -> list[dict[str, Any]]:
-    statements: list[dict[str, Any]] = [{"Effect": "Allow", "Action": READ, "Resource": change.arn}]
+    statements: list[dict[str, Any]] = [
+        {"Effect": "Allow", "Action": READ, "Resource": change.arn},
+        # Lambda asks for it. The action takes no ARN, and tells the names of all streams.
+        {"Effect": "Allow", "Action": "kinesis:ListStreams", "Resource": "*"},
+    ]
     if change.key is not None:
         statements.append({"Effect": "Allow", "Action": "kms:Decrypt", "Resource": change.key})
     return statements
