@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gust.cli.aws import Clients
+from gust.cli.aws import Clients, Stack
+from gust.cli.resources import of_type, resources_of, store_of
 from gust.errors import GustError
 
 PATIENCE: Final = 60
@@ -16,6 +17,9 @@ PATIENCE: Final = 60
 
 LACKS_RIGHT: Final = ("permissions", "ensure the role can perform")
 """Words of Lambda's refusals while it does not know of the right, for a queue and for a stream."""
+
+SOURCES: Final = {"watch-queue": ("sqs", ""), "watch-stream": ("kinesis", "stream/")}
+"""Commands that watch; the service in the ARN of what they watch, and what stands before its name there."""
 
 
 class WatchError(GustError):
@@ -82,6 +86,32 @@ def take_right(clients: Clients, role: str, policy: str) -> None:
     iam = clients("iam")
     if policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
         iam.delete_role_policy(RoleName=role, PolicyName=policy)
+
+
+def why_receiver_stays(clients: Clients, stack: Stack) -> str | None:
+    """A sentence, if CloudFormation could not delete the receiver's role: it does not know of the policies that the commands
+    give. A command that was cut off has given the policy alone; the stack itself knows nothing of it."""
+    roles = of_type(resources_of(clients, stack), "AWS::IAM::Role")
+    role = next((each.id for each in roles if each.logical_id == "EventsRole"), None)
+    if role is None:
+        return None
+    policies, arns = (
+        clients("iam").list_role_policies(RoleName=role)["PolicyNames"],
+        store_of(clients, stack).watched_sources(),
+    )
+    names, commands = set[str](), []
+    for command, (service, prefix) in SOURCES.items():
+        given = {policy.removeprefix(f"{command}-") for policy in policies if policy.startswith(f"{command}-")}
+        noted = {arn.rpartition(":")[2].removeprefix(prefix) for arn in arns if arn.split(":")[2] == service}
+        if given | noted:
+            names |= given | noted
+            commands.append(f"`./gust {command} NAME --remove --stack {stack.name}`")
+    if not names:
+        return None
+    return (
+        "its receiver has rights that CloudFormation does not know and would stumble over, to read "
+        f"{', '.join(sorted(names))}. {' and '.join(commands)} first."
+    )
 
 
 def create_mapping(clients: Clients, pause: Callable[[float], None] = time.sleep, **asked: Any) -> None:
