@@ -25,13 +25,20 @@ class Refused(Exception):
     pass
 
 
+class InUse(Exception):
+    pass
+
+
 class Account:
     """Lambda, SQS, IAM and KMS as far as the command calls them."""
 
     refusal = "The provided execution role does not have permissions to call ReceiveMessage on SQS"
 
     exceptions = Namespace(
-        ResourceNotFoundException=Missing, QueueDoesNotExist=Missing, InvalidParameterValueException=Refused
+        ResourceNotFoundException=Missing,
+        QueueDoesNotExist=Missing,
+        InvalidParameterValueException=Refused,
+        ResourceInUseException=InUse,
     )
 
     def __init__(
@@ -96,6 +103,14 @@ class Account:
             raise Refused(self.refusal)
         self.calls.append("mapping")
         self.mappings.append({"UUID": "u", "FunctionArn": f"{FUNCTIONS}:{asked['FunctionName']}", **asked})
+
+    def update_event_source_mapping(self, *, UUID: str, Enabled: bool) -> None:  # noqa: N803 - boto3's
+        (mapping,) = (each for each in self.mappings if each["UUID"] == UUID)
+        if mapping["State"] == "Disabling":
+            mapping["State"] = "Disabled"
+            raise InUse
+        self.calls.append("enabled")
+        mapping["State"] = "Enabled" if Enabled else "Disabled"
 
     def delete_event_source_mapping(self, **_: Any) -> None:
         self.calls.append("no mapping")
@@ -169,6 +184,17 @@ def test_a_mapping_that_goes_counts_no_more() -> None:
     account = Account()
     account.mappings.append({"UUID": "old", "FunctionArn": f"{FUNCTIONS}:gust-events", "State": "Deleting"})
     assert watch_queue.plan(account, "orders", "gust").mapping is None
+
+
+def test_a_mapping_that_a_person_disabled_is_enabled(capsys: pytest.CaptureFixture[str]) -> None:
+    account, pauses = Account(), list[float]()
+    account.mappings.append({"UUID": "u", "FunctionArn": f"{FUNCTIONS}:gust-events", "State": "Disabled"})
+    ask_to_watch(account, "", "--yes")
+    assert "  Function gust-events: its disabled mapping brings the messages of orders again" in capsys.readouterr().out
+    assert account.calls == ["queue", "policy", "enabled", "watch_queue"]
+    account.mappings[0]["State"] = "Disabling"
+    watch_queue.make(account, watch_queue.plan(account, "orders", "gust"), pause=pauses.append)
+    assert (account.mappings[0]["State"], pauses) == ("Enabled", [5])
 
 
 def test_a_long_visibility_timeout_stays_and_an_encrypted_queue_needs_its_key() -> None:

@@ -78,6 +78,18 @@ def test_it_waits_until_lambda_knows_of_the_right() -> None:
     assert (len(account.mappings), pauses) == (1, [5, 5, 5])
 
 
+def test_a_mapping_that_a_person_disabled_is_enabled() -> None:
+    account = StreamAccount()
+    account.mappings.append({"UUID": "u", "FunctionArn": f"{FUNCTIONS}:gust-events", "State": "Disabled"})
+    assert any("its disabled mapping" in line for line in watch_stream.plan(account, "clicks", "gust").lines)
+    ask_to_watch(account, "", "--yes")
+    assert account.calls == ["policy", "enabled", "watch_stream"]
+    account.mappings[0]["State"] = "Disabled"
+    account.calls.clear()
+    ask_to_watch(account, "", "--yes", "--remove")
+    assert account.calls == ["no mapping", "unwatch_stream", "no policy"]
+
+
 def test_other_functions_may_read_the_stream_too() -> None:
     account = StreamAccount()
     account.mappings.append({"UUID": "theirs", "FunctionArn": f"{FUNCTIONS}:theirs"})

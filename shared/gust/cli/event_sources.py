@@ -53,22 +53,31 @@ def receiver_of(clients: Clients, stack: str) -> Receiver:
     return Receiver(function, about["Role"].rpartition("/")[2], about["Timeout"], own)
 
 
-def mappings_of(clients: Clients, arn: str) -> dict[str, str]:
-    """ARNs of the functions that read the queue or stream → ids of their mappings, without those that are being deleted."""
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Of the queue or stream onto a function."""
+
+    id: str
+    is_disabled: bool
+    """It is there and brings nothing: a person has switched it off."""
+
+
+def mappings_of(clients: Clients, arn: str) -> dict[str, Mapping]:
+    """ARNs of the functions that read the queue or stream → their mappings, without those that are being deleted."""
     pages = clients("lambda").get_paginator("list_event_source_mappings").paginate(EventSourceArn=arn)
     return {
-        each["FunctionArn"]: each["UUID"]
+        each["FunctionArn"]: Mapping(each["UUID"], each.get("State") in {"Disabled", "Disabling"})
         for page in pages
         for each in page["EventSourceMappings"]
         if each.get("State") != "Deleting"
     }
 
 
-def mapping_onto(mappings: dict[str, str], receiver: Receiver) -> str | None:
+def mapping_onto(mappings: dict[str, Mapping], receiver: Receiver) -> Mapping | None:
     return next((found for arn, found in mappings.items() if _is(arn, receiver)), None)
 
 
-def others(mappings: dict[str, str], receiver: Receiver) -> list[str]:
+def others(mappings: dict[str, Mapping], receiver: Receiver) -> list[str]:
     """ARNs of other functions with a mapping."""
     return [arn for arn in mappings if not _is(arn, receiver)]
 
@@ -114,11 +123,24 @@ def why_receiver_stays(clients: Clients, stack: Stack) -> str | None:
     )
 
 
-def create_mapping(clients: Clients, pause: Callable[[float], None] = time.sleep, **asked: Any) -> None:
+def have_mapping(
+    clients: Clients, present: Mapping | None, pause: Callable[[float], None] = time.sleep, **asked: Any
+) -> None:
+    """Create the mapping, or enable the one that is there."""
     functions = clients("lambda")
+    if present is not None and not present.is_disabled:
+        return
     for second in range(0, PATIENCE, 5):
         try:
-            functions.create_event_source_mapping(**asked)
+            if present is None:
+                functions.create_event_source_mapping(**asked)
+            else:
+                functions.update_event_source_mapping(UUID=present.id, Enabled=True)
+        except functions.exceptions.ResourceInUseException:
+            # It is being disabled at the moment.
+            if second + 5 >= PATIENCE:
+                raise
+            pause(5)
         except functions.exceptions.InvalidParameterValueException as refused:
             # A right that was given a moment ago; other reasons stay what they are.
             if second + 5 >= PATIENCE or not any(words in str(refused) for words in LACKS_RIGHT):

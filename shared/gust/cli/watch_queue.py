@@ -15,8 +15,9 @@ from typing import Any, Final
 from gust.cli import aws
 from gust.cli.aws import Clients
 from gust.cli.event_sources import (
+    Mapping,
     WatchError,
-    create_mapping,
+    have_mapping,
     mapping_onto,
     mappings_of,
     others,
@@ -67,8 +68,8 @@ class Change:
     arn: str
     function: str
     role: str
-    mapping: str | None
-    """The id of the mapping that is there."""
+    mapping: Mapping | None
+    """The one that is there."""
     visibility: int | None
     """The visibility timeout that the queue gets; `None`: it keeps the one that it has."""
     key: str | None
@@ -98,6 +99,8 @@ class Change:
             found.append(
                 f"Function {self.function}: gets the messages of {self.name} (some $0.26 a month while none come)"
             )
+        elif self.mapping.is_disabled:
+            found.append(f"Function {self.function}: its disabled mapping brings the messages of {self.name} again")
         return [*found, f"Watchers of {self.name} that neither filter nor leave messages there: no longer poll"]
 
 
@@ -137,7 +140,7 @@ def make(clients: Clients, change: Change, *, pause: Callable[[float], None] = t
     if change.removes:
         tell(clients, change.function, "unwatch_queue", change.arn)
         if change.mapping is not None:
-            clients("lambda").delete_event_source_mapping(UUID=change.mapping)
+            clients("lambda").delete_event_source_mapping(UUID=change.mapping.id)
         take_right(clients, change.role, change.policy)
         return
     if change.visibility is not None:
@@ -145,16 +148,16 @@ def make(clients: Clients, change: Change, *, pause: Callable[[float], None] = t
             QueueUrl=change.url, Attributes={"VisibilityTimeout": str(change.visibility)}
         )
     put_right(clients, change.role, change.policy, _rights(change))
-    if change.mapping is None:
-        create_mapping(
-            clients,
-            pause,
-            EventSourceArn=change.arn,
-            FunctionName=change.function,
-            BatchSize=BATCH,
-            ScalingConfig={"MaximumConcurrency": 5},
-            FunctionResponseTypes=["ReportBatchItemFailures"],
-        )
+    have_mapping(
+        clients,
+        change.mapping,
+        pause,
+        EventSourceArn=change.arn,
+        FunctionName=change.function,
+        BatchSize=BATCH,
+        ScalingConfig={"MaximumConcurrency": 5},
+        FunctionResponseTypes=["ReportBatchItemFailures"],
+    )
     tell(clients, change.function, "watch_queue", change.arn)
 
 

@@ -15,8 +15,9 @@ from typing import Any, Final
 from gust.cli import aws
 from gust.cli.aws import Clients
 from gust.cli.event_sources import (
+    Mapping,
     WatchError,
-    create_mapping,
+    have_mapping,
     mapping_onto,
     mappings_of,
     put_right,
@@ -70,8 +71,8 @@ class Change:
     arn: str
     function: str
     role: str
-    mapping: str | None
-    """The id of the mapping that is there."""
+    mapping: Mapping | None
+    """The one that is there."""
     key: str | None
     """The KMS key that encrypts the stream."""
     removes: bool
@@ -95,6 +96,8 @@ class Change:
                 f"Function {self.function}: gets the records of {self.name}, from the oldest on; those that a watcher "
                 "has seen, or that came before it, make no events"
             )
+        elif self.mapping.is_disabled:
+            found.append(f"Function {self.function}: its disabled mapping brings the records of {self.name} again")
         return [*found, f"Watchers of {self.name} with the default connection: no longer poll"]
 
 
@@ -121,23 +124,23 @@ def make(clients: Clients, change: Change, *, pause: Callable[[float], None] = t
     """Watchers and Lambda keep their places in the same state store. While neither reads, records wait in the stream."""
     if change.removes:
         if change.mapping is not None:
-            clients("lambda").delete_event_source_mapping(UUID=change.mapping)
+            clients("lambda").delete_event_source_mapping(UUID=change.mapping.id)
         tell(clients, change.function, "unwatch_stream", change.arn)
         take_right(clients, change.role, change.policy)
         return
     put_right(clients, change.role, change.policy, _rights(change))
-    if change.mapping is None:
-        create_mapping(
-            clients,
-            pause,
-            EventSourceArn=change.arn,
-            FunctionName=change.function,
-            StartingPosition="TRIM_HORIZON",
-            BatchSize=BATCH,
-            MaximumBatchingWindowInSeconds=1,
-            # A batch that takes too long or too much memory comes again in halves.
-            BisectBatchOnFunctionError=True,
-        )
+    have_mapping(
+        clients,
+        change.mapping,
+        pause,
+        EventSourceArn=change.arn,
+        FunctionName=change.function,
+        StartingPosition="TRIM_HORIZON",
+        BatchSize=BATCH,
+        MaximumBatchingWindowInSeconds=1,
+        # A batch that takes too long or too much memory comes again in halves.
+        BisectBatchOnFunctionError=True,
+    )
     tell(clients, change.function, "watch_stream", change.arn)
 
 
