@@ -180,6 +180,16 @@ def test_remove_has_the_watchers_poll_first_and_takes_all_back() -> None:
     assert account.calls == ["unwatch_queue"]
 
 
+def test_what_was_given_for_a_queue_that_is_gone_can_be_taken_back() -> None:
+    account = Account()
+    account.policies["watch-queue-missing"] = {}
+    watch_queue.make(account, watch_queue.plan(account, "missing", "gust", remove=True))
+    assert account.told == [{"unwatch_queue": "arn:aws:sqs:eu-west-1:111122223333:missing"}]
+    assert account.policies == {}
+    with pytest.raises(WatchError, match="no queue missing"):
+        watch_queue.plan(account, "missing", "gust", remove=True)
+
+
 def test_a_mapping_that_goes_counts_no_more() -> None:
     account = Account()
     account.mappings.append({"UUID": "old", "FunctionArn": f"{FUNCTIONS}:gust-events", "State": "Deleting"})

@@ -72,6 +72,16 @@ def test_it_gives_the_right_before_the_mapping_and_takes_all_back_after_it() -> 
     assert account.calls == ["unwatch_stream"]
 
 
+def test_what_was_given_for_a_stream_that_is_gone_can_be_taken_back() -> None:
+    account = StreamAccount()
+    account.policies["watch-stream-missing"] = {}
+    watch_stream.make(account, watch_stream.plan(account, "missing", "gust", remove=True))
+    assert account.told == [{"unwatch_stream": "arn:aws:kinesis:eu-west-1:111122223333:stream/missing"}]
+    assert account.policies == {}
+    with pytest.raises(WatchError, match="no stream missing"):
+        watch_stream.plan(account, "missing", "gust", remove=True)
+
+
 def test_it_waits_until_lambda_knows_of_the_right() -> None:
     account, pauses = StreamAccount(refusals=3), list[float]()
     watch_stream.make(account, watch_stream.plan(account, "clicks", "gust"), pause=pauses.append)

@@ -91,10 +91,13 @@ def put_right(clients: Clients, role: str, policy: str, statements: list[dict[st
     clients("iam").put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
 
 
+def has_right(clients: Clients, role: str, policy: str) -> bool:
+    return policy in clients("iam").list_role_policies(RoleName=role)["PolicyNames"]
+
+
 def take_right(clients: Clients, role: str, policy: str) -> None:
-    iam = clients("iam")
-    if policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
-        iam.delete_role_policy(RoleName=role, PolicyName=policy)
+    if has_right(clients, role, policy):
+        clients("iam").delete_role_policy(RoleName=role, PolicyName=policy)
 
 
 def why_receiver_stays(clients: Clients, stack: Stack) -> str | None:

@@ -17,6 +17,7 @@ from gust.cli.aws import Clients
 from gust.cli.event_sources import (
     Mapping,
     WatchError,
+    has_right,
     have_mapping,
     mapping_onto,
     mappings_of,
@@ -78,7 +79,7 @@ class Change:
 
     @property
     def policy(self) -> str:
-        return f"watch-queue-{self.name}"
+        return _policy(self.name)
 
     @property
     def lines(self) -> list[str]:
@@ -109,9 +110,11 @@ def plan(clients: Clients, name: str, stack: str, *, remove: bool = False) -> Ch
     receiver, sqs = receiver_of(clients, stack), clients("sqs")
     try:
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     except sqs.exceptions.QueueDoesNotExist:
-        raise WatchError(f"There is no queue {name} in the stack's account and region") from None
-    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        if not remove or not has_right(clients, receiver.role, _policy(name)):
+            raise WatchError(f"There is no queue {name} in the stack's account and region") from None
+        url, attributes = "", {"QueueArn": f"{receiver.own_queue.rpartition(':')[0]}:{name}"}
     arn = attributes["QueueArn"]
     if arn == receiver.own_queue:
         raise WatchError(f"{name} is the stack's own queue")
@@ -159,6 +162,10 @@ def make(clients: Clients, change: Change, *, pause: Callable[[float], None] = t
         FunctionResponseTypes=["ReportBatchItemFailures"],
     )
     tell(clients, change.function, "watch_queue", change.arn)
+
+
+def _policy(name: str) -> str:
+    return f"watch-queue-{name}"
 
 
 def _rights(change: Change) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from gust.cli.aws import Clients
 from gust.cli.event_sources import (
     Mapping,
     WatchError,
+    has_right,
     have_mapping,
     mapping_onto,
     mappings_of,
@@ -79,7 +80,7 @@ class Change:
 
     @property
     def policy(self) -> str:
-        return f"watch-stream-{self.name}"
+        return _policy(self.name)
 
     @property
     def lines(self) -> list[str]:
@@ -107,7 +108,10 @@ def plan(clients: Clients, name: str, stack: str, *, remove: bool = False) -> Ch
     try:
         about = kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
     except kinesis.exceptions.ResourceNotFoundException:
-        raise WatchError(f"There is no stream {name} in the stack's account and region") from None
+        if not remove or not has_right(clients, receiver.role, _policy(name)):
+            raise WatchError(f"There is no stream {name} in the stack's account and region") from None
+        partition, _, region, account = receiver.own_queue.split(":")[1:5]
+        about = {"StreamARN": f"arn:{partition}:kinesis:{region}:{account}:stream/{name}"}
     arn, key = about["StreamARN"], about.get("KeyId")
     return Change(
         name=name,
@@ -142,6 +146,10 @@ def make(clients: Clients, change: Change, *, pause: Callable[[float], None] = t
         BisectBatchOnFunctionError=True,
     )
     tell(clients, change.function, "watch_stream", change.arn)
+
+
+def _policy(name: str) -> str:
+    return f"watch-stream-{name}"
 
 
 def _rights(change: Change) -> list[dict[str, Any]]:
