@@ -6,6 +6,7 @@ the rest of `airflow_bridge` uses is undocumented all the same: ARCHITECTURE.md 
 module is imported before Airflow is configured, so each function imports what it needs.
 """
 
+import asyncio
 import contextlib
 import importlib
 import logging
@@ -689,17 +690,27 @@ KINESIS_MARGIN: Final = timedelta(seconds=2)
 """Between a look at the shards and the sleep after it. A record within it may be read twice, if the trigger can keep no
 checkpoint."""
 
+EMPTY_ANSWERS: Final = 50
+"""How many empty answers of a shard that is behind one look follows at most."""
+
+BETWEEN_READS: Final = 0.2
+"""Seconds. AWS allows five reads a second and shard."""
+
 
 def read_kinesis_on(trigger: Any, woken_at: datetime) -> None:
     """Have a watcher's `KinesisTrigger` miss nothing between its lives. Other triggers stay as they are.
 
     A shard without a checkpoint, which is one without a record so far, is read from `LATEST` on: in Airflow once, as the
     trigger runs on; in a parked watcher at each of its lives, so that it would hear only of records that come within one.
-    Here it is read from the look before the last sleep on. `woken_at`: when the sleep ended."""
+    Here it is read from the look before the last sleep on. `woken_at`: when the sleep ended.
+
+    GetRecords may answer with no records on the way to the next record. Airflow's trigger goes on from there at its next
+    look; a parked watcher forgets how far it came. Here a look reads on until it has records or all of the shard, after
+    `EMPTY_ANSWERS` answers at most."""
     if KINESIS_TRIGGER not in {f"{kind.__module__}.{kind.__qualname__}" for kind in type(trigger).__mro__}:
         return
     since = woken_at - timedelta(seconds=trigger.waiter_delay) - KINESIS_MARGIN
-    otherwise = trigger._get_shard_iterator
+    otherwise, read = trigger._get_shard_iterator, trigger._get_records
 
     async def iterator(client: Any, shard_id: str, after: str | None, fallback: str) -> str:
         if after or fallback != "LATEST":
@@ -709,7 +720,25 @@ def read_kinesis_on(trigger: Any, woken_at: datetime) -> None:
         )
         return str(answer["ShardIterator"])
 
-    trigger._get_shard_iterator = iterator
+    async def records(client: Any, shard_id: str, at: str, after: str | None, fallback: str) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = await read(client, shard_id, at, after, fallback)
+        for _ in range(EMPTY_ANSWERS):
+            if not (_is_on_the_way(answer) and answer.get("NextShardIterator")):
+                break
+            # In a task of its own: a sleep of the trigger's own would count as one of its sleeps (`pace`).
+            await asyncio.create_task(asyncio.sleep(BETWEEN_READS))
+            try:
+                answer = await read(client, shard_id, answer["NextShardIterator"], after, fallback)
+            except client.exceptions.ProvisionedThroughputExceededException:
+                break
+        return answer
+
+    trigger._get_shard_iterator, trigger._get_records = iterator, records
+
+
+def _is_on_the_way(answer: Mapping[str, Any]) -> bool:
+    """Whether GetRecords found no records but has not come to the end of the shard."""
+    return not answer.get("Records") and bool(answer.get("MillisBehindLatest"))
 
 
 # --- parsing ------------------------------------------------------------------------------------------------------------
@@ -885,8 +914,6 @@ def run_deadline_callback(callback: Mapping[str, Any], dag_rel_path: str, bundle
 
 def _await_callback(path: str, kwargs: dict[str, Any], log: Any) -> str | None:
     """As Airflow's `CallbackTrigger` does, which has the callback to itself here."""
-    import asyncio
-
     from airflow.triggers.callback import PAYLOAD_BODY_KEY, PAYLOAD_STATUS_KEY, CallbackTrigger
 
     async def last_event() -> Mapping[str, Any]:
