@@ -87,6 +87,8 @@ class Parked:
     place: str = ""
     kwargs: dict[str, Any] | None = None
     """Its arguments, if they have changed."""
+    looked_at: str | None = None
+    """Of a watcher that has read all that came before this moment."""
 
     def to_payload(self, now: datetime) -> dict[str, Any]:
         return {
@@ -96,6 +98,7 @@ class Parked:
             "looks": self.looks,
             "place": self.place,
             **({} if self.kwargs is None else {"kwargs": self.kwargs}),
+            **({} if self.looked_at is None else {"looked_at": self.looked_at}),
         }
 
 

@@ -13,9 +13,13 @@ import pytest
 from gust.airflow_bridge import compat
 from gust.airflow_bridge.compat import read_kinesis_on
 from gust.airflow_bridge.pace import Pace, _PacedLoop, run_until_parked
+from gust.airflow_bridge.watcher import park_after_event
 
 kinesis = pytest.importorskip("airflow.providers.amazon.aws.triggers.kinesis")
 WOKEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+INVALID = "a sequence number of another stream"
 
 
 class Client:
@@ -26,24 +30,37 @@ class Client:
 
     async def get_shard_iterator(self, **asked: Any) -> dict[str, str]:
         self.asked.append(asked)
+        if asked.get("StartingSequenceNumber") == INVALID:
+            raise ValueError(INVALID)
         return {"ShardIterator": "i"}
 
 
-def asked_of(trigger: Any, after: str | None, fallback: str) -> dict[str, Any]:
+def asked_of(trigger: Any, after: str | None, fallback: str, *, looked_at: datetime | None = None) -> dict[str, Any]:
+    """The last of the requests for an iterator."""
     client = Client()
-    read_kinesis_on(trigger, WOKEN)
+    read_kinesis_on(trigger, looked_at=looked_at, woken_at=WOKEN)
     assert asyncio.run(trigger._get_shard_iterator(client, "s", after, fallback)) == "i"
-    (asked,) = client.asked
-    return asked
+    return client.asked[-1]
 
 
-def test_a_shard_without_a_checkpoint_is_read_from_the_last_look_on() -> None:
+@pytest.mark.parametrize("after", [None, INVALID], ids=["no checkpoint", "one of a stream that was made anew"])
+@pytest.mark.parametrize(
+    ("looked_at", "since"),
+    [
+        (datetime(2026, 3, 1, 11, 30, tzinfo=UTC), datetime(2026, 3, 1, 11, 29, 58, tzinfo=UTC)),
+        (None, datetime(2026, 3, 1, 11, 59, 48, tzinfo=UTC)),
+    ],
+    ids=["known", "parked by a version that does not tell"],
+)
+def test_a_shard_without_a_place_is_read_from_the_last_look_on(
+    after: str | None, looked_at: datetime | None, since: datetime
+) -> None:
     trigger = kinesis.KinesisTrigger("clicks", waiter_delay=10)
-    assert asked_of(trigger, None, "LATEST") == {
+    assert asked_of(trigger, after, "LATEST", looked_at=looked_at) == {
         "StreamName": "clicks",
         "ShardId": "s",
         "ShardIteratorType": "AT_TIMESTAMP",
-        "Timestamp": datetime(2026, 3, 1, 11, 59, 48, tzinfo=UTC),
+        "Timestamp": since,
     }
 
 
@@ -116,7 +133,7 @@ def test_the_seam_is_where_airflows_trigger_calls_it() -> None:
 
     async def first() -> Any:
         trigger = on(stream)
-        read_kinesis_on(trigger, WOKEN)
+        read_kinesis_on(trigger, looked_at=None, woken_at=WOKEN)
         return await anext(trigger.run())
 
     event = asyncio.run(first())
@@ -124,14 +141,14 @@ def test_the_seam_is_where_airflows_trigger_calls_it() -> None:
     assert stream.asked[0]["ShardIteratorType"] == "AT_TIMESTAMP"
 
 
-def one_look(stream: Stream) -> tuple[Pace, list[Any]]:
-    """A watcher's life up to its first sleep: its pace and events."""
+def one_look(stream: Stream) -> tuple[Pace, list[Any], compat.KinesisLook]:
+    """A watcher's life up to its first sleep: its pace, its events, and how far it has read."""
     pace = Pace(skip=0, is_poller=False, end=time.monotonic() + 30)
     events: list[Any] = []
+    trigger = on(stream)
+    look = read_kinesis_on(trigger, looked_at=None, woken_at=WOKEN)
 
     async def life() -> None:
-        trigger = on(stream)
-        read_kinesis_on(trigger, WOKEN)
         async for event in trigger.run():
             events.append(event.payload)
 
@@ -141,13 +158,13 @@ def one_look(stream: Stream) -> tuple[Pace, list[Any]]:
 
     with asyncio.Runner(loop_factory=lambda: _PacedLoop(pace)) as runner:
         runner.run(until_parked())
-    return pace, events
+    return pace, events, look
 
 
 def test_a_look_comes_to_a_record_that_empty_answers_precede() -> None:
     stream = Stream(BETWEEN_RECORDS, BETWEEN_RECORDS, {"Records": [RECORD], "MillisBehindLatest": 5}, AT_THE_END)
 
-    pace, events = one_look(stream)
+    pace, events, _ = one_look(stream)
 
     assert [event["message_batch"][0]["SequenceNumber"] for event in events] == ["1"]
     assert stream.read_at == ["i", "n1", "n2"], "the rest is for the next look"
@@ -155,19 +172,51 @@ def test_a_look_comes_to_a_record_that_empty_answers_precede() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "reads"),
+    ("answers", "reads", "is_complete"),
     [
-        ([AT_THE_END], 1),
-        ([BETWEEN_RECORDS, AT_THE_END], 2),
-        ([BETWEEN_RECORDS, PermissionError()], 2),
-        ([BETWEEN_RECORDS | {"NextShardIterator": None}], 1),
-        ([BETWEEN_RECORDS], 1 + compat.EMPTY_ANSWERS),
+        ([AT_THE_END], 1, True),
+        ([BETWEEN_RECORDS, AT_THE_END], 2, True),
+        ([BETWEEN_RECORDS, PermissionError()], 2, False),
+        ([PermissionError()], 1, False),
+        ([BETWEEN_RECORDS], 1 + compat.EMPTY_ANSWERS, False),
     ],
-    ids=["nothing new", "behind", "too many reads", "closed", "far behind"],
+    ids=["nothing new", "behind", "too many reads", "too many reads at once", "far behind"],
 )
-def test_a_look_ends(answers: list[Any], reads: int) -> None:
+def test_a_look_ends_and_is_complete_at_the_end_of_each_shard(
+    answers: list[Any], reads: int, is_complete: bool
+) -> None:
     stream = Stream(*answers)
 
-    assert one_look(stream)[1] == []
+    _, events, look = one_look(stream)
 
-    assert len(stream.read_at) == reads
+    assert (events, len(stream.read_at), look.is_complete) == ([], reads, is_complete)
+
+
+def test_a_look_that_found_records_is_complete_once_the_place_is_stored() -> None:
+    async def first() -> tuple[compat.KinesisLook, bool]:
+        trigger = on(Stream({"Records": [RECORD]}))
+        look = read_kinesis_on(trigger, looked_at=None, woken_at=WOKEN)
+        await anext(trigger.run())
+        at_event = look.is_complete
+        await trigger._save_checkpoint({"s": "1"})
+        return look, at_event
+
+    look, at_event = asyncio.run(first())
+
+    assert (at_event, look.is_complete) == (False, True)
+
+
+def test_a_watcher_is_parked_after_an_event_once_its_place_is_stored() -> None:
+    """Else its next life reads the same records again, and never comes further in a stream of many shards."""
+
+    async def life() -> tuple[bool, bool]:
+        pace = Pace(skip=0, is_poller=False, end=0.0, parked=asyncio.get_running_loop().create_future())
+        assert pace.parked is not None
+        look = compat.KinesisLook(owes_checkpoint=True)
+        park_after_event(pace, look)
+        at_once = pace.parked.done()
+        look.owes_checkpoint = False
+        await asyncio.wait_for(pace.parked, 10)
+        return at_once, pace.parked.done()
+
+    assert asyncio.run(life()) == (False, True)
