@@ -11,6 +11,7 @@ of them: it starts afresh, polls once, and is parked again. A poller keeps this 
 - Its arguments: where `serialize` returns others than at the beginning of the life, the next life begins with these.
 
 - Since when it waits for a pod to start, which an argument limits in seconds: its next life has the seconds that are left.
+  Once the pod has started, each life has them all.
 
 Everything else in memory, a counter or a deadline, begins anew with each life (docs/adr/0006 and 0026).
 
@@ -57,6 +58,12 @@ SINCE: Final = "trigger_start_time"
 IN_SECONDS: Final = ("schedule_timeout", "startup_timeout")
 """The arguments, and attributes, that limit how long a pod may wait for a node, and then for its containers. The trigger
 measures from the start of its life."""
+
+RUNS: Final = "_wait_for_container_completion"
+"""The function in which the trigger sleeps while its pod runs."""
+
+STARTED: Final = "started/"
+"""The beginning of the name of the place, once the pod has run."""
 
 TIGHT: Final = 1.0
 """Seconds that a poller sleeps at least. Some sleep for zero seconds, and would poll as fast as the processor can."""
@@ -138,7 +145,7 @@ class Pace:
         if self.arguments is not None:
             self.arguments.are_kept = keeps_arguments
             self.arguments.use_up(trigger, -EXTRA_LOOKS if self.is_woken else self.looks)
-            if self.looks or self.skip:
+            if (self.looks or self.skip) and not self.place.startswith(STARTED):
                 self.arguments.use_up_time(trigger, datetime.now(tz=UTC))
 
     def look(self) -> None:
@@ -157,7 +164,8 @@ class Pace:
         if self.sleeps <= self.skip or (self.is_woken and not self.has_looked):
             return 0.0
         if self.has_looked:
-            self._count(place_of(frame))
+            has_started = self.place.startswith(STARTED) or is_called(RUNS, frame)
+            self._count((STARTED if has_started else "") + place_of(frame))
         if delay >= PARK_FROM or (self.has_looked and (self.is_woken or self.looks_seldom)):
             self.park(delay)
         elif delay <= TIGHT and self.sleeps > FEW_SLEEPS and self._changed() is not None:
@@ -279,6 +287,15 @@ def place_of(frame: FrameType | None) -> str:
             where.append(repr(frame.f_locals.get("args")))
         frame = frame.f_back
     return hashlib.sha256("\n".join(where).encode()).hexdigest()[:12]
+
+
+def is_called(name: str, frame: FrameType | None) -> bool:
+    """Whether a function of this name is among the callers that lead to `frame`, or is the frame's own."""
+    while frame is not None and frame.f_code.co_filename != _LOOP:
+        if frame.f_code.co_name == name:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _files_of(kind: type[BaseTrigger]) -> set[str]:
