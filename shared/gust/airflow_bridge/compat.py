@@ -750,7 +750,7 @@ def read_kinesis_on(trigger: Any, *, looked_at: datetime | None, woken_at: datet
     async def records(client: Any, shard_id: str, at: str, after: str | None, fallback: str) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = await read(client, shard_id, at, after, fallback)
         for _ in range(EMPTY_ANSWERS):
-            if not (_is_on_the_way(answer) and answer.get("NextShardIterator")):
+            if not _is_on_the_way(answer):
                 break
             # In a task of its own: a sleep of the trigger's own would count as one of its sleeps (`pace`).
             await asyncio.create_task(asyncio.sleep(BETWEEN_READS))
@@ -778,7 +778,7 @@ def _after(sequence_number: str) -> dict[str, str]:
 
 def _is_on_the_way(answer: Mapping[str, Any]) -> bool:
     """Whether GetRecords found no records but has not come to the end of the shard."""
-    return not answer.get("Records") and bool(answer.get("MillisBehindLatest"))
+    return not answer.get("Records") and bool(answer.get("MillisBehindLatest") and answer.get("NextShardIterator"))
 
 
 # --- parsing ------------------------------------------------------------------------------------------------------------

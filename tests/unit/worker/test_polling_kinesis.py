@@ -179,8 +179,9 @@ def test_a_look_comes_to_a_record_that_empty_answers_precede() -> None:
         ([BETWEEN_RECORDS, PermissionError()], 2, False),
         ([PermissionError()], 1, False),
         ([BETWEEN_RECORDS], 1 + compat.EMPTY_ANSWERS, False),
+        ([BETWEEN_RECORDS | {"NextShardIterator": None}], 1, True),
     ],
-    ids=["nothing new", "behind", "too many reads", "too many reads at once", "far behind"],
+    ids=["nothing new", "behind", "too many reads", "too many reads at once", "far behind", "closed"],
 )
 def test_a_look_ends_and_is_complete_at_the_end_of_each_shard(
     answers: list[Any], reads: int, is_complete: bool
