@@ -704,9 +704,15 @@ class KinesisLook:
 
     unread: set[str] = field(default_factory=set)
     """Shards that this life has not yet read up to records or to the end."""
+    on_the_way: set[str] = field(default_factory=set)
+    """Shards whose last answer was empty though they go on."""
     has_begun: bool = False
     owes_checkpoint: bool = False
     """Records are read, and the trigger has not yet come to storing its place."""
+
+    @property
+    def is_on_the_way(self) -> bool:
+        return bool(self.on_the_way)
 
     @property
     def is_complete(self) -> bool:
@@ -725,8 +731,8 @@ def read_kinesis_on(trigger: Any, *, looked_at: datetime | None, woken_at: datet
     is of a stream that was since made anew. Without `looked_at` it is the look before the sleep that ended at `woken_at`.
 
     GetRecords may answer with no records on the way to the next record. Airflow's trigger goes on from there at its next
-    look; a parked watcher forgets how far it came. Here a look reads on until it has records or all of the shard, after
-    `EMPTY_ANSWERS` answers at most."""
+    look; a parked watcher forgets how far it came. Here a look reads on until it has records or all of the shard, for
+    `EMPTY_ANSWERS` answers at most, and a watcher that `is_on_the_way` then is not to be parked at its sleep."""
     look = KinesisLook()
     if KINESIS_TRIGGER not in {f"{kind.__module__}.{kind.__qualname__}" for kind in type(trigger).__mro__}:
         return look
@@ -758,7 +764,10 @@ def read_kinesis_on(trigger: Any, *, looked_at: datetime | None, woken_at: datet
                 answer = await read(client, shard_id, answer["NextShardIterator"], after, fallback)
             except client.exceptions.ProvisionedThroughputExceededException:
                 break
-        if not _is_on_the_way(answer):
+        look.on_the_way.discard(shard_id)
+        if _is_on_the_way(answer):
+            look.on_the_way.add(shard_id)
+        else:
             look.unread.discard(shard_id)
         if answer.get("Records"):
             look.owes_checkpoint = True

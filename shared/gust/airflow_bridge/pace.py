@@ -125,6 +125,8 @@ class Pace:
     """An event will tell of what it waits for."""
     is_woken: bool = False
     """The event has come."""
+    stays: Callable[[], bool] = lambda: False
+    """Whether its next life would have to begin anew with what this one is in the middle of: it sleeps in place."""
     task: asyncio.Task[Any] | None = None
     parked: asyncio.Future[Parked] | None = None
     trigger: BaseTrigger | None = None
@@ -166,6 +168,8 @@ class Pace:
         if self.has_looked:
             has_started = self.place.startswith(STARTED) or is_called(RUNS, frame)
             self._count((STARTED if has_started else "") + place_of(frame))
+        if self.stays():
+            return delay
         if delay >= PARK_FROM or (self.has_looked and (self.is_woken or self.looks_seldom)):
             self.park(delay)
         elif delay <= TIGHT and self.sleeps > FEW_SLEEPS and self._changed() is not None:

@@ -180,6 +180,7 @@ async def _watch(definition: Mapping[str, Any], pace: Pace, woken_at: datetime, 
         log.exception("The watcher cannot be made", classpath=definition["classpath"])
         return AFTER_ERROR
     pace.trigger = trigger
+    pace.stays = lambda: seen.look.is_on_the_way
     try:
         async for event in _stream(trigger, definition, log):
             log.info("Trigger fired event", result=repr(event))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gust.airflow_bridge import compat
+from gust.airflow_bridge import compat, pace
 from gust.airflow_bridge.compat import read_kinesis_on
 from gust.airflow_bridge.pace import Pace, _PacedLoop, run_until_parked
 from gust.airflow_bridge.watcher import park_after_event
@@ -141,34 +141,36 @@ def test_the_seam_is_where_airflows_trigger_calls_it() -> None:
     assert stream.asked[0]["ShardIteratorType"] == "AT_TIMESTAMP"
 
 
-def one_look(stream: Stream) -> tuple[Pace, list[Any], compat.KinesisLook]:
+def one_look(stream: Stream, *, delay: float = 10, stays: bool = False) -> tuple[Pace, list[Any], compat.KinesisLook]:
     """A watcher's life up to its first sleep: its pace, its events, and how far it has read."""
-    pace = Pace(skip=0, is_poller=False, end=time.monotonic() + 30)
+    its_pace = Pace(skip=0, is_poller=False, end=time.monotonic() + 30)
     events: list[Any] = []
     trigger = on(stream)
+    trigger.waiter_delay = delay
     look = read_kinesis_on(trigger, looked_at=None, woken_at=WOKEN)
+    its_pace.stays = lambda: stays and look.is_on_the_way
 
     async def life() -> None:
         async for event in trigger.run():
             events.append(event.payload)
 
     async def until_parked() -> None:
-        task, _ = await run_until_parked(life(), pace)
+        task, _ = await run_until_parked(life(), its_pace)
         task.cancel()
 
-    with asyncio.Runner(loop_factory=lambda: _PacedLoop(pace)) as runner:
+    with asyncio.Runner(loop_factory=lambda: _PacedLoop(its_pace)) as runner:
         runner.run(until_parked())
-    return pace, events, look
+    return its_pace, events, look
 
 
 def test_a_look_comes_to_a_record_that_empty_answers_precede() -> None:
     stream = Stream(BETWEEN_RECORDS, BETWEEN_RECORDS, {"Records": [RECORD], "MillisBehindLatest": 5}, AT_THE_END)
 
-    pace, events, _ = one_look(stream)
+    its_pace, events, _ = one_look(stream)
 
     assert [event["message_batch"][0]["SequenceNumber"] for event in events] == ["1"]
     assert stream.read_at == ["i", "n1", "n2"], "the rest is for the next look"
-    assert pace.sleeps == 1, "the pauses between the reads are not the trigger's own"
+    assert its_pace.sleeps == 1, "the pauses between the reads are not the trigger's own"
 
 
 @pytest.mark.parametrize(
@@ -193,6 +195,19 @@ def test_a_look_ends_and_is_complete_at_the_end_of_each_shard(
     assert (events, len(stream.read_at), look.is_complete) == ([], reads, is_complete)
 
 
+def test_a_watcher_is_not_parked_on_the_way_to_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its next life would begin the way anew, and come no further."""
+    monkeypatch.setattr(compat, "EMPTY_ANSWERS", 3)
+    monkeypatch.setattr(pace, "PARK_FROM", 0.01)
+    stream = Stream(*[BETWEEN_RECORDS] * 9, {"Records": [RECORD], "MillisBehindLatest": 5}, AT_THE_END)
+
+    _, events, look = one_look(stream, delay=0.02, stays=True)
+
+    assert len(events) == 1
+    assert stream.read_at == ["i", *(f"n{number}" for number in range(1, 10))], "it goes on from where it has come to"
+    assert look.is_complete
+
+
 def test_a_look_that_found_records_is_complete_once_the_place_is_stored() -> None:
     async def first() -> tuple[compat.KinesisLook, bool]:
         trigger = on(Stream({"Records": [RECORD]}))
@@ -211,13 +226,13 @@ def test_a_watcher_is_parked_after_an_event_once_its_place_is_stored() -> None:
     """Else its next life reads the same records again, and never comes further in a stream of many shards."""
 
     async def life() -> tuple[bool, bool]:
-        pace = Pace(skip=0, is_poller=False, end=0.0, parked=asyncio.get_running_loop().create_future())
-        assert pace.parked is not None
+        its_pace = Pace(skip=0, is_poller=False, end=0.0, parked=asyncio.get_running_loop().create_future())
+        assert its_pace.parked is not None
         look = compat.KinesisLook(owes_checkpoint=True)
-        park_after_event(pace, look)
-        at_once = pace.parked.done()
+        park_after_event(its_pace, look)
+        at_once = its_pace.parked.done()
         look.owes_checkpoint = False
-        await asyncio.wait_for(pace.parked, 10)
-        return at_once, pace.parked.done()
+        await asyncio.wait_for(its_pace.parked, 10)
+        return at_once, its_pace.parked.done()
 
     assert asyncio.run(life()) == (False, True)
