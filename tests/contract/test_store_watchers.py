@@ -23,7 +23,7 @@ def test_it_is_kept_as_it_was_written(store: Store) -> None:
     store.put_watcher(None, WATCHER)
     store.put_watcher(None, WATCHER)
     assert store.get_watcher("0f0e") == WATCHER
-    other = replace(WATCHER, watcher_id="0a", bundle_version="v1")
+    other = replace(WATCHER, watcher_id="0a", bundle_version="v1", looked_at=NOW)
     store.put_watcher(None, other)
     assert store.list_watchers() == [other, WATCHER]
 

@@ -6,6 +6,7 @@ the rest of `airflow_bridge` uses is undocumented all the same: ARCHITECTURE.md 
 module is imported before Airflow is configured, so each function imports what it needs.
 """
 
+import asyncio
 import contextlib
 import importlib
 import logging
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -686,30 +688,106 @@ def state_stores_of(assets: Iterable[Mapping[str, str]]) -> Any:
 
 
 KINESIS_MARGIN: Final = timedelta(seconds=2)
-"""Between a look at the shards and the sleep after it. A record within it may be read twice, if the trigger can keep no
+"""How far the clocks of Gust and of Kinesis may differ. A record within it may be read twice, if the trigger can keep no
 checkpoint."""
 
+EMPTY_ANSWERS: Final = 50
+"""How many empty answers of a shard that is behind one look follows at most."""
 
-def read_kinesis_on(trigger: Any, woken_at: datetime) -> None:
-    """Have a watcher's `KinesisTrigger` miss nothing between its lives. Other triggers stay as they are.
+BETWEEN_READS: Final = 0.2
+"""Seconds. AWS allows five reads a second and shard."""
+
+
+@dataclass(slots=True)
+class KinesisLook:
+    """How far a life of a watcher has read its stream. Of other watchers it knows nothing."""
+
+    unread: set[str] = field(default_factory=set)
+    """Shards that this life has not yet read up to records or to the end."""
+    on_the_way: set[str] = field(default_factory=set)
+    """Shards whose last answer was empty though they go on."""
+    has_begun: bool = False
+    owes_checkpoint: bool = False
+    """Records are read, and the trigger has not yet come to storing its place."""
+
+    @property
+    def is_on_the_way(self) -> bool:
+        return bool(self.on_the_way)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether this life has read all that came before it began: of each shard either records, after which its
+        checkpoint goes on, or the end."""
+        return self.has_begun and not self.unread and not self.owes_checkpoint
+
+
+def read_kinesis_on(trigger: Any, *, looked_at: datetime | None, woken_at: datetime) -> KinesisLook:
+    """Have a watcher's `KinesisTrigger` miss nothing between its lives; returns how far it reads. Other triggers stay as
+    they are.
 
     A shard without a checkpoint, which is one without a record so far, is read from `LATEST` on: in Airflow once, as the
     trigger runs on; in a parked watcher at each of its lives, so that it would hear only of records that come within one.
-    Here it is read from the look before the last sleep on. `woken_at`: when the sleep ended."""
+    Here it is read from `looked_at` on, when the last life began whose look was complete. So is a shard whose checkpoint
+    is of a stream that was since made anew. Without `looked_at` it is the look before the sleep that ended at `woken_at`.
+
+    GetRecords may answer with no records on the way to the next record. Airflow's trigger goes on from there at its next
+    look; a parked watcher forgets how far it came. Here a look reads on until it has records or all of the shard, for
+    `EMPTY_ANSWERS` answers at most, and a watcher that `is_on_the_way` then is not to be parked at its sleep."""
+    look = KinesisLook()
     if KINESIS_TRIGGER not in {f"{kind.__module__}.{kind.__qualname__}" for kind in type(trigger).__mro__}:
-        return
-    since = woken_at - timedelta(seconds=trigger.waiter_delay) - KINESIS_MARGIN
-    otherwise = trigger._get_shard_iterator
+        return look
+    since = (looked_at or woken_at - timedelta(seconds=trigger.waiter_delay)) - KINESIS_MARGIN
+    otherwise, read, save = trigger._get_shard_iterator, trigger._get_records, trigger._save_checkpoint
 
     async def iterator(client: Any, shard_id: str, after: str | None, fallback: str) -> str:
-        if after or fallback != "LATEST":
+        look.has_begun = True
+        look.unread.add(shard_id)
+        if fallback != "LATEST":
             return str(await otherwise(client, shard_id, after, fallback))
-        answer = await client.get_shard_iterator(
-            StreamName=trigger.stream_name, ShardId=shard_id, ShardIteratorType="AT_TIMESTAMP", Timestamp=since
-        )
+        place = {"StreamName": trigger.stream_name, "ShardId": shard_id}
+        if after:
+            try:
+                return str((await client.get_shard_iterator(**place, **_after(after)))["ShardIterator"])
+            except client.exceptions.InvalidArgumentException:
+                trigger.log.warning("The checkpoint of shard %s is no longer valid", shard_id)
+        answer = await client.get_shard_iterator(**place, ShardIteratorType="AT_TIMESTAMP", Timestamp=since)
         return str(answer["ShardIterator"])
 
-    trigger._get_shard_iterator = iterator
+    async def records(client: Any, shard_id: str, at: str, after: str | None, fallback: str) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = await read(client, shard_id, at, after, fallback)
+        for _ in range(EMPTY_ANSWERS):
+            if not _is_on_the_way(answer):
+                break
+            # In a task of its own: a sleep of the trigger's own would count as one of its sleeps (`pace`).
+            await asyncio.create_task(asyncio.sleep(BETWEEN_READS))
+            try:
+                answer = await read(client, shard_id, answer["NextShardIterator"], after, fallback)
+            except client.exceptions.ProvisionedThroughputExceededException:
+                break
+        look.on_the_way.discard(shard_id)
+        if _is_on_the_way(answer):
+            look.on_the_way.add(shard_id)
+        else:
+            look.unread.discard(shard_id)
+        if answer.get("Records"):
+            look.owes_checkpoint = True
+        return answer
+
+    async def checkpoint(sequence_numbers: dict[str, str]) -> None:
+        await save(sequence_numbers)
+        look.owes_checkpoint = False
+
+    trigger._get_shard_iterator, trigger._get_records, trigger._save_checkpoint = iterator, records, checkpoint
+    return look
+
+
+def _after(sequence_number: str) -> dict[str, str]:
+    return {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": sequence_number}
+
+
+def _is_on_the_way(answer: Mapping[str, Any]) -> bool:
+    """Whether GetRecords found no records but has not come to the end of the shard."""
+    return not answer.get("Records") and bool(answer.get("MillisBehindLatest") and answer.get("NextShardIterator"))
 
 
 # --- parsing ------------------------------------------------------------------------------------------------------------
@@ -885,8 +963,6 @@ def run_deadline_callback(callback: Mapping[str, Any], dag_rel_path: str, bundle
 
 def _await_callback(path: str, kwargs: dict[str, Any], log: Any) -> str | None:
     """As Airflow's `CallbackTrigger` does, which has the callback to itself here."""
-    import asyncio
-
     from airflow.triggers.callback import PAYLOAD_BODY_KEY, PAYLOAD_STATUS_KEY, CallbackTrigger
 
     async def last_event() -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ of them: it starts afresh, polls once, and is parked again. A poller keeps this 
 - Its arguments: where `serialize` returns others than at the beginning of the life, the next life begins with these.
 
 - Since when it waits for a pod to start, which an argument limits in seconds: its next life has the seconds that are left.
+  Once the pod has started, each life has them all.
 
 Everything else in memory, a counter or a deadline, begins anew with each life (docs/adr/0006 and 0026).
 
@@ -58,6 +59,12 @@ IN_SECONDS: Final = ("schedule_timeout", "startup_timeout")
 """The arguments, and attributes, that limit how long a pod may wait for a node, and then for its containers. The trigger
 measures from the start of its life."""
 
+RUNS: Final = "_wait_for_container_completion"
+"""The function in which the trigger sleeps while its pod runs."""
+
+STARTED: Final = "started/"
+"""The beginning of the name of the place, once the pod has run."""
+
 TIGHT: Final = 1.0
 """Seconds that a poller sleeps at least. Some sleep for zero seconds, and would poll as fast as the processor can."""
 
@@ -87,6 +94,8 @@ class Parked:
     place: str = ""
     kwargs: dict[str, Any] | None = None
     """Its arguments, if they have changed."""
+    looked_at: str | None = None
+    """Of a watcher that has read all that came before this moment."""
 
     def to_payload(self, now: datetime) -> dict[str, Any]:
         return {
@@ -96,6 +105,7 @@ class Parked:
             "looks": self.looks,
             "place": self.place,
             **({} if self.kwargs is None else {"kwargs": self.kwargs}),
+            **({} if self.looked_at is None else {"looked_at": self.looked_at}),
         }
 
 
@@ -115,6 +125,8 @@ class Pace:
     """An event will tell of what it waits for."""
     is_woken: bool = False
     """The event has come."""
+    stays: Callable[[], bool] = lambda: False
+    """Whether its next life would have to begin anew with what this one is in the middle of: it sleeps in place."""
     task: asyncio.Task[Any] | None = None
     parked: asyncio.Future[Parked] | None = None
     trigger: BaseTrigger | None = None
@@ -135,7 +147,7 @@ class Pace:
         if self.arguments is not None:
             self.arguments.are_kept = keeps_arguments
             self.arguments.use_up(trigger, -EXTRA_LOOKS if self.is_woken else self.looks)
-            if self.looks or self.skip:
+            if (self.looks or self.skip) and not self.place.startswith(STARTED):
                 self.arguments.use_up_time(trigger, datetime.now(tz=UTC))
 
     def look(self) -> None:
@@ -154,7 +166,10 @@ class Pace:
         if self.sleeps <= self.skip or (self.is_woken and not self.has_looked):
             return 0.0
         if self.has_looked:
-            self._count(place_of(frame))
+            has_started = self.place.startswith(STARTED) or is_called(RUNS, frame)
+            self._count((STARTED if has_started else "") + place_of(frame))
+        if self.stays():
+            return delay
         if delay >= PARK_FROM or (self.has_looked and (self.is_woken or self.looks_seldom)):
             self.park(delay)
         elif delay <= TIGHT and self.sleeps > FEW_SLEEPS and self._changed() is not None:
@@ -276,6 +291,15 @@ def place_of(frame: FrameType | None) -> str:
             where.append(repr(frame.f_locals.get("args")))
         frame = frame.f_back
     return hashlib.sha256("\n".join(where).encode()).hexdigest()[:12]
+
+
+def is_called(name: str, frame: FrameType | None) -> bool:
+    """Whether a function of this name is among the callers that lead to `frame`, or is the frame's own."""
+    while frame is not None and frame.f_code.co_filename != _LOOP:
+        if frame.f_code.co_name == name:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _files_of(kind: type[BaseTrigger]) -> set[str]:

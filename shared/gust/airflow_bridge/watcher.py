@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -59,7 +59,7 @@ def run_watcher(
             if workload.wake_at is not None and (early := (workload.wake_at - now()).total_seconds()) > 1:
                 parked = Parked(early, workload.sleeps_passed, workload.is_poller)
             else:
-                events, parked = _run(workload, client)
+                events, parked = _run(workload, client, began=now())
             for number, payload in enumerate(events):
                 _report(workload, client, number, payload)
             client.post(_url(PARK_WATCHER, workload), content=json.dumps(parked.to_payload(now())))
@@ -88,7 +88,7 @@ def _report(workload: WatcherWorkload, client: ExecutionApiClient, number: int, 
         try_logger(client.ports.sink, str(workload.id)).error("The event cannot be kept", error=str(error))
 
 
-def _run(workload: WatcherWorkload, client: ExecutionApiClient) -> tuple[list[Any], Parked]:
+def _run(workload: WatcherWorkload, client: ExecutionApiClient, *, began: datetime) -> tuple[list[Any], Parked]:
     """Its events, and when its next life begins."""
     ports = client.ports
     definition = _claim(workload, client)
@@ -103,7 +103,7 @@ def _run(workload: WatcherWorkload, client: ExecutionApiClient) -> tuple[list[An
     seconds = ports.seconds_before(STOP_BEFORE_LIMIT)
     pace = Pace(skip=workload.sleeps_passed, is_poller=workload.is_poller, end=time.monotonic() + max(0.5, seconds - 5))
     ended = run_supervised(
-        partial(_live, definition, pace, workload.wake_at or datetime.now(UTC)),
+        partial(_live, definition, pace, began, workload.wake_at or began),
         kind="trigger",
         ti=_stand_in(workload),
         client=client,
@@ -138,38 +138,58 @@ def _stand_in(workload: WatcherWorkload) -> TaskInstance:
 # --- the child --------------------------------------------------------------------------------------------------------
 
 
-def _live(definition: Mapping[str, Any], pace: Pace, woken_at: datetime, log: Any) -> dict[str, Any]:
+AGAIN: Final = 0.2
+"""Seconds until a watcher that owes a checkpoint is asked again whether it can be parked."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a life has come to."""
+
+    events: list[Any] = field(default_factory=list)
+    look: compat.KinesisLook = field(default_factory=compat.KinesisLook)
+
+
+def _live(definition: Mapping[str, Any], pace: Pace, began: datetime, woken_at: datetime, log: Any) -> dict[str, Any]:
     loop = paced_loop(pace)
     asyncio.set_event_loop(loop)
-    return loop.run_until_complete(_one_life(definition, pace, woken_at, log))
+    return loop.run_until_complete(_one_life(definition, pace, began, woken_at, log))
 
 
-async def _one_life(definition: Mapping[str, Any], pace: Pace, woken_at: datetime, log: Any) -> dict[str, Any]:
+async def _one_life(
+    definition: Mapping[str, Any], pace: Pace, began: datetime, woken_at: datetime, log: Any
+) -> dict[str, Any]:
     """The events of this life, and where it is parked. A watcher that is parked is not cancelled: the process ends."""
-    events: list[Any] = []
-    task, parked = await run_until_parked(_watch(definition, pace, woken_at, events, log), pace)
+    seen = _Seen()
+    task, parked = await run_until_parked(_watch(definition, pace, woken_at, seen, log), pace)
     end = parked.result() if parked.done() else Parked(task.result(), 0, is_poller=pace.is_poller)
-    return {"events": events, "parked": asdict(end)}
+    if seen.look.is_complete:
+        end = replace(end, looked_at=began.isoformat())
+    return {"events": seen.events, "parked": asdict(end)}
 
 
-async def _watch(definition: Mapping[str, Any], pace: Pace, woken_at: datetime, events: list[Any], log: Any) -> float:
+async def _watch(definition: Mapping[str, Any], pace: Pace, woken_at: datetime, seen: _Seen, log: Any) -> float:
     """Run until the watcher ends by itself; returns the seconds until it starts again."""
+    looked_at = definition.get("looked_at")
     try:
         trigger = _made(definition)
-        compat.read_kinesis_on(trigger, woken_at)
+        seen.look = compat.read_kinesis_on(
+            trigger, looked_at=datetime.fromisoformat(looked_at) if looked_at else None, woken_at=woken_at
+        )
     except Exception:
         log.exception("The watcher cannot be made", classpath=definition["classpath"])
         return AFTER_ERROR
     pace.trigger = trigger
+    pace.stays = lambda: seen.look.is_on_the_way
     try:
         async for event in _stream(trigger, definition, log):
             log.info("Trigger fired event", result=repr(event))
             try:
-                events.append(json.loads(json.dumps(event.payload)))
+                seen.events.append(json.loads(json.dumps(event.payload)))
             except (TypeError, ValueError):
                 log.exception("The event cannot be kept: its payload is no JSON value")
-            if len(events) == 1:
-                asyncio.get_running_loop().call_later(AFTER_EVENT, pace.park, 0.0)
+            if len(seen.events) == 1:
+                asyncio.get_running_loop().call_later(AFTER_EVENT, park_after_event, pace, seen.look)
             pace.start_afresh()
     except Exception:
         log.exception("The watcher broke", classpath=definition["classpath"])
@@ -177,10 +197,18 @@ async def _watch(definition: Mapping[str, Any], pace: Pace, woken_at: datetime, 
     finally:
         with suppress(Exception):
             await asyncio.wait_for(trigger.cleanup(), CLEANUP_TIME)
-    if not events:
+    if not seen.events:
         log.error("Trigger exited without sending an event.", classpath=definition["classpath"])
         return AFTER_ERROR
     return 0.0
+
+
+def park_after_event(pace: Pace, look: compat.KinesisLook) -> None:
+    """Not before the watcher has stored its place: its next life would read the same records, and come no further."""
+    if look.owes_checkpoint:
+        asyncio.get_running_loop().call_later(AGAIN, park_after_event, pace, look)
+    else:
+        pace.park(0.0)
 
 
 def _made(definition: Mapping[str, Any]) -> BaseEventTrigger:

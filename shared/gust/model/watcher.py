@@ -61,6 +61,9 @@ class Watcher:
     """When SQS delivers this life's message."""
     due_at: datetime | None = None
     """When the tick checks whether this life is lost; `None`: no DAG wants the watcher."""
+    looked_at: datetime | None = None
+    """All that came before this moment it has seen, or need not see because no DAG wanted it. Known where the stream has a
+    clock (Kinesis); of others it is when the first life was sent."""
 
     @property
     def wants(self) -> tuple[Want, ...]:

@@ -23,8 +23,12 @@ LONGEST_DELAY: Final = timedelta(seconds=900)
 """Of a message. A watcher that sleeps longer is parked again."""
 
 
-def send(before: Watcher, *, now: datetime, wake_at: datetime | None = None) -> Watcher:
-    """any → sent: the next life, which begins at `wake_at`."""
+def send(
+    before: Watcher, *, now: datetime, wake_at: datetime | None = None, looked_at: datetime | None = None
+) -> Watcher:
+    """any → sent: the next life, which begins at `wake_at`. `looked_at`: what came earlier the life before has seen. A
+    watcher that was at rest watches from now on; a life that is lost, or has not looked at everything, changes nothing."""
+    since = now if before.wake_at is None else before.looked_at
     comes_at = min(max(wake_at or now, now), now + LONGEST_DELAY)
     return replace(
         before,
@@ -33,6 +37,7 @@ def send(before: Watcher, *, now: datetime, wake_at: datetime | None = None) -> 
         claimed_at=None,
         wake_at=comes_at,
         due_at=comes_at + LATE,
+        looked_at=looked_at or since,
     )
 
 
@@ -43,7 +48,9 @@ def claim(before: Watcher, *, by: str, now: datetime) -> Watcher:
 
 def rest(before: Watcher) -> Watcher:
     """any → at rest. No active DAG wants it; every message under way is stale."""
-    return replace(before, life=before.life + 1, claimed_by=None, claimed_at=None, wake_at=None, due_at=None)
+    return replace(
+        before, life=before.life + 1, claimed_by=None, claimed_at=None, wake_at=None, due_at=None, looked_at=None
+    )
 
 
 def may_claim(watcher: Watcher, *, life: int, by: str, now: datetime) -> bool:

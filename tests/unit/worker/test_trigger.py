@@ -520,6 +520,29 @@ await asyncio.sleep(6)
     assert waiting.reported == {"event": "gave up"}
 
 
+def test_a_pod_that_has_started_is_not_given_up_for_its_start(waiting: Waiting, looks: Path) -> None:
+    """Its node cannot be reached in the second life: the trigger waits for the start again. Airflow's has one life, and
+    waits for it once."""
+    body = f"""{LOOKS.format(looks=str(looks))}
+async def _wait_for_container_completion():
+    await asyncio.sleep(6)
+life = await asyncio.to_thread(look)
+if self.schedule_timeout == 0 or self.startup_timeout == 0:
+    yield TriggerEvent("gave up")
+elif life == 4:
+    yield TriggerEvent("finished")
+elif life == 2:
+    await asyncio.sleep(6)
+else:
+    await _wait_for_container_completion()
+"""
+    began = serialize(datetime.now(UTC) - timedelta(hours=3))
+    workload = waiting.trigger(body, trigger_start_time=began, schedule_timeout=120, startup_timeout=60)
+
+    assert waiting.live(workload.model_copy(update={"is_poller": True})) == [6, 6, 6]
+    assert waiting.reported == {"event": "finished"}
+
+
 WAITS = """
 from airflow.providers.amazon.aws.triggers.base import AwsBaseWaiterTrigger
 from airflow.providers.amazon.aws.utils.waiter_with_logging import async_wait

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -323,3 +325,71 @@ def test_it_runs_with_the_packages_of_a_folder_that_wants_it(whole: Whole, tmp_p
     lives(whole, 1)
 
     assert events(whole) == [{"file": "a"}]
+
+
+CLICKS = """
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from airflow.providers.amazon.aws.triggers.kinesis import KinesisTrigger
+
+class Stream:
+    exceptions = SimpleNamespace(**dict.fromkeys(
+        ("InvalidArgumentException", "ExpiredIteratorException", "ProvisionedThroughputExceededException"), KeyError
+    ))
+    def __init__(self, path):
+        self.path = Path(path)
+        self.looks = json.loads(self.path.read_text())
+    async def get_async_conn(self):
+        return self
+    async def __aenter__(self):
+        return self
+    async def __aexit__(self, *error):
+        pass
+    def get_paginator(self, name):
+        return self
+    async def paginate(self, StreamName):
+        yield {"Shards": [{"ShardId": "s"}]}
+    async def get_shard_iterator(self, Timestamp, **asked):
+        self.looks.append(Timestamp.isoformat())
+        self.path.write_text(json.dumps(self.looks))
+        return {"ShardIterator": "i"}
+    async def get_records(self, **asked):
+        if len(self.looks) in (2, 3):
+            raise ValueError("the stream does not answer")
+        return {"Records": [], "MillisBehindLatest": 0, "NextShardIterator": "n"}
+
+class Clicks(KinesisTrigger):
+    @property
+    def hook(self):
+        return Stream(self.stream_name)
+"""
+
+
+def test_a_stream_is_read_from_the_last_complete_look_on_whatever_comes_between(whole: Whole, tmp_path: Path) -> None:
+    pytest.importorskip("airflow.providers.amazon.aws.triggers.kinesis")
+    looks = tmp_path / "looks"
+    looks.write_text("[]")
+    whole.upload(watch=TRIGGERS, clicks=CLICKS, d=f"from clicks import Clicks\n{consumer(f'Clicks({str(looks)!r})')}")
+    whole.store.put_asset(Asset(name="one", uri="one"))
+    spans: list[tuple[datetime, datetime]] = []
+
+    def live(what: Callable[[], object], delay: float) -> None:
+        begin = whole.clock.now() + timedelta(seconds=delay)
+        what()
+        spans.append((begin, whole.clock.now()))
+
+    live(lambda: activate(whole), 0)
+    for number in range(5):
+        ((workload, delay),) = whole.queues.triggers
+        if number == 2:
+            whole.queues.triggers.clear()
+            whole.clock.advance(200)
+            assert isinstance(workload, WatcherWorkload)
+            look_after_watcher(whole.services, workload.watcher_id)
+            delay = 0
+        live(partial(lives, whole, 1), delay)
+
+    asked = [datetime.fromisoformat(moment) + timedelta(seconds=2) for moment in json.loads(looks.read_text())]
+    read_from = [[begin <= moment <= end for begin, end in spans].index(True) for moment in asked]
+    assert read_from == [0, 1, 1, 1, 4], "a life that breaks or is lost moves nothing"

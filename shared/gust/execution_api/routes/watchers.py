@@ -1,8 +1,12 @@
 """The triggerer's requests about an asset watcher; Gust's own, since Airflow's triggerer reads the database. The token
 is for one invocation of the watcher."""
 
-from gust.execution_api.datamodels.trigger import ParkPayload
-from gust.execution_api.datamodels.watcher import WatcherEventPayload, WatcherRunPayload, watcher_response
+from gust.execution_api.datamodels.watcher import (
+    WatcherEventPayload,
+    WatcherParkPayload,
+    WatcherRunPayload,
+    watcher_response,
+)
 from gust.execution_api.routing import Access, Call, Fence, Routes, renewed_token
 from gust.http.answer import NO_CONTENT, Answer
 from gust.model.dispatch import Scope
@@ -28,10 +32,15 @@ def post_watcher_event(call: Call[WatcherEventPayload, None]) -> Answer:
     return NO_CONTENT
 
 
-@routes.post(PARK_WATCHER, access=Access.OWN, scopes=CALLER, body=ParkPayload, fence=Fence.ITSELF, begins=True)
-def post_watcher_park(call: Call[ParkPayload, None]) -> Answer:
+@routes.post(PARK_WATCHER, access=Access.OWN, scopes=CALLER, body=WatcherParkPayload, fence=Fence.ITSELF, begins=True)
+def post_watcher_park(call: Call[WatcherParkPayload, None]) -> Answer:
     how = call.body
     park_watcher(
-        call.services, call.caller, wake_at=how.wake_at, sleeps_passed=how.sleeps_passed, is_poller=how.is_poller
+        call.services,
+        call.caller,
+        wake_at=how.wake_at,
+        sleeps_passed=how.sleeps_passed,
+        is_poller=how.is_poller,
+        looked_at=how.looked_at,
     )
     return NO_CONTENT

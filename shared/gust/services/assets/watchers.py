@@ -161,11 +161,17 @@ def look_after_watcher(services: Services, watcher_id: str) -> None:
 
 
 def _send(
-    services: Services, before: Watcher, *, wake_at: datetime, sleeps_passed: int = 0, is_poller: bool = False
+    services: Services,
+    before: Watcher,
+    *,
+    wake_at: datetime,
+    sleeps_passed: int = 0,
+    is_poller: bool = False,
+    looked_at: datetime | None = None,
 ) -> None:
     """Raises StaleWatcher."""
     now = services.clock.now()
-    after = watching.send(before, now=now, wake_at=wake_at)
+    after = watching.send(before, now=now, wake_at=wake_at, looked_at=looked_at)
     services.store.put_watcher(before, after)
     workload = WatcherWorkload(
         watcher_id=after.watcher_id,
@@ -247,14 +253,28 @@ def report_event(services: Services, caller: Dispatch, *, number: int, payload: 
 
 
 def park_watcher(
-    services: Services, caller: Dispatch, *, wake_at: datetime, sleeps_passed: int, is_poller: bool
+    services: Services,
+    caller: Dispatch,
+    *,
+    wake_at: datetime,
+    sleeps_passed: int,
+    is_poller: bool,
+    looked_at: datetime | None = None,
 ) -> None:
-    """End the life; the next begins at `wake_at`. Raises NotFound, and Conflict if the next has begun already."""
+    """End the life; the next begins at `wake_at`. `looked_at`: it has seen all that came earlier.
+    Raises NotFound, and Conflict if the next has begun already."""
     before = known(services, caller)
     if before.life != caller.dispatch_count or before.due_at is None:
         raise not_yours()
     try:
-        _send(services, before, wake_at=wake_at, sleeps_passed=sleeps_passed, is_poller=is_poller)
+        _send(
+            services,
+            before,
+            wake_at=wake_at,
+            sleeps_passed=sleeps_passed,
+            is_poller=is_poller,
+            looked_at=looked_at,
+        )
     except StaleWatcher as stale:
         raise not_yours() from stale
 
