@@ -45,6 +45,10 @@ CAUSED_BY_AN_ENTRY: Final = (Rejected, OverflowError, UnicodeError, RecursionErr
 MAX_PARTITION_KEY: Final = 250
 """Characters, as in both APIs."""
 
+SPREADS: Final = 0.618034
+"""Of a file's entries in a batch, the part that lies between the first ones of two deliveries: the golden ratio, by which
+few deliveries begin everywhere."""
+
 _NAMESPACE: Final = UUID("b3c1a7c2-8f0e-4a43-8f6c-2a51cf2b9d10")
 
 log = Logger(service="events", child=True)
@@ -98,14 +102,21 @@ class Match:
 
 
 def start_by_events(
-    services: Services, matched: Mapping[str, Matched], *, clock: Callable[[], float] = time.monotonic
+    services: Services,
+    matched: Mapping[str, Matched],
+    *,
+    delivery: int = 1,
+    clock: Callable[[], float] = time.monotonic,
 ) -> set[str]:
     """Do what each entry says that has the pattern of an event. Where an entry cannot be followed, the event log has the
     reason. `matched`: name → event. Returns the names of events of which something is not done; repeating the rest changes
     nothing.
 
-    The file goes next that has taken the least time: slow expressions and many entries delay their own file."""
+    The file goes next that has taken the least time: slow expressions and many entries delay their own file. Each `delivery`
+    (from 1) of what was left begins at another entry of a file."""
     waiting = _by_file(services, matched)
+    for entries in waiting.values():
+        entries.rotate(-int((delivery - 1) * SPREADS % 1 * len(entries)))
     spent = dict.fromkeys(waiting, 0.0)
     failed: set[str] = set()
     until = clock() + FOLLOWS_FOR
