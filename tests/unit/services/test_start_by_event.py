@@ -277,6 +277,19 @@ def test_the_last_of_a_files_slow_entries_is_reached_by_a_later_delivery(world: 
     assert (reached[0], reached[-1]) == (2, 10)
 
 
+def test_a_file_of_a_newer_version_stops_no_other_file_and_keeps_its_events(world: World) -> None:
+    known = given_rules(world, {"dag_id": "etl"}, filename="b/events.yaml")
+    newer = {"1": {"pattern": PATTERN, "dag_id": "etl", "of_a_newer_version": 1}}
+    world.store.put_event_file(EventFile(filename="a/events.yaml", entries=newer))
+    other = {"1": {"pattern": {"source": ["other"]}, "dag_id": "etl", "of_a_newer_version": 1}}
+    world.store.put_event_file(EventFile(filename="c/events.yaml", entries=other))
+    body = json.dumps({"pattern": known, "event": an_event()})
+    assert receive_events(world.services, {"m": body}) == ["m"], "file a has not followed it"
+    assert run_ids(world) == {"event__e1"}
+    world.store.delete_event_file("a/events.yaml")
+    assert receive_events(world.services, {"m": body}) == [], "file c has nothing to do with it"
+
+
 def test_one_files_entry_that_fails_stops_no_other_file(world: World) -> None:
     store = world.store
 

@@ -114,11 +114,10 @@ def start_by_events(
 
     The file goes next that has taken the least time: slow expressions and many entries delay their own file. Each `delivery`
     (from 1) of what was left begins at another entry of a file."""
-    waiting = _by_file(services, matched)
+    waiting, failed = _by_file(services, matched)
     for entries in waiting.values():
         entries.rotate(-int((delivery - 1) * SPREADS % 1 * len(entries)))
     spent = dict.fromkeys(waiting, 0.0)
-    failed: set[str] = set()
     until = clock() + FOLLOWS_FOR
     while waiting and (began := clock()) < until:
         filename = min(waiting, key=spent.__getitem__)
@@ -134,12 +133,23 @@ def start_by_events(
     return failed | {name for left in waiting.values() for name, _ in left}
 
 
-def _by_file(services: Services, matched: Mapping[str, Matched]) -> dict[str, deque[tuple[str, Match]]]:
-    """File → (name of the event, what to follow), in the order of the events and of the file."""
+def _by_file(
+    services: Services, matched: Mapping[str, Matched]
+) -> tuple[dict[str, deque[tuple[str, Match]]], set[str]]:
+    """File → (name of the event, what to follow), in the order of the events and of the file; and the names of events of
+    files that cannot be read."""
     wanted = {each.pattern_id for each in matched.values()}
     found: dict[str, deque[tuple[str, Match]]] = {}
+    failed: set[str] = set()
     for file in services.store.list_event_files() if wanted else ():
-        rules = [(pattern_id, rule) for rule in file.rules if (pattern_id := rule.pattern_id) in wanted]
+        try:
+            rules = [(pattern_id, rule) for rule in file.rules if (pattern_id := rule.pattern_id) in wanted]
+        except ValueError:
+            names = {name for name, each in matched.items() if each.pattern_id in file.patterns}
+            if names:
+                log.exception("A stored file of events cannot be read: deploy it anew", file=file.filename)
+            failed |= names
+            continue
         queue = deque(
             (name, Match(file.filename, rule, each.event))
             for name, each in matched.items()
@@ -148,7 +158,7 @@ def _by_file(services: Services, matched: Mapping[str, Matched]) -> dict[str, de
         )
         if queue:
             found[file.filename] = queue
-    return found
+    return found, failed
 
 
 def _follow(services: Services, match: Match) -> None:
