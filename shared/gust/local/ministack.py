@@ -15,6 +15,7 @@ import itertools
 import json
 import logging
 import operator
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from gust.airflow_bridge import leftovers
 from gust.aws.queues import HIDDEN_FOR
 from gust.errors import GustError
 from gust.local import alarms, aws_metrics
@@ -43,6 +45,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "_LOCAL_WORKER_TTL",
         "_lock",
         "_workers",
+        "kill_workers",
         "acquire_worker",
         "reset",
     ),
@@ -418,7 +421,8 @@ def adopt_streams(files: LogFiles) -> None:
 
 
 def limit_processes(limits: Mapping[str, int]) -> FunctionPool:
-    """Have functions live in a pool of at most so many processes each. After `IDLE` seconds without work one stays."""
+    """Have functions live in a pool of at most so many processes each. After `IDLE` seconds without work one stays. What a
+    process that ends has unpacked ends with it."""
     from ministack.core import lambda_runtime
     from ministack.services import lambda_svc
 
@@ -428,9 +432,11 @@ def limit_processes(limits: Mapping[str, int]) -> FunctionPool:
 
     lambda_runtime._LOCAL_WORKER_TTL = IDLE
     pool = FunctionPool(lambda_runtime.acquire_worker, processes, limits)
-    release, spawn = lambda_svc.release_worker, lambda_runtime.Worker._spawn
+    release, spawn, kill = lambda_svc.release_worker, lambda_runtime.Worker._spawn, lambda_runtime.kill_workers
 
     def released(process: Any) -> None:
+        if process is not None:
+            process.last_used = time.time()  # MiniStack counts from the beginning of the invocation
         release(process)
         if process is not None:
             pool.started(process)
@@ -442,9 +448,19 @@ def limit_processes(limits: Mapping[str, int]) -> FunctionPool:
         finally:
             pool.started(process)
 
+    def killed(ended: Iterable[Any]) -> None:
+        ended = [each for each in ended if each is not None]
+        numbers = [each._proc.pid for each in ended if each._proc is not None]
+        kill(ended)
+        tmp = Path(tempfile.gettempdir())
+        for number in numbers:
+            for folder in (tmp / f"gust-bundles-{number}", *tmp.glob(f"gust-bundles-{number}-*")):
+                leftovers.remove(folder)
+
     lambda_svc.acquire_worker = pool.acquire
     lambda_svc.release_worker = released
     lambda_runtime.Worker._spawn = spawned
+    lambda_runtime.kill_workers = killed
     return pool
 
 

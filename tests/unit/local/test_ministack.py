@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,3 +101,33 @@ def test_the_emulator_does_so_whatever_became_of_the_function() -> None:
     finally:
         lambda_svc._run_sqs_batch = before
     assert message["visible_at"] < NOW + 1e10
+
+
+def test_a_process_is_idle_since_its_last_answer_and_takes_what_it_unpacked_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ministack.core import lambda_runtime
+    from ministack.services import lambda_svc
+
+    replaced = [(lambda_svc, "acquire_worker"), (lambda_svc, "release_worker"), (lambda_runtime.Worker, "_spawn")]
+    for owner, name in (*replaced, (lambda_runtime, "kill_workers"), (lambda_runtime, "_LOCAL_WORKER_TTL")):
+        monkeypatch.setattr(owner, name, getattr(owner, name))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ministack.limit_processes({})
+    started = subprocess.Popen(["sleep", "60"], env=of_a_user())  # noqa: S607
+    process = SimpleNamespace(
+        func_name="f", _proc=started, in_use=True, last_used=0.0, config={}, _discard_tmpdir=lambda: None
+    )
+    monkeypatch.setitem(
+        lambda_runtime._workers, "f", [SimpleNamespace(in_use=False, last_used=0.0, config={}), process]
+    )
+    for name in (f"{started.pid}", f"{started.pid}-environments", f"{started.pid}0"):
+        (tmp_path / f"gust-bundles-{name}" / "v1").mkdir(parents=True)
+
+    lambda_svc.release_worker(process)
+    assert lambda_runtime.reap_idle_workers() == 0
+    process.last_used -= ministack.IDLE
+    assert lambda_runtime.reap_idle_workers() == 1
+
+    assert started.returncode is not None
+    assert [folder.name for folder in tmp_path.iterdir()] == [f"gust-bundles-{started.pid}0"]
