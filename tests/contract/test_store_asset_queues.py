@@ -371,3 +371,23 @@ def test_a_single_event_with_more_subscribers_than_a_transaction_takes_is_stored
     event, other = an_event("e1", 1), an_event("e2", 2)
     store.put_single_events([AssetUpdate(event, everyone), AssetUpdate(other, everyone)])
     assert [found.arrivals for found in store.asset_queues([to.dag_id for to in everyone])] == [2] * 120
+
+
+def large_events(count: int) -> list[AssetEvent]:
+    """Together larger than the 4 MB that a transaction takes."""
+    return [an_event(f"e{number}", number, extra={"payload": "x" * 280_000}) for number in range(count)]
+
+
+def test_single_events_that_exceed_a_transactions_bytes_are_stored_in_several(store: Store) -> None:
+    events = large_events(20)
+    store.put_single_events(updates_to("etl", events))
+    assert store.list_asset_events(AssetEventSource(name="orders")) == events
+    assert queue(store).queued == {ORDERS: at(0)}
+
+
+def test_a_report_whose_events_exceed_a_transactions_bytes_is_stored_whole(store: Store) -> None:
+    events = large_events(20)
+    for _ in range(2):
+        store.put_asset_events("report", updates_to("etl", events))
+    assert store.list_asset_events(AssetEventSource(name="orders")) == events
+    assert queue(store) == AssetQueue(dag_id="etl", queued={ORDERS: at(0)}, arrivals=1, due_at=at(60))

@@ -25,11 +25,20 @@ class Refused(Exception):
     pass
 
 
+class InUse(Exception):
+    pass
+
+
 class Account:
     """Lambda, SQS, IAM and KMS as far as the command calls them."""
 
+    refusal = "The provided execution role does not have permissions to call ReceiveMessage on SQS"
+
     exceptions = Namespace(
-        ResourceNotFoundException=Missing, QueueDoesNotExist=Missing, InvalidParameterValueException=Refused
+        ResourceNotFoundException=Missing,
+        QueueDoesNotExist=Missing,
+        InvalidParameterValueException=Refused,
+        ResourceInUseException=InUse,
     )
 
     def __init__(
@@ -91,9 +100,17 @@ class Account:
     def create_event_source_mapping(self, **asked: Any) -> None:
         if self.refusals:
             self.refusals -= 1
-            raise Refused("The function execution role does not have permissions to call ReceiveMessage on SQS")
+            raise Refused(self.refusal)
         self.calls.append("mapping")
         self.mappings.append({"UUID": "u", "FunctionArn": f"{FUNCTIONS}:{asked['FunctionName']}", **asked})
+
+    def update_event_source_mapping(self, *, UUID: str, Enabled: bool) -> None:  # noqa: N803 - boto3's
+        (mapping,) = (each for each in self.mappings if each["UUID"] == UUID)
+        if mapping["State"] == "Disabling":
+            mapping["State"] = "Disabled"
+            raise InUse
+        self.calls.append("enabled")
+        mapping["State"] = "Enabled" if Enabled else "Disabled"
 
     def delete_event_source_mapping(self, **_: Any) -> None:
         self.calls.append("no mapping")
@@ -163,10 +180,31 @@ def test_remove_has_the_watchers_poll_first_and_takes_all_back() -> None:
     assert account.calls == ["unwatch_queue"]
 
 
+def test_what_was_given_for_a_queue_that_is_gone_can_be_taken_back() -> None:
+    account = Account()
+    account.policies["watch-queue-missing"] = {}
+    watch_queue.make(account, watch_queue.plan(account, "missing", "gust", remove=True))
+    assert account.told == [{"unwatch_queue": "arn:aws:sqs:eu-west-1:111122223333:missing"}]
+    assert account.policies == {}
+    with pytest.raises(WatchError, match="no queue missing"):
+        watch_queue.plan(account, "missing", "gust", remove=True)
+
+
 def test_a_mapping_that_goes_counts_no_more() -> None:
     account = Account()
     account.mappings.append({"UUID": "old", "FunctionArn": f"{FUNCTIONS}:gust-events", "State": "Deleting"})
     assert watch_queue.plan(account, "orders", "gust").mapping is None
+
+
+def test_a_mapping_that_a_person_disabled_is_enabled(capsys: pytest.CaptureFixture[str]) -> None:
+    account, pauses = Account(), list[float]()
+    account.mappings.append({"UUID": "u", "FunctionArn": f"{FUNCTIONS}:gust-events", "State": "Disabled"})
+    ask_to_watch(account, "", "--yes")
+    assert "  Function gust-events: its disabled mapping brings the messages of orders again" in capsys.readouterr().out
+    assert account.calls == ["queue", "policy", "enabled", "watch_queue"]
+    account.mappings[0]["State"] = "Disabling"
+    watch_queue.make(account, watch_queue.plan(account, "orders", "gust"), pause=pauses.append)
+    assert (account.mappings[0]["State"], pauses) == ("Enabled", [5])
 
 
 def test_a_long_visibility_timeout_stays_and_an_encrypted_queue_needs_its_key() -> None:
@@ -188,6 +226,14 @@ def test_it_waits_until_lambda_knows_of_the_right() -> None:
     with pytest.raises(Refused):
         watch_queue.make(account, watch_queue.plan(account, "orders", "gust"), pause=pauses.append)
     assert account.told == []
+
+
+def test_it_does_not_wait_where_lambda_refuses_for_another_reason() -> None:
+    account, pauses = Account(refusals=1), list[float]()
+    account.refusal = "Queue visibility timeout: 30 seconds is less than Function timeout: 60 seconds"
+    with pytest.raises(Refused):
+        watch_queue.make(account, watch_queue.plan(account, "orders", "gust"), pause=pauses.append)
+    assert pauses == []
 
 
 @pytest.mark.parametrize(

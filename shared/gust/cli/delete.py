@@ -12,6 +12,7 @@ from typing import Any, Final
 from gust.cli import artifacts, changes, workers
 from gust.cli import aws as cli_aws
 from gust.cli.aws import AwsError, Clients
+from gust.cli.event_sources import why_receiver_stays
 from gust.cli.resources import store_of
 
 HELP: Final = "delete a stack; says before what goes and what stays"
@@ -57,16 +58,8 @@ def delete(
             f"its worker groups are stacks of their own, and would have no stack: {', '.join(groups)}. "
             f"`./gust workers remove NAME --stack {stack.name}` first."
         )
-    for command, service, begin in (("watch-queue", "sqs", ""), ("watch-stream", "kinesis", "stream/")):
-        if names := [
-            arn.rpartition(":")[2].removeprefix(begin)
-            for arn in sorted(store.watched_sources())
-            if arn.split(":")[2] == service
-        ]:
-            raise AwsError(
-                "its receiver has rights that CloudFormation does not know and would stumble over, to read "
-                f"{', '.join(names)}. `./gust {command} NAME --remove --stack {stack.name}` first."
-            )
+    if reason := why_receiver_stays(aws, stack):
+        raise AwsError(reason)
     objects, size = _contents(aws("s3"), bucket)
     say(f"This deletes the stack {stack.name}: functions, queues, logs, the API, and the table with its runs, XComs,")
     say("variables and connections. Its keys go too: without the encryption key, nothing reads those values again.")

@@ -22,6 +22,7 @@ from gust import __version__
 from gust.cli import ROOT, artifacts, changes, concurrency, layers, workers
 from gust.cli import aws as cli_aws
 from gust.cli.aws import AwsError, Clients, Stack
+from gust.cli.event_sources import why_receiver_stays
 from gust.cli.resources import of_type, resources_of
 
 HELP: Final = "deploy to your AWS account: no SAM, no Docker; asks before it changes anything"
@@ -99,6 +100,9 @@ def deploy(
     declared = template["Parameters"]
     if unknown := sorted(parameters.keys() - declared.keys()):
         raise AwsError(f"template.yaml has no parameter {', '.join(unknown)}; docs/deploying.md lists them.")
+    loses_receiver = not is_new and parameters.get("Events", "Enabled") != "Enabled"
+    if present and loses_receiver and (reason := why_receiver_stays(aws, present)):
+        raise AwsError(f"Events={parameters['Events']} deletes the receiver of events, and {reason}")
     parameters |= _for_small_account(aws, parameters, present, say)
 
     bucket = options.artifacts or artifacts.bucket_name(account, region)

@@ -8,11 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gust.cli.aws import Clients
+from gust.cli.aws import Clients, Stack
+from gust.cli.resources import of_type, resources_of, store_of
 from gust.errors import GustError
 
 PATIENCE: Final = 60
 """Seconds until Lambda knows of a role's new right."""
+
+LACKS_RIGHT: Final = ("permissions", "ensure the role can perform")
+"""Words of Lambda's refusals while it does not know of the right, for a queue and for a stream."""
+
+SOURCES: Final = {"watch-queue": ("sqs", ""), "watch-stream": ("kinesis", "stream/")}
+"""Commands that watch; the service in the ARN of what they watch, and what stands before its name there."""
 
 
 class WatchError(GustError):
@@ -46,22 +53,31 @@ def receiver_of(clients: Clients, stack: str) -> Receiver:
     return Receiver(function, about["Role"].rpartition("/")[2], about["Timeout"], own)
 
 
-def mappings_of(clients: Clients, arn: str) -> dict[str, str]:
-    """ARNs of the functions that read the queue or stream → ids of their mappings, without those that are being deleted."""
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Of the queue or stream onto a function."""
+
+    id: str
+    is_disabled: bool
+    """It is there and brings nothing: a person has switched it off."""
+
+
+def mappings_of(clients: Clients, arn: str) -> dict[str, Mapping]:
+    """ARNs of the functions that read the queue or stream → their mappings, without those that are being deleted."""
     pages = clients("lambda").get_paginator("list_event_source_mappings").paginate(EventSourceArn=arn)
     return {
-        each["FunctionArn"]: each["UUID"]
+        each["FunctionArn"]: Mapping(each["UUID"], each.get("State") in {"Disabled", "Disabling"})
         for page in pages
         for each in page["EventSourceMappings"]
         if each.get("State") != "Deleting"
     }
 
 
-def mapping_onto(mappings: dict[str, str], receiver: Receiver) -> str | None:
+def mapping_onto(mappings: dict[str, Mapping], receiver: Receiver) -> Mapping | None:
     return next((found for arn, found in mappings.items() if _is(arn, receiver)), None)
 
 
-def others(mappings: dict[str, str], receiver: Receiver) -> list[str]:
+def others(mappings: dict[str, Mapping], receiver: Receiver) -> list[str]:
     """ARNs of other functions with a mapping."""
     return [arn for arn in mappings if not _is(arn, receiver)]
 
@@ -75,20 +91,62 @@ def put_right(clients: Clients, role: str, policy: str, statements: list[dict[st
     clients("iam").put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
 
 
+def has_right(clients: Clients, role: str, policy: str) -> bool:
+    return policy in clients("iam").list_role_policies(RoleName=role)["PolicyNames"]
+
+
 def take_right(clients: Clients, role: str, policy: str) -> None:
-    iam = clients("iam")
-    if policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
-        iam.delete_role_policy(RoleName=role, PolicyName=policy)
+    if has_right(clients, role, policy):
+        clients("iam").delete_role_policy(RoleName=role, PolicyName=policy)
 
 
-def create_mapping(clients: Clients, pause: Callable[[float], None] = time.sleep, **asked: Any) -> None:
+def why_receiver_stays(clients: Clients, stack: Stack) -> str | None:
+    """A sentence, if CloudFormation could not delete the receiver's role: it does not know of the policies that the commands
+    give. A command that was cut off has given the policy alone; the stack itself knows nothing of it."""
+    roles = of_type(resources_of(clients, stack), "AWS::IAM::Role")
+    role = next((each.id for each in roles if each.logical_id == "EventsRole"), None)
+    if role is None:
+        return None
+    policies, arns = (
+        clients("iam").list_role_policies(RoleName=role)["PolicyNames"],
+        store_of(clients, stack).watched_sources(),
+    )
+    names, commands = set[str](), []
+    for command, (service, prefix) in SOURCES.items():
+        given = {policy.removeprefix(f"{command}-") for policy in policies if policy.startswith(f"{command}-")}
+        noted = {arn.rpartition(":")[2].removeprefix(prefix) for arn in arns if arn.split(":")[2] == service}
+        if given | noted:
+            names |= given | noted
+            commands.append(f"`./gust {command} NAME --remove --stack {stack.name}`")
+    if not names:
+        return None
+    return (
+        "its receiver has rights that CloudFormation does not know and would stumble over, to read "
+        f"{', '.join(sorted(names))}. {' and '.join(commands)} first."
+    )
+
+
+def have_mapping(
+    clients: Clients, present: Mapping | None, pause: Callable[[float], None] = time.sleep, **asked: Any
+) -> None:
+    """Create the mapping, or enable the one that is there."""
     functions = clients("lambda")
+    if present is not None and not present.is_disabled:
+        return
     for second in range(0, PATIENCE, 5):
         try:
-            functions.create_event_source_mapping(**asked)
+            if present is None:
+                functions.create_event_source_mapping(**asked)
+            else:
+                functions.update_event_source_mapping(UUID=present.id, Enabled=True)
+        except functions.exceptions.ResourceInUseException:
+            # It is being disabled at the moment.
+            if second + 5 >= PATIENCE:
+                raise
+            pause(5)
         except functions.exceptions.InvalidParameterValueException as refused:
             # A right that was given a moment ago; other reasons stay what they are.
-            if "permissions" not in str(refused) or second + 5 >= PATIENCE:
+            if second + 5 >= PATIENCE or not any(words in str(refused) for words in LACKS_RIGHT):
                 raise
             pause(5)
         else:

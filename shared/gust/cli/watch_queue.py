@@ -15,8 +15,10 @@ from typing import Any, Final
 from gust.cli import aws
 from gust.cli.aws import Clients
 from gust.cli.event_sources import (
+    Mapping,
     WatchError,
-    create_mapping,
+    has_right,
+    have_mapping,
     mapping_onto,
     mappings_of,
     others,
@@ -67,8 +69,8 @@ class Change:
     arn: str
     function: str
     role: str
-    mapping: str | None
-    """The id of the mapping that is there."""
+    mapping: Mapping | None
+    """The one that is there."""
     visibility: int | None
     """The visibility timeout that the queue gets; `None`: it keeps the one that it has."""
     key: str | None
@@ -77,7 +79,7 @@ class Change:
 
     @property
     def policy(self) -> str:
-        return f"watch-queue-{self.name}"
+        return _policy(self.name)
 
     @property
     def lines(self) -> list[str]:
@@ -98,6 +100,8 @@ class Change:
             found.append(
                 f"Function {self.function}: gets the messages of {self.name} (some $0.26 a month while none come)"
             )
+        elif self.mapping.is_disabled:
+            found.append(f"Function {self.function}: its disabled mapping brings the messages of {self.name} again")
         return [*found, f"Watchers of {self.name} that neither filter nor leave messages there: no longer poll"]
 
 
@@ -106,9 +110,11 @@ def plan(clients: Clients, name: str, stack: str, *, remove: bool = False) -> Ch
     receiver, sqs = receiver_of(clients, stack), clients("sqs")
     try:
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     except sqs.exceptions.QueueDoesNotExist:
-        raise WatchError(f"There is no queue {name} in the stack's account and region") from None
-    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        if not remove or not has_right(clients, receiver.role, _policy(name)):
+            raise WatchError(f"There is no queue {name} in the stack's account and region") from None
+        url, attributes = "", {"QueueArn": f"{receiver.own_queue.rpartition(':')[0]}:{name}"}
     arn = attributes["QueueArn"]
     if arn == receiver.own_queue:
         raise WatchError(f"{name} is the stack's own queue")
@@ -137,7 +143,7 @@ def make(clients: Clients, change: Change, *, pause: Callable[[float], None] = t
     if change.removes:
         tell(clients, change.function, "unwatch_queue", change.arn)
         if change.mapping is not None:
-            clients("lambda").delete_event_source_mapping(UUID=change.mapping)
+            clients("lambda").delete_event_source_mapping(UUID=change.mapping.id)
         take_right(clients, change.role, change.policy)
         return
     if change.visibility is not None:
@@ -145,17 +151,21 @@ def make(clients: Clients, change: Change, *, pause: Callable[[float], None] = t
             QueueUrl=change.url, Attributes={"VisibilityTimeout": str(change.visibility)}
         )
     put_right(clients, change.role, change.policy, _rights(change))
-    if change.mapping is None:
-        create_mapping(
-            clients,
-            pause,
-            EventSourceArn=change.arn,
-            FunctionName=change.function,
-            BatchSize=BATCH,
-            ScalingConfig={"MaximumConcurrency": 5},
-            FunctionResponseTypes=["ReportBatchItemFailures"],
-        )
+    have_mapping(
+        clients,
+        change.mapping,
+        pause,
+        EventSourceArn=change.arn,
+        FunctionName=change.function,
+        BatchSize=BATCH,
+        ScalingConfig={"MaximumConcurrency": 5},
+        FunctionResponseTypes=["ReportBatchItemFailures"],
+    )
     tell(clients, change.function, "watch_queue", change.arn)
+
+
+def _policy(name: str) -> str:
+    return f"watch-queue-{name}"
 
 
 def _rights(change: Change) -> list[dict[str, Any]]:

@@ -15,8 +15,10 @@ from typing import Any, Final
 from gust.cli import aws
 from gust.cli.aws import Clients
 from gust.cli.event_sources import (
+    Mapping,
     WatchError,
-    create_mapping,
+    has_right,
+    have_mapping,
     mapping_onto,
     mappings_of,
     put_right,
@@ -70,15 +72,15 @@ class Change:
     arn: str
     function: str
     role: str
-    mapping: str | None
-    """The id of the mapping that is there."""
+    mapping: Mapping | None
+    """The one that is there."""
     key: str | None
     """The KMS key that encrypts the stream."""
     removes: bool
 
     @property
     def policy(self) -> str:
-        return f"watch-stream-{self.name}"
+        return _policy(self.name)
 
     @property
     def lines(self) -> list[str]:
@@ -89,12 +91,14 @@ class Change:
                 f"Watchers of {self.name}: poll it again",
                 f"Role {self.role}: without the inline policy {self.policy}",
             ]
-        found = [f"Role {self.role}: inline policy {self.policy}, to read this stream"]
+        found = [f"Role {self.role}: inline policy {self.policy}, to read this stream and list streams"]
         if self.mapping is None:
             found.append(
                 f"Function {self.function}: gets the records of {self.name}, from the oldest on; those that a watcher "
                 "has seen, or that came before it, make no events"
             )
+        elif self.mapping.is_disabled:
+            found.append(f"Function {self.function}: its disabled mapping brings the records of {self.name} again")
         return [*found, f"Watchers of {self.name} with the default connection: no longer poll"]
 
 
@@ -104,7 +108,10 @@ def plan(clients: Clients, name: str, stack: str, *, remove: bool = False) -> Ch
     try:
         about = kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
     except kinesis.exceptions.ResourceNotFoundException:
-        raise WatchError(f"There is no stream {name} in the stack's account and region") from None
+        if not remove or not has_right(clients, receiver.role, _policy(name)):
+            raise WatchError(f"There is no stream {name} in the stack's account and region") from None
+        partition, _, region, account = receiver.own_queue.split(":")[1:5]
+        about = {"StreamARN": f"arn:{partition}:kinesis:{region}:{account}:stream/{name}"}
     arn, key = about["StreamARN"], about.get("KeyId")
     return Change(
         name=name,
@@ -121,26 +128,36 @@ def make(clients: Clients, change: Change, *, pause: Callable[[float], None] = t
     """Watchers and Lambda keep their places in the same state store. While neither reads, records wait in the stream."""
     if change.removes:
         if change.mapping is not None:
-            clients("lambda").delete_event_source_mapping(UUID=change.mapping)
+            clients("lambda").delete_event_source_mapping(UUID=change.mapping.id)
         tell(clients, change.function, "unwatch_stream", change.arn)
         take_right(clients, change.role, change.policy)
         return
     put_right(clients, change.role, change.policy, _rights(change))
-    if change.mapping is None:
-        create_mapping(
-            clients,
-            pause,
-            EventSourceArn=change.arn,
-            FunctionName=change.function,
-            StartingPosition="TRIM_HORIZON",
-            BatchSize=BATCH,
-            MaximumBatchingWindowInSeconds=1,
-        )
+    have_mapping(
+        clients,
+        change.mapping,
+        pause,
+        EventSourceArn=change.arn,
+        FunctionName=change.function,
+        StartingPosition="TRIM_HORIZON",
+        BatchSize=BATCH,
+        MaximumBatchingWindowInSeconds=1,
+        # A batch that takes too long or too much memory comes again in halves.
+        BisectBatchOnFunctionError=True,
+    )
     tell(clients, change.function, "watch_stream", change.arn)
 
 
+def _policy(name: str) -> str:
+    return f"watch-stream-{name}"
+
+
 def _rights(change: Change) -> list[dict[str, Any]]:
-    statements: list[dict[str, Any]] = [{"Effect": "Allow", "Action": READ, "Resource": change.arn}]
+    statements: list[dict[str, Any]] = [
+        {"Effect": "Allow", "Action": READ, "Resource": change.arn},
+        # Lambda asks for it. The action takes no ARN, and tells the names of all streams.
+        {"Effect": "Allow", "Action": "kinesis:ListStreams", "Resource": "*"},
+    ]
     if change.key is not None:
         statements.append({"Effect": "Allow", "Action": "kms:Decrypt", "Resource": change.key})
     return statements

@@ -178,8 +178,13 @@ class LambdaOfStack(Lambda):
 
 
 class Iam:
-    def __init__(self, denied: Sequence[str] = ()) -> None:
+    def __init__(self, denied: Sequence[str] = (), policies: Sequence[str] = ()) -> None:
         self.denied = denied
+        self.policies = policies
+        """Inline policies of each role."""
+
+    def list_role_policies(self, **_: Any) -> Any:
+        return {"PolicyNames": list(self.policies)}
 
     def simulate_principal_policy(self, ActionNames: Sequence[str], **_: Any) -> Any:  # noqa: N803 - boto3's
         return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from moto import mock_aws
 
 from gust import __version__
 from gust.aws.objects import S3Objects
-from gust.cli import delete, doctor, logs, status
+from gust.cli import delete, deploy, doctor, logs, status
 from gust.cli.aws import AwsError, require_stack
 from gust.model.bundle import ImportProblem
 from gust.model.worker_group import WorkerGroup
@@ -229,15 +230,34 @@ def test_delete_waits_until_no_worker_group_needs_the_stack(world: World) -> Non
     assert world.cloud.calls == []
 
 
+RECEIVER = ("EventsRole", "AWS::IAM::Role", "gust-EventsRole-1")
+
+
 @pytest.mark.parametrize(
     ("arn", "command"),
     [("sqs:eu-west-1:1:orders", "watch-queue"), ("kinesis:eu-west-1:1:stream/orders", "watch-stream")],
 )
 def test_delete_waits_until_no_queue_or_stream_is_watched(world: World, arn: str, command: str) -> None:
+    world.cloud.resources = [*world.cloud.resources, RECEIVER]
     world.store.watch_source(f"arn:aws:{arn}")
-    with pytest.raises(AwsError, match=rf"to read orders\. `./gust {command} NAME --remove --stack gust`"):
+    with pytest.raises(AwsError, match=rf"to read orders\. `./gust {command} NAME --remove --stack gust` first"):
         deleted(world, "--yes")
     assert world.cloud.calls == []
+
+
+def test_delete_and_a_deployment_without_events_wait_for_what_a_command_that_was_cut_off_has_left(world: World) -> None:
+    world.cloud.resources = [*world.cloud.resources, RECEIVER]
+    world.clients["iam"] = Iam(policies=["events", "watch-queue-orders", "watch-stream-clicks"])
+    asked = "to read clicks, orders. `./gust watch-queue NAME --remove --stack gust` and `./gust watch-stream NAME"
+    with pytest.raises(AwsError, match=re.escape(asked)):
+        deleted(world, "--yes")
+    parser = argparse.ArgumentParser()
+    deploy.add_arguments(parser)
+    options = parser.parse_args(["--stack", "gust", "--yes", "--set", "Events=Disabled"])
+    with pytest.raises(AwsError, match=f"Events=Disabled deletes the receiver of events, and .*{re.escape(asked)}"):
+        deploy.deploy(options, world.clients.__getitem__, ask=None, say=lambda _: None)
+    world.clients["iam"] = Iam(policies=["events"])
+    assert deleted(world, "--yes")[0] == 0
 
 
 def test_delete_needs_a_person_and_an_unprotected_table(world: World) -> None:

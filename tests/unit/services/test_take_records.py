@@ -4,13 +4,15 @@ stored is not stored again."""
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from gust.model.asset import Asset, AssetKey
+from gust.errors import Invalid
+from gust.model.asset import Asset, AssetKey, AssetUpdate
 from gust.model.dag_spec import DagSpec, TimetableSpec, WatcherSpec
 from gust.model.history_query import AssetEventSource
 from gust.model.state_entry import StateEntry
@@ -21,6 +23,8 @@ from gust.services.assets.watchers import change_watchers, look_after_watcher, w
 from gust.services.events.take_records import take_records, unwatch_stream, watch_stream
 from gust.services.people.pause_dag import set_paused
 from gust.services.runs.create_dag_run import create_due_runs
+from gust.store.items import LARGEST_DOCUMENT, to_json
+from gust.store.memory import MemoryStore
 from tests.world import World, chain
 
 ARN = "arn:aws:kinesis:eu-west-1:111122223333:stream/clicks"
@@ -38,9 +42,9 @@ def reader(dag_id: str = "etl", *, asset: str = "clicks", **arguments: Any) -> D
     return chain("load", dag_id=dag_id, timetable=timetable, watchers=(watcher,))
 
 
-def given(*specs: DagSpec) -> World:
+def given(*specs: DagSpec, store: MemoryStore | None = None) -> World:
     """What the activation of a bundle does of it."""
-    world = World()
+    world = World(store=store or MemoryStore())
     for spec in specs:
         world.given_dag(spec, is_asset_triggered=True, has_watchers=True)
         (watcher,) = spec.watchers
@@ -222,6 +226,38 @@ def test_large_records_share_no_event_and_one_that_no_event_holds_is_refused() -
     (entry,) = world.store.logged_events()
     assert entry.event == "event_refused"
     assert "300000 bytes in base64" in str(entry.extra)
+
+
+def test_events_are_as_large_as_the_store_takes_whatever_characters_the_keys_have() -> None:
+    world = given(reader())
+    records = [replace(record(world, n, data="e" * 2300), partition_key="\u0436" * 256) for n in range(200)]
+    take_records(world.services, ARN, records)
+    assert numbers(world) == list(range(200))
+    sizes = [
+        len(to_json(event.extra).encode()) for event in world.store.list_asset_events(AssetEventSource(name="clicks"))
+    ]
+    assert max(sizes) < LARGEST_DOCUMENT
+    assert len(sizes) < 5
+
+
+class Picky(MemoryStore):
+    """Takes no event of which a record says `bad`."""
+
+    def put_single_events(self, updates: Sequence[AssetUpdate]) -> None:
+        if "'bad'" in str(updates):
+            raise Invalid("extra is not to be stored", field=("extra",))
+        super().put_single_events(updates)
+
+
+def test_a_record_that_the_store_refuses_holds_up_no_others() -> None:
+    world = given(reader(), store=Picky())
+    records = [record(world, number, data="bad" if number in (3, 150) else "eA==") for number in range(250)]
+    take_records(world.services, ARN, records)
+    assert sorted(numbers(world)) == [number for number in range(250) if number not in (3, 150)]
+    assert [entry.event for entry in world.store.logged_events()] == ["event_refused"] * 2
+    assert "extra is not to be stored" in str(world.store.logged_events()[0].extra)
+    take_records(world.services, ARN, records)
+    assert len(numbers(world)) == 248, "the shard has gone on"
 
 
 def test_no_watcher_of_a_watched_stream_polls_until_it_is_watched_no_more() -> None:

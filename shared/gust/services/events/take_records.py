@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
+from gust.errors import Invalid
 from gust.model.asset import Asset, AssetEvent, AssetKey
 from gust.model.logged_event import LoggedEvent
 from gust.model.measurement import Measurement
@@ -95,17 +96,38 @@ def _take(services: Services, arn: str, reading: _Reading, shard_id: str, record
     fresh = [record for record in records if _is_fresh(record, reading, place)]
     if not fresh:
         return
-    events = []
+    batches = []
     for batch in in_batches(fresh):
-        if len(batch) == 1 and len(batch[0].data) > MOST_BYTES:
-            _refuse(services, arn, reading.asset, batch[0])
+        if len(batch) == 1 and (length := len(batch[0].data)) > MOST_BYTES:
+            reason = f"a record of {length} bytes in base64 is too large for an event"
+            _refuse(services, arn, reading.asset, batch[0], reason)
         else:
-            events.append(_event(services, arn, reading.asset, batch))
-    register_single_events(services, events, even_if_paused=reading.waiting)
+            batches.append(batch)
+    events = _store(services, arn, reading, batches)
     if events and (bundle := services.store.active_bundle()) is not None:
         tell_of_events(services, events, listeners=bundle.listeners, bundle_version=bundle.version)
     # After a crash before this, the records come again, and their events are known.
     _keep(services, reading.asset.key, reading.reader.checkpoint_of(shard_id), fresh[-1].sequence_number)
+
+
+def _store(
+    services: Services, arn: str, reading: _Reading, batches: Sequence[Sequence[StreamRecord]]
+) -> list[AssetEvent]:
+    """Make an event of each batch, and return the events. A record that the store takes in no event is refused."""
+    events = [_event(services, arn, reading.asset, batch) for batch in batches]
+    try:
+        register_single_events(services, events, even_if_paused=reading.waiting)
+    except Invalid as refused:
+        parts: Sequence[Sequence[Sequence[StreamRecord]]]
+        if len(batches) > 1:
+            parts = [[batch] for batch in batches]
+        elif len(batches[0]) > 1:
+            parts = [[[record]] for record in batches[0]]
+        else:
+            _refuse(services, arn, reading.asset, batches[0][0], f"the store refuses a record: {refused}")
+            return []
+        return [event for part in parts for event in _store(services, arn, reading, part)]
+    return events
 
 
 def _is_fresh(record: StreamRecord, reading: _Reading, place: str | None) -> bool:
@@ -167,17 +189,17 @@ def _event(services: Services, arn: str, asset: Asset, batch: Sequence[StreamRec
     )
 
 
-def _refuse(services: Services, arn: str, asset: Asset, record: StreamRecord) -> None:
+def _refuse(services: Services, arn: str, asset: Asset, record: StreamRecord, reason: str) -> None:
     """It would hold up its shard until it expires."""
     services.metrics.add([Measurement("EventsRefused", 1)])
     about = {
-        "reason": f"a record of {len(record.data)} bytes in base64 is too large for an event",
+        "reason": reason,
         "stream": arn,
         "shard_id": record.shard_id,
         "sequence_number": record.sequence_number,
         "asset": asset.name,
     }
-    log.warning("A record is too large for an event: %s", about)
+    log.warning("A record makes no event: %s", about)
     services.store.log_event(
         LoggedEvent(
             when=services.clock.now(),

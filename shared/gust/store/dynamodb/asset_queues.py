@@ -44,6 +44,8 @@ EDGE: Final = "asset_event"
 
 _ROOM: Final = 99
 """Writes of a transaction in addition to the one that stores the report."""
+_MOST_BYTES: Final = 3_000_000
+"""Bytes of events in a transaction. DynamoDB takes 4 MB with all that the transaction changes."""
 _ATTEMPTS: Final = 20
 _QUEUED: Final = "queued#"
 _RECEIVED: Final = "received#"
@@ -64,7 +66,7 @@ class DynamoDBAssetQueues(DynamoDBHistory):
         for update in updates:
             self._note_day(update.event.timestamp)
         for _ in range(_ATTEMPTS):
-            at_once, later = writes[:_ROOM], writes[_ROOM:]
+            at_once, later = _split(writes)
             guard: Item = {"left": _names(later), "at": items.moment(updates[0].event.timestamp)} if later else {}
             try:
                 self._table.transact(
@@ -116,13 +118,13 @@ class DynamoDBAssetQueues(DynamoDBHistory):
         self._write_the_rest(report_id, _writes(as_stored), guard)
 
     def _write_the_rest(self, report_id: str, writes: Sequence[_Write], guard: Item) -> None:
-        """Write a transaction for each hundred, which also notes that they are done: a repeated report continues there."""
+        """Write it in transactions, each of which also notes that its part is done: a repeated report continues there."""
         left = guard["left"]
-        todo = [write for write in writes if write.name in json.loads(left["S"])]
-        for _ in range(_ATTEMPTS + len(todo) // _ROOM):
+        todo: Sequence[_Write] = [write for write in writes if write.name in json.loads(left["S"])]
+        for _ in range(_ATTEMPTS + len(todo)):
             if not todo:
                 return
-            chunk, rest = todo[:_ROOM], todo[_ROOM:]
+            chunk, rest = _split(todo)
             after = _names(rest) if rest else None
             noted = Expression().still({"left": left}).change({"left": after})
             try:
@@ -248,6 +250,11 @@ class _Stored:
     def name(self) -> str:
         return f"{self.key.pk} {self.event.event_id}"
 
+    @property
+    def size(self) -> int:
+        """Bytes that it adds to a transaction; not less."""
+        return len(json.dumps(self.build(None).item))
+
     def build(self, _: Item | None) -> Put:
         return Put(self.key, items.ASSET_EVENT.item(self.event) | (listing_of_event(self.event) if self.listed else {}))
 
@@ -329,14 +336,26 @@ def _writes(updates: Sequence[AssetUpdate]) -> list[_Write]:
 def _groups(updates: Sequence[AssetUpdate]) -> Iterator[list[AssetUpdate]]:
     """The updates in parts that one transaction takes, each event with a report of its own; a larger update is alone."""
     group: list[AssetUpdate] = []
+    size = 0
     for update in updates:
+        bytes_ = sum(write.size for write in _stored([update]))
         with_it = [*group, update]
-        if group and len(with_it) + len(_writes(with_it)) > _ROOM + 1:
+        if group and (size + bytes_ > _MOST_BYTES or len(with_it) + len(_writes(with_it)) > _ROOM + 1):
             yield group
-            with_it = [update]
-        group = with_it
+            with_it, size = [update], 0
+        group, size = with_it, size + bytes_
     if group:
         yield group
+
+
+def _split(writes: Sequence[_Write]) -> tuple[Sequence[_Write], Sequence[_Write]]:
+    """What one transaction takes, at least one write, and the others."""
+    size = 0
+    for number, write in enumerate(writes[:_ROOM]):
+        size += write.size if isinstance(write, _Stored) else 0
+        if number and size > _MOST_BYTES:
+            return writes[:number], writes[number:]
+    return writes[:_ROOM], writes[_ROOM:]
 
 
 def _stored(updates: Sequence[AssetUpdate]) -> list[_Stored]:
