@@ -49,11 +49,16 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         log.info("received", stream=arn, records=len(records))
         return {}
     if arn == OWN_QUEUE:
-        failed = receive_events(services, {record["messageId"]: record["body"] for record in records})
+        messages = {record["messageId"]: record["body"] for record in records}
+        failed = receive_events(services, messages, delivery=max(map(_delivery, records)))
     else:
         failed = take_messages(services, arn, [_message(record) for record in records])
     log.info("received", queue=arn, messages=len(records), failed=len(failed))
     return {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
+
+
+def _delivery(record: dict[str, Any]) -> int:
+    return int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
 
 
 def _message(record: dict[str, Any]) -> QueueMessage:

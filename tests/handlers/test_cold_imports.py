@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 
 import pytest
 from botocore.exceptions import UnknownServiceError
 from botocore.loaders import Loader
+from botocore.session import Session
 
 from gust.aws import clients
 from tests.environment import of_a_user
@@ -50,9 +55,38 @@ def test_a_door_collects_no_garbage_until_all_is_imported(door: str) -> None:
 
 
 def test_clients_find_their_service_without_a_look_at_all_of_them() -> None:
-    of_botocore, ours = Loader(), clients.LoaderByName()
+    of_botocore, ours = Loader(), clients.loader_of(Session())
 
     for service in ("dynamodb", "lambda", "logs", "s3", "secretsmanager", "sqs", "ssm", "stepfunctions", "sts"):
         assert ours.load_service_model(service, "service-2") == of_botocore.load_service_model(service, "service-2")
     with pytest.raises(UnknownServiceError):
         ours.load_service_model("no-such-service", "service-2")
+
+
+def test_clients_find_a_service_where_the_operator_says(tmp_path: Path) -> None:
+    model = tmp_path / "shop/2026-03-01/service-2.json"
+    model.parent.mkdir(parents=True)
+    model.write_text('{"of": "the shop"}')
+    of_botocore = Session()
+    of_botocore.set_config_variable("data_path", str(tmp_path))
+    assert clients.loader_of(of_botocore).load_service_model("shop", "service-2") == {"of": "the shop"}
+
+
+def test_clients_are_made_one_at_a_time_and_each_once() -> None:
+    """Threads meet at their first calls."""
+    together = Barrier(2)
+    made: list[int] = []
+    met: list[int] = []
+
+    def make(number: int) -> int:
+        made.append(number)
+        with suppress(BrokenBarrierError):
+            together.wait(0.1)
+            met.append(number)
+        return number
+
+    stand_ins = [clients.MadeByFirstCall(partial(make, number)) for number in (1, 2)]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda one: one.real, stand_ins * 4)) == [1, 2] * 4
+    assert sorted(made) == [1, 2]
+    assert met == []

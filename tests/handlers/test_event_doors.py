@@ -80,6 +80,16 @@ def test_a_bad_message_fails_alone_and_a_refused_event_is_measured(
     assert [entry.event for entry in receiver.services.store.logged_events()] == ["event_refused"]
 
 
+def test_the_receiver_learns_how_often_a_message_has_come(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver = door("events")
+    told: list[int] = []
+    monkeypatch.setattr(receiver, "receive_events", lambda services, messages, delivery: told.append(delivery) or [])
+    record = {"messageId": "m", "body": "{}", "eventSourceARN": QUEUE}
+    again = record | {"messageId": "n", "attributes": {"ApproximateReceiveCount": "3"}}
+    receiver.lambda_handler({"Records": [record, again]}, None)
+    assert told == [3]
+
+
 def test_records_of_a_stream_and_words_about_it_reach_their_verbs(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
     arn = "arn:aws:kinesis:us-east-1:123456789012:stream/clicks"
     receiver = door("events")

@@ -285,7 +285,7 @@ def throttled(gust: LocalGust, function: str) -> Iterator[None]:
 
 @contextmanager
 def given_up_after_one_failure(gust: LocalGust, queue: str) -> Iterator[None]:
-    """The queue gives a message up when it comes for the second time, instead of the fifth or tenth, and after a second."""
+    """The queue gives a message up when it comes for the second time, and that comes after a second."""
     queues, url = gust.stack.client("sqs"), gust.queue_url(queue)
     names = ["RedrivePolicy", "VisibilityTimeout"]
     own: dict[str, Any] = queues.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]

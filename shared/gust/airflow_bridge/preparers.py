@@ -42,6 +42,9 @@ PARSED_FROM: Final = 3
 """Tries of one file in a row on a worker, before the file is parsed for the next ones: that takes as long as some five
 parses."""
 
+TAKES_TOO_LONG: Final = "its import takes too long"
+ENDS: Final = "it ends the process"
+
 ATTEMPTS: Final = 3
 """Preparers to begin for one try: each may find one module that must stay out."""
 
@@ -195,6 +198,8 @@ class _Answer:
         self._names = names
         self.begun = 0
         """How many of them it began. A module runs after its name is told, so it can blame only itself and later ones."""
+        self.last_began = time.monotonic()
+        """When the last of them did."""
 
     def outcome(self) -> bytes:
         """The last line, without its end: `IS_READY` or `IS_OUT`, and what follows."""
@@ -207,10 +212,11 @@ class _Answer:
                 if [line[1:].decode(errors="replace")] != list(self._names[self.begun : self.begun + 1]):
                     return preparer.IS_OUT + b"it talks to the worker"
                 self.begun += 1
+                self.last_began = time.monotonic()
             if not select.select([self._control], [], [], max(0.0, self._until - time.monotonic()))[0]:
-                return preparer.IS_OUT + b"its import takes too long"
+                return preparer.IS_OUT + TAKES_TOO_LONG.encode()
             if not (part := self._control.recv(4096)):
-                return preparer.IS_OUT + b"it ends the process"
+                return preparer.IS_OUT + ENDS.encode()
             said += part
             if len(said) > LARGEST:
                 return preparer.IS_OUT + b"it talks to the worker"
@@ -243,6 +249,8 @@ class Preparers:
     _left_out: OrderedDict[Key, str] = field(default_factory=OrderedDict)
     """The last of the modules is out after the others → why. After other modules, or with another team's variables, it may
     be fit."""
+    _never: OrderedDict[tuple[Surroundings, str], str] = field(default_factory=OrderedDict)
+    """Module → why it is out after any others: to find that out again would hold up a try for seconds."""
     _enough: OrderedDict[Key, tuple[str, ...]] = field(default_factory=OrderedDict)
     """The first ones of the modules, beside which the others are not worth a process, or cannot be imported."""
     _row: tuple[tuple[str, str] | None, int] = (None, 0)
@@ -281,9 +289,11 @@ class Preparers:
     def _fit(self, subject: Subject) -> tuple[str, ...]:
         """The same with modules that are not worth a process alone."""
         names = dict.fromkeys((*self._of_files.get(subject.of_file, ()), *self._of_tasks.get(subject.of_task, ())))
-        kept: tuple[str, ...] = ()
+        around, kept = _around(subject), tuple[str, ...]()
         for name in names:
-            if name not in self.nursery.modules and _key(subject, (*kept, name)) not in self._left_out:
+            if name in self.nursery.modules or (around, name) in self._never:
+                continue
+            if (around, (*kept, name)) not in self._left_out:
                 kept = (*kept, name)
         return kept
 
@@ -420,6 +430,10 @@ class Preparers:
             self.say(f"{what} imported before tasks of {subject.file}: {reason}")
             if answer.begun:
                 _keep(self._left_out, _key(subject, names[: done + answer.begun]), reason)
+                # The time is that of all: who began in its second half may be blamed for others.
+                alone = time.monotonic() - answer.last_began
+                if reason == ENDS or (reason == TAKES_TOO_LONG and alone * 2 >= self.patience):
+                    _keep(self._never, (_around(subject), names[done + answer.begun - 1]), reason)
             else:
                 _keep(self._enough, _key(subject, names), names[:done])
         control.close()
@@ -460,7 +474,11 @@ class Preparers:
 
 
 def _key(subject: Subject, names: tuple[str, ...]) -> Key:
-    return Surroundings(subject.environment, _settings(subject.bundle)), names
+    return _around(subject), names
+
+
+def _around(subject: Subject) -> Surroundings:
+    return Surroundings(subject.environment, _settings(subject.bundle))
 
 
 @lru_cache(maxsize=MOST_FILES)

@@ -4,8 +4,9 @@ A client takes some 20 ms to make: a function that never reads logs never pays f
 """
 
 import os
-from collections.abc import Mapping
-from functools import cache, cached_property
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from threading import Lock
 from typing import Any, Final
 
 import boto3
@@ -69,19 +70,29 @@ def client_in(service: str, region: str | None) -> Any:
 @cache
 def client(service: str, config: Config = CONFIG) -> Any:
     """The process's only client of a service with that configuration. Safe to use from several threads."""
-    return _MadeByFirstCall(service, config)
+    return MadeByFirstCall(partial(_client, service, config))
 
 
-class _MadeByFirstCall:
-    def __init__(self, service: str, config: Config) -> None:
-        self._service = service
-        self._config = config
+def _client(service: str, config: Config) -> Any:
+    return session().client(service, config=config)
 
-    @cached_property
-    def _made(self) -> Any:
-        return session().client(self._service, config=self._config)
+
+_MAKING: Final = Lock()
+"""Boto3's session may be used by one thread at a time; a client of it by several."""
+
+
+class MadeByFirstCall:
+    """Stands for what `make` returns. Of all of them in the process, one is made at a time."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._made: Any = None
 
     def __getattr__(self, name: str) -> Any:
+        if self._made is None:
+            with _MAKING:
+                if self._made is None:
+                    self._made = self._make()
         return getattr(self._made, name)
 
 
@@ -89,8 +100,14 @@ class _MadeByFirstCall:
 def session() -> Any:
     """Boto3's session of this process."""
     of_botocore = Session()
-    of_botocore.register_component("data_loader", LoaderByName())
+    of_botocore.register_component("data_loader", loader_of(of_botocore))
     return boto3.session.Session(botocore_session=of_botocore)
+
+
+def loader_of(of_botocore: Session) -> Loader:
+    """Looks where the session's own one does, which an operator's `AWS_DATA_PATH` or `data_path` may have changed."""
+    paths = of_botocore.get_component("data_loader").search_paths
+    return LoaderByName(extra_search_paths=[*paths], include_default_search_paths=False)
 
 
 class LoaderByName(Loader):

@@ -31,7 +31,6 @@ from gust.cli import (
     watch_stream,
     workers,
 )
-from gust.errors import GustError
 
 
 class Command(Protocol):
@@ -85,14 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(given)
     try:
         return COMMANDS[options.command].run(options)
-    except GustError as problem:
-        told = str(problem)
     except Exception as problem:
         if (line := aws.in_one_line(problem)) is None:
             raise
-        told = line
-    print(f"gust: {told}", file=sys.stderr)
-    return 1
+        print(f"gust: {line}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -134,7 +134,9 @@ def region_of(client: Any) -> str:
 
 
 def in_one_line(error: Exception) -> str | None:
-    """What a person can do about an error of the AWS SDK; `None` for any other error."""
+    """What a person can do about an error of ours or of the AWS SDK; `None` for any other error."""
+    if isinstance(error, GustError):
+        return str(error)
     if "botocore" not in sys.modules:
         return None
     import botocore.session

@@ -143,10 +143,21 @@ def deploy(
     deployed = cli_aws.require_stack(aws, name)
     if not is_new:
         deploy_rest_api(aws, deployed, say)
-    left_behind = workers.update(aws, name, say=say) if not is_new and workers.named(aws, deployed) else 0
+    left_behind = 0 if is_new else update_workers(aws, deployed, say)
     for line in _afterwards(deployed, options):
         say(line)
     return left_behind
+
+
+def update_workers(aws: Clients, stack: Stack, say: Callable[[str], None]) -> int:
+    """Brings the stack's worker groups up to date. Returns the exit code; the stack itself is deployed."""
+    try:
+        return workers.update(aws, stack.name, say=say) if workers.named(aws, stack) else 0
+    except Exception as problem:
+        if (line := cli_aws.in_one_line(problem)) is None:
+            raise
+        say(f"Worker groups may be out of date (./gust workers update): {line}")
+        return 1
 
 
 def deploy_rest_api(aws: Clients, stack: Stack, say: Callable[[str], None]) -> None:

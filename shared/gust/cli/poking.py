@@ -53,6 +53,7 @@ def poking(
 ) -> Iterator[str]:
     """The lines of the table. Raises AwsError."""
     stack = cli_aws.require_stack(aws, name)
+    memory = stack.parameters["WorkerMemory"]
     group = next((one.id for one in resources_of(aws, stack) if one.logical_id == "TaskLogs"), None)
     if group is None:
         raise AwsError(f"stack {name} has no log group of tasks: is it one of Gust?")
@@ -60,11 +61,12 @@ def poking(
         aws("logs"),
         pause,
         logGroupName=group,
-        queryString=query(stack.parameters["WorkerMemory"]),
+        queryString=query(memory),
         startTime=int((now - timedelta(days=days)).timestamp()),
         endTime=int(now.timestamp()),
     )
-    rows = [{field["field"]: field["value"] for field in row} for row in found["results"]]
+    # A group may lack the DAG: another line of a log may have the field.
+    rows = [{"dag_id": "?"} | {field["field"]: field["value"] for field in row} for row in found["results"]]
     if rows:
         width = max(len("DAG"), *(len(row["dag_id"]) for row in rows))
         yield f"{'DAG':{width}}     hours    tries  dollars"
@@ -74,7 +76,10 @@ def poking(
     else:
         yield f"No sensor has held a worker for a minute or longer within {days} days."
     read = float(found.get("statistics", {}).get("bytesScanned", 0)) / 1e9
-    yield f"Lambda's price in us-east-1. The query has read {read:.2f} GB of logs (${read * PER_GB_READ:.4f})."
+    yield (
+        f"Priced as Lambda in us-east-1 with {memory} MB (WorkerMemory), also tries in worker groups, in containers and "
+        f"on hosts. The query has read {read:.2f} GB of logs (${read * PER_GB_READ:.4f})."
+    )
 
 
 def _asked(logs: Any, pause: Callable[[float], None], **asked: Any) -> dict[str, Any]:

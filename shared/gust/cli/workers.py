@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 from gust.cli import ROOT
 from gust.cli import aws as cli_aws
 from gust.cli.aws import Clients
-from gust.errors import GustError
 from gust.model.environment import ARM64, X86_64, this_architecture
 
 if TYPE_CHECKING:
@@ -283,7 +282,7 @@ def update(clients: Clients, stack: str, *, is_local: bool = False, say: Callabl
 
 
 def update_each(groups: Sequence[WorkerGroup], bring: Callable[[WorkerGroup], None], say: Callable[[str], None]) -> int:
-    """Bring each group up to date, also after one that cannot be. Returns the exit code."""
+    """Bring each group up to date, also after one that cannot be or that AWS refuses. Returns the exit code."""
     failed = 0
     for group in groups:
         if group.is_closing:
@@ -291,9 +290,11 @@ def update_each(groups: Sequence[WorkerGroup], bring: Callable[[WorkerGroup], No
             continue
         try:
             bring(group)
-        except GustError as problem:
+        except Exception as problem:
+            if (line := cli_aws.in_one_line(problem)) is None:
+                raise
             failed = 1
-            print(f"gust: the workers of {group.name!r} are not up to date: {problem}", file=sys.stderr)
+            print(f"gust: the workers of {group.name!r} are not up to date: {line}", file=sys.stderr)
         else:
             say(f"The workers of {group.name!r} are up to date.")
     return failed

@@ -39,12 +39,12 @@ class EventRule(BaseModel):
 
     @property
     def pattern_text(self) -> str:
-        return json.dumps(self.pattern, sort_keys=True, separators=(",", ":"))
+        return _text(self.pattern)
 
     @property
     def pattern_id(self) -> str:
         """Entries with the same pattern share a rule of EventBridge."""
-        return sha256(self.pattern_text.encode()).hexdigest()[:32]
+        return _id(self.pattern_text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +65,22 @@ class EventFile:
 
     @property
     def rules(self) -> list[EventRule]:
-        """In the order of the file."""
+        """In the order of the file. Raises ValueError for an entry of a newer Gust that this one cannot read."""
         return [EventRule(line=int(line), **entry) for line, entry in sorted(self.entries.items(), key=_line)]
+
+    @property
+    def patterns(self) -> dict[str, str]:
+        """Id → text, also of entries that cannot be read otherwise."""
+        texts = (_text(entry["pattern"]) for entry in self.entries.values() if "pattern" in entry)
+        return {_id(text): text for text in texts}
+
+
+def _text(pattern: Any) -> str:
+    return json.dumps(pattern, sort_keys=True, separators=(",", ":"))
+
+
+def _id(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:32]
 
 
 def _line(entry: tuple[str, Any]) -> int:

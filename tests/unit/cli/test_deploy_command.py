@@ -17,7 +17,7 @@ from moto import mock_aws
 
 from gust import __version__
 from gust.cli import artifacts, changes, deploy
-from gust.cli.aws import AwsError, require_stack
+from gust.cli.aws import AwsError, Stack, require_stack
 from gust.cli.changes import DeploymentFailedError
 from tests.unit.cli.cloud import CloudFormation, Lambda, Sts, refusal
 
@@ -280,3 +280,18 @@ def test_a_changed_rest_api_is_deployed_or_the_command_for_it_is_told() -> None:
 
     assert allowed.deployed == [{"restApiId": "a1b2c3", "stageName": "airflow"}]
     assert "  aws apigateway create-deployment --rest-api-id a1b2c3 --stage-name airflow" in terminal.said
+
+
+def test_a_deployment_goes_on_where_aws_refuses_the_list_of_worker_groups() -> None:
+    """Its closing lines come after it."""
+    outputs = {"BucketName": "b", "TableName": "t"}
+    stack = Stack(name="gust", status="UPDATE_COMPLETE", outputs=outputs, parameters={}, tags={})
+
+    def clients(service: str) -> Any:
+        raise refusal("AccessDeniedException", "not allowed")
+
+    terminal = Terminal()
+    assert deploy.update_workers(clients, stack, terminal.say) == 1
+    assert terminal.said == [
+        "Worker groups may be out of date (./gust workers update): you may not do this: not allowed"
+    ]

@@ -55,14 +55,17 @@ def test_it_prints_a_table_by_dag() -> None:
     rows = [
         {"dag_id": "nightly_load", "hours": "12.5", "dollars": "1.0364", "tries": "3"},
         {"dag_id": "etl", "hours": "0.25", "dollars": "0.0207", "tries": "15"},
+        {"hours": "0.02", "dollars": "0.0017", "tries": "1"},
     ]
     account, pauses = Account("Scheduled", "Running", "Complete", rows=rows), list[float]()
     assert list(poking.poking(account, "gust", days=7, now=NOW, pause=pauses.append)) == [
         "DAG              hours    tries  dollars",
         "nightly_load     12.50        3     1.04",
         "etl               0.25       15     0.02",
+        "?                 0.02        1     0.00",
         'With deferrable=True or mode="reschedule" a sensor holds no worker (docs/waiting.md).',
-        "Lambda's price in us-east-1. The query has read 2.50 GB of logs ($0.0125).",
+        "Priced as Lambda in us-east-1 with 1769 MB (WorkerMemory), also tries in worker groups, in containers and "
+        "on hosts. The query has read 2.50 GB of logs ($0.0125).",
     ]
     assert pauses == [1, 1]
     week = 7 * 86_400

@@ -294,22 +294,27 @@ def test_an_update_brings_the_disk_to_the_stacks_and_forgets_parameters_of_anoth
 
 
 def test_a_group_that_cannot_be_updated_leaves_no_other_behind(capsys: pytest.CaptureFixture[str]) -> None:
-    groups = [WorkerGroup(name=name, queue_url="https://q", memory=1, is_closing=name == "b") for name in "abc"]
+    groups = [WorkerGroup(name=name, queue_url="https://q", memory=1, is_closing=name == "b") for name in "abcd"]
     brought: list[str] = []
 
     def bring(group: WorkerGroup) -> None:
         if group.name == "a":
             raise WorkerGroupError("its stack is gone")
+        if group.name == "c":
+            raise refusal("Throttling", "Rate exceeded", operation="UpdateStack")
         brought.append(group.name)
 
     said: list[str] = []
     assert update_each(groups, bring, said.append) == 1
-    assert brought == ["c"]
+    assert brought == ["d"]
     assert said == [
         "The workers of 'b' are being removed: ./gust workers remove b",
-        "The workers of 'c' are up to date.",
+        "The workers of 'd' are up to date.",
     ]
-    assert capsys.readouterr().err == "gust: the workers of 'a' are not up to date: its stack is gone\n"
+    assert capsys.readouterr().err == (
+        "gust: the workers of 'a' are not up to date: its stack is gone\n"
+        "gust: the workers of 'c' are not up to date: UpdateStack failed: Rate exceeded\n"
+    )
 
 
 def test_a_stack_of_another_version_is_to_be_deployed_first() -> None:

@@ -49,6 +49,17 @@ def test_a_changed_and_a_deleted_file_are_followed_too(stack: Stack, bus: Memory
     assert stack.store.list_event_files() == []
 
 
+def test_a_stored_file_of_a_newer_version_keeps_its_rules_and_stops_no_deployment(
+    stack: Stack, bus: MemoryEventBus
+) -> None:
+    newer = {"1": {"pattern": {"source": ["shop"]}, "dag_id": "etl", "of_a_newer_version": 1}}
+    stack.store.put_event_file(EventFile(filename="a/events.yaml", entries=newer))
+    stack.upload("events.yaml", ENTRY)
+    stack.deploy()
+    assert stack.errors() == {}
+    assert sources(bus) == {"orders", "shop"}
+
+
 def test_a_broken_file_keeps_its_last_good_version(stack: Stack, bus: MemoryEventBus) -> None:
     stack.upload("events.yaml", ENTRY)
     stack.deploy()

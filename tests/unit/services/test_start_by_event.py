@@ -235,27 +235,59 @@ def test_a_date_without_a_moment_in_utc_is_a_reason(world: World, moment: str) -
     assert receive(world, known, an_event()) == 1
 
 
-def test_one_files_slow_entries_delay_no_other_file(world: World) -> None:
-    """Each entry of file a takes ten seconds for each event. The events that it is not done with come again."""
-    now = [0.0]
-    world.given_dag(chain("t", dag_id="slow"))
-    store = world.store
+def given_slow_dags(world: World, *dag_ids: str) -> list[float]:
+    """An entry of one takes ten seconds or twenty. Returns the clock that it takes them from."""
+    now, store = [0.0], world.store
+    for dag_id in dag_ids:
+        world.given_dag(chain("t", dag_id=dag_id))
 
     class Slow:
         def __getattr__(self, name: str) -> Any:
             return getattr(store, name)
 
         def get_dag(self, dag_id: str) -> Any:
-            now[0] += 10.0 if dag_id == "slow" else 0.1
+            now[0] += 10.0 if dag_id in dag_ids else 0.1
             return store.get_dag(dag_id)
 
     world.services = replace(world.services, store=Slow())  # type: ignore[arg-type] # the rest of it is the store
+    return now
+
+
+def test_one_files_slow_entries_delay_no_other_file(world: World) -> None:
+    """Each entry of file a takes ten seconds for each event. The events that it is not done with come again."""
+    now = given_slow_dags(world, "slow")
     known = given_rules(world, {"dag_id": "slow"}, {"dag_id": "slow"}, filename="a/events.yaml")
     given_rules(world, {"dag_id": "etl"}, filename="b/events.yaml")
     messages = {f"m{number}": json.dumps({"pattern": known, "event": an_event(f"e{number}")}) for number in range(9)}
     failed = receive_events(world.services, messages, clock=lambda: now[0])
     assert run_ids(world) == {f"event__e{number}" for number in range(9)}
     assert failed == [f"m{number}" for number in range(1, 9)], "both entries have followed the first event"
+
+
+def test_the_last_of_a_files_slow_entries_is_reached_by_a_later_delivery(world: World) -> None:
+    """Half a minute is enough for two or three of ten."""
+    dag_ids = [f"slow{number}" for number in range(10)]
+    now = given_slow_dags(world, *dag_ids)
+    known = given_rules(world, *({"dag_id": dag_id} for dag_id in dag_ids))
+    body = json.dumps({"pattern": known, "event": an_event()})
+    reached = []
+    for delivery in range(1, 9):
+        assert receive_events(world.services, {"m": body}, delivery=delivery, clock=lambda: now[0]) == ["m"]
+        reached.append(sum(bool(run_ids(world, dag_id)) for dag_id in dag_ids))
+    assert (reached[0], reached[-1]) == (2, 10)
+
+
+def test_a_file_of_a_newer_version_stops_no_other_file_and_keeps_its_events(world: World) -> None:
+    known = given_rules(world, {"dag_id": "etl"}, filename="b/events.yaml")
+    newer = {"1": {"pattern": PATTERN, "dag_id": "etl", "of_a_newer_version": 1}}
+    world.store.put_event_file(EventFile(filename="a/events.yaml", entries=newer))
+    other = {"1": {"pattern": {"source": ["other"]}, "dag_id": "etl", "of_a_newer_version": 1}}
+    world.store.put_event_file(EventFile(filename="c/events.yaml", entries=other))
+    body = json.dumps({"pattern": known, "event": an_event()})
+    assert receive_events(world.services, {"m": body}) == ["m"], "file a has not followed it"
+    assert run_ids(world) == {"event__e1"}
+    world.store.delete_event_file("a/events.yaml")
+    assert receive_events(world.services, {"m": body}) == [], "file c has nothing to do with it"
 
 
 def test_one_files_entry_that_fails_stops_no_other_file(world: World) -> None:

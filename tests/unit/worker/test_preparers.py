@@ -287,6 +287,27 @@ def test_a_module_that_children_could_tell_apart_stays_out(gust: Whole, why: str
     assert f"unfit is not imported before tasks of d.py: {why.strip()}" in lines
 
 
+def test_a_module_that_holds_up_a_try_does_so_once(gust: Whole) -> None:
+    """Each file imports it after another module."""
+    assert gust.preparers is not None
+    lines: list[str] = []
+    gust.preparers.say = lines.append
+    gust.preparers.patience = 2
+    slow, ends = "its import takes too long", "it ends the process"
+    unfit = {"stuck.py": f"import os\n{UNFIT[slow]}\n", "gone.py": f"import os\n{UNFIT[ends]}\n"}
+    gust.environments = {"": {"slow.py": SLOW, "other.py": SLOW, **unfit}}
+    gust.upload(
+        a=file("os.in_child = True\nimport slow, stuck, gone\n", is_prepared("slow"), dag="a"),
+        b=file("os.in_child = True\nimport other, stuck, gone\n", is_prepared("other"), dag="b"),
+    )
+    run(gust, dag="a")
+    assert run(gust, dag="b") == ["True"]
+    assert [line for line in lines if "is not imported" in line] == [
+        f"stuck is not imported before tasks of a.py: {slow}",
+        f"gone is not imported before tasks of a.py: {ends}",
+    ]
+
+
 def test_an_environment_that_starts_a_thread_at_each_start_of_python_is_left_to_children(gust: Whole) -> None:
     assert gust.preparers is not None
     lines: list[str] = []

@@ -23,10 +23,10 @@ def mistakes_in(
         if (reason := services.event_bus.why_invalid(rule.pattern_text)) is not None
     ]
     others = {
-        rule.pattern_id
+        pattern_id
         for file in services.store.list_event_files()
         if file.filename not in {filename, *gone}
-        for rule in file.rules
+        for pattern_id in file.patterns
     }
     together = len(others | {rule.pattern_id for rule in rules})
     if rules and together > (most := services.event_bus.most_patterns()):
@@ -52,4 +52,4 @@ def follow_events(services: Services, changed: Iterable[str]) -> None:
     files = services.store.list_event_files()
     if not files and not any(map(is_events_file, changed)):
         return
-    services.event_bus.follow({rule.pattern_id: rule.pattern_text for file in files for rule in file.rules})
+    services.event_bus.follow({name: text for file in files for name, text in file.patterns.items()})

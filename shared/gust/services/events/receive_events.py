@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 
 
 def receive_events(
-    services: Services, messages: Mapping[str, str], *, clock: Callable[[], float] = time.monotonic
+    services: Services, messages: Mapping[str, str], *, delivery: int = 1, clock: Callable[[], float] = time.monotonic
 ) -> list[str]:
-    """Name → body of each message. Returns the names of those that failed; all others are done, and repeating them changes
-    nothing."""
+    """Name → body of each message; `delivery`: how often one of them has come, this time included. Returns the names of
+    those that failed; all others are done, and repeating them changes nothing."""
     objects: dict[str, ObjectCreated] = {}
     matched: dict[str, Matched] = {}
     failed: set[str] = set()
@@ -36,7 +36,7 @@ def receive_events(
             failed.add(name)
     failed.update(_objects(services, objects))
     try:
-        failed |= start_by_events(services, matched, clock=clock)
+        failed |= start_by_events(services, matched, delivery=delivery, clock=clock)
     except Exception:
         log.exception("Entries could not be read")
         failed.update(matched)

@@ -45,6 +45,10 @@ CAUSED_BY_AN_ENTRY: Final = (Rejected, OverflowError, UnicodeError, RecursionErr
 MAX_PARTITION_KEY: Final = 250
 """Characters, as in both APIs."""
 
+SPREADS: Final = 0.618034
+"""Of a file's entries in a batch, the part that lies between the first ones of two deliveries: the golden ratio, by which
+few deliveries begin everywhere."""
+
 _NAMESPACE: Final = UUID("b3c1a7c2-8f0e-4a43-8f6c-2a51cf2b9d10")
 
 log = Logger(service="events", child=True)
@@ -98,16 +102,22 @@ class Match:
 
 
 def start_by_events(
-    services: Services, matched: Mapping[str, Matched], *, clock: Callable[[], float] = time.monotonic
+    services: Services,
+    matched: Mapping[str, Matched],
+    *,
+    delivery: int = 1,
+    clock: Callable[[], float] = time.monotonic,
 ) -> set[str]:
     """Do what each entry says that has the pattern of an event. Where an entry cannot be followed, the event log has the
     reason. `matched`: name → event. Returns the names of events of which something is not done; repeating the rest changes
     nothing.
 
-    The file goes next that has taken the least time: slow expressions and many entries delay their own file."""
-    waiting = _by_file(services, matched)
+    The file goes next that has taken the least time: slow expressions and many entries delay their own file. Each `delivery`
+    (from 1) of what was left begins at another entry of a file."""
+    waiting, failed = _by_file(services, matched)
+    for entries in waiting.values():
+        entries.rotate(-int((delivery - 1) * SPREADS % 1 * len(entries)))
     spent = dict.fromkeys(waiting, 0.0)
-    failed: set[str] = set()
     until = clock() + FOLLOWS_FOR
     while waiting and (began := clock()) < until:
         filename = min(waiting, key=spent.__getitem__)
@@ -123,12 +133,23 @@ def start_by_events(
     return failed | {name for left in waiting.values() for name, _ in left}
 
 
-def _by_file(services: Services, matched: Mapping[str, Matched]) -> dict[str, deque[tuple[str, Match]]]:
-    """File → (name of the event, what to follow), in the order of the events and of the file."""
+def _by_file(
+    services: Services, matched: Mapping[str, Matched]
+) -> tuple[dict[str, deque[tuple[str, Match]]], set[str]]:
+    """File → (name of the event, what to follow), in the order of the events and of the file; and the names of events of
+    files that cannot be read."""
     wanted = {each.pattern_id for each in matched.values()}
     found: dict[str, deque[tuple[str, Match]]] = {}
+    failed: set[str] = set()
     for file in services.store.list_event_files() if wanted else ():
-        rules = [(pattern_id, rule) for rule in file.rules if (pattern_id := rule.pattern_id) in wanted]
+        try:
+            rules = [(pattern_id, rule) for rule in file.rules if (pattern_id := rule.pattern_id) in wanted]
+        except ValueError:
+            names = {name for name, each in matched.items() if each.pattern_id in file.patterns}
+            if names:
+                log.exception("A stored file of events cannot be read: deploy it anew", file=file.filename)
+            failed |= names
+            continue
         queue = deque(
             (name, Match(file.filename, rule, each.event))
             for name, each in matched.items()
@@ -137,7 +158,7 @@ def _by_file(services: Services, matched: Mapping[str, Matched]) -> dict[str, de
         )
         if queue:
             found[file.filename] = queue
-    return found
+    return found, failed
 
 
 def _follow(services: Services, match: Match) -> None:
