@@ -109,6 +109,10 @@ class Parked:
         }
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class Pace:
     """A trigger's way through its sleeps."""
@@ -125,7 +129,7 @@ class Pace:
     """An event will tell of what it waits for."""
     is_woken: bool = False
     """The event has come."""
-    stays: Callable[[], bool] = lambda: False
+    stays: Callable[[], bool] = _never
     """Whether its next life would have to begin anew with what this one is in the middle of: it sleeps in place."""
     task: asyncio.Task[Any] | None = None
     parked: asyncio.Future[Parked] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -236,3 +237,9 @@ def test_a_watcher_is_parked_after_an_event_once_its_place_is_stored() -> None:
         return at_once, its_pace.parked.done()
 
     assert asyncio.run(life()) == (False, True)
+
+
+def test_a_pace_reaches_a_child_of_the_nursery() -> None:
+    """As a pickle."""
+    pace = Pace(skip=1, is_poller=False, end=0.0)
+    assert pickle.loads(pickle.dumps(pace)).stays() is False  # noqa: S301 - our own
