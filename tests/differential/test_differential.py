@@ -1,4 +1,4 @@
-"""Gust decides as Airflow does: the cases that once differed, 400 fixed random ones, and some seeded by a hash of the
+"""Gust decides as Airflow does: the cases that once differed, 200 fixed random ones, and some seeded by a hash of the
 deciding code. The same code gets the same cases: an old difference is no reason to refuse an unrelated change.
 `./gust test differential` without a seed looks for others.
 
@@ -33,10 +33,10 @@ def seed_of_what_decides() -> str:
 @pytest.mark.parametrize(
     "plays",
     [
-        (["--replay"], ["--cases", "200", "--seed", seed_of_what_decides()]),
-        (["--cases", "200", "--seed", "1"], ["--cases", "200", "--seed", "2"]),
+        (["--replay"], ["--cases", "100", "--seed", seed_of_what_decides()]),
+        (["--cases", "100", "--seed", "1"], ["--cases", "100", "--seed", "2"]),
     ],
-    ids=["cases that once differed, and new ones", "the same 400"],
+    ids=["cases that once differed, and new ones", "the same 200"],
 )
 def test_both_sides_decide_the_same(plays: tuple[list[str], ...]) -> None:
     begun = [

@@ -6,19 +6,18 @@ are in test-output/airflow-browser-suite.
 
     ./gust test tests/system/test_airflow_browser_suite.py
 
-runs all of it, for twenty minutes. Among all tiers a quarter of its files run, picked by a hash of the code that serves the
-web UI: another quarter with other code, the same one with the same.
+runs all of it, for twenty minutes; among all tiers a quarter of its files run (`tests.part`).
 """
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.oracle import wheel
+from tests.part import part_of
 from tests.system.airflow_browser_suite import suite
 from tests.system.browser import executable
 from tests.system.local_gust import ROOT, LocalGust
@@ -65,22 +64,13 @@ LEAST: Final = 18
 PARTS: Final = 4
 
 
-def part_of(files: list[str]) -> list[str]:
-    """Every fourth file; from which one on follows from the code that serves the web UI."""
-    read = hashlib.sha256()
-    for folder in ("shared/gust/rest_api", "shared/gust/services", "layers/web"):
-        for file in sorted((ROOT / folder).rglob("*.py")):
-            read.update(file.read_bytes())
-    return sorted(files)[int(read.hexdigest(), 16) % PARTS :: PARTS]
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_airflows_own_browser_suite_passes_but_for_what_is_listed(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     folder = suite.fetch(CACHE)
     files = [file.name for file in (folder / "tests").rglob("*.spec.ts")]
-    is_among_all = hasattr(pytestconfig, "workerinput")
-    specs = part_of(files) if is_among_all else files
+    specs = part_of(sorted(files), pytestconfig, PARTS, "shared/gust/rest_api", "shared/gust/services", "layers/web")
+    is_among_all = len(specs) < len(files)
     dags = tmp_path / "dags"
     dags.mkdir()
     wheel.prepare(dags)

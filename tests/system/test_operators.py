@@ -5,7 +5,6 @@ moto's server, or from `scripted_aws`; the connections `moto` and `scripted` lea
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
@@ -20,9 +19,10 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.part import part_of
 from tests.system import aws_plays, kubernetes_api, moto_server
 from tests.system.kubernetes_api import Cluster
-from tests.system.local_gust import FINISHED, PATIENCE, ROOT, LocalGust
+from tests.system.local_gust import FINISHED, PATIENCE, LocalGust
 from tests.system.operator_cases import CASES, Case, Ending, Proof
 from tests.system.package_index import answers
 from tests.system.scripted_aws import ScriptedAws, serving
@@ -40,7 +40,7 @@ tasks."""
 DEFERRED = "Pausing task as DEFERRED"
 """What Airflow's Task SDK logs."""
 
-LEFT_OUT: Final = "of the other half of the cases, or no package index answers"
+LEFT_OUT: Final = "of another part of the cases, or no package index answers"
 
 KILLED: Final = [(case, proof) for case in CASES for proof in case.of(Ending.KILLED)]
 
@@ -62,8 +62,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(gust: LocalGust, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[World]:
-    """With all cases; among all tiers with a half of them, picked by a hash of the code that runs tasks: the other half
-    with other code, the same one with the same."""
+    """With all cases; among all tiers with a third of them (`tests.part`)."""
     with (
         moto_server.running() as moto,
         kubernetes_api.serving() as cluster,
@@ -83,8 +82,7 @@ def world(gust: LocalGust, tmp_path_factory: pytest.TempPathFactory, pytestconfi
         connection = {"connection_id": "stand_in", "conn_type": "kubernetes", "extra": extra_text}
         gust.api.call("POST", "/api/v2/connections", body=connection)
         found = World(gust, scripted, cluster)
-        if hasattr(pytestconfig, "workerinput"):
-            found.cases = half_of(found.cases)
+        found.cases = part_of(CASES, pytestconfig, 3, "shared/gust/airflow_bridge", "tests/system/operators")
         for prepare in PREPARE.values():
             prepare(found)
         if not answers("\n".join(case.requirements for case in CASES), tmp_path_factory.mktemp("index")):
@@ -98,14 +96,6 @@ def world(gust: LocalGust, tmp_path_factory: pytest.TempPathFactory, pytestconfi
         for file in files:
             file.unlink()
         gust._folder.align()
-
-
-def half_of(cases: Sequence[Case]) -> list[Case]:
-    read = hashlib.sha256()
-    for folder in ("shared/gust/airflow_bridge", "tests/system/operators"):
-        for file in sorted((ROOT / folder).rglob("*.py")):
-            read.update(file.read_bytes())
-    return list(cases[int(read.hexdigest(), 16) % 2 :: 2])
 
 
 def _write(cases: Sequence[Case], dags: Path) -> list[Path]:

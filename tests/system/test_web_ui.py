@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.part import part_of
 from tests.system.browser import AS_AIRFLOW, PATIENCE, Person, chromium
 from tests.system.local_gust import AnyAirflow
 from tests.system.real_airflow import asked_for, made_for
@@ -202,7 +203,9 @@ PAGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page(person: Person, name: str) -> None:
+def test_a_page(person: Person, name: str, pytestconfig: pytest.Config) -> None:
+    if name not in part_of([*PAGES], pytestconfig, 2, "shared/gust/rest_api", "shared/gust/services", "layers/web"):
+        pytest.skip("of another part of the pages")
     path, texts = PAGES[name]
     person.opens(path, *texts)
     person.shoots(f"page {name}")
