@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,16 @@ def mistakes(text: str) -> list[str]:
     return [line.removeprefix("events.yaml, ") for line in read_event_file(text, "events.yaml").mistakes]
 
 
+@pytest.fixture
+def usual_depth() -> Iterator[None]:
+    """Of calls, as Python allows them in a parser: another test of this process may have had a library change it."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("usual_depth")
 @pytest.mark.parametrize(
     ("text", "told"),
     [
