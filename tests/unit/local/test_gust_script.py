@@ -1,6 +1,7 @@
 """`./gust`, as a person types it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import gust
+from gust.cli.__main__ import COMMANDS
 
 ROOT = Path(__file__).parents[3]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -169,3 +171,9 @@ def test_what_follows_test_reaches_pytest_in_its_order() -> None:
         check=False,
     )  # fmt: skip
     assert "deselected" in told.stdout, told.stdout + told.stderr
+
+
+def test_the_script_knows_every_command() -> None:
+    script = (ROOT / "gust").read_text()
+    known = script[script.index("case ") : script.index("unknown command")]
+    assert [name for name in COMMANDS if not re.search(rf"(^|[\s|]){re.escape(name)}[\s|)]", known)] == []
