@@ -183,9 +183,10 @@ class _Watched:
         """Whether it has become too large. Measures at most every `_LOOK` seconds."""
         if (now := time.monotonic()) >= self._next:
             self._next = now + _LOOK
-            family = list(_descendants(self.pid))
-            # The first sum counts a shared page once per process and is quick; the second counts it once.
-            self.is_too_large = sum(map(_resident, family)) > self._most < sum(map(_proportional, family))
+            family: list[int | str] = [*_descendants(self.pid)]
+            # The first sum counts a shared page once per process and is quick; the second counts it once. The parent is
+            # in the second: a page that it shares with the child is divided between both.
+            self.is_too_large = sum(map(_resident, family)) > self._most < sum(map(_proportional, ["self", *family]))
         return self.is_too_large
 
 
@@ -205,7 +206,7 @@ def _resident(pid: int | str) -> int:
     return 0
 
 
-def _proportional(pid: int) -> int:
+def _proportional(pid: int | str) -> int:
     """Bytes of physical memory, shared pages divided among the processes that share them."""
     with suppress(OSError, ValueError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():

@@ -162,6 +162,19 @@ def test_memory_that_processes_share_is_limited_too():
     assert not ended.took_too_long
 
 
+def test_memory_of_a_large_parent_is_not_given_to_its_child():
+    held = b"\1" * (2 * MEMORY)
+
+    def work():
+        shared = mmap.mmap(-1, MEMORY * 3 // 2)
+        for at in range(0, len(shared), 4096):
+            shared[at] = held[at % len(held)]
+        time.sleep(600)
+        return b""
+
+    assert "It took more than 256 MB of memory" in run(work, timeout=5.0).how
+
+
 def test_memory_of_many_processes_is_counted_together():
     def work():
         for _ in range(4):
