@@ -271,6 +271,7 @@ def begun(stack: LocalGust) -> str:
 
 def first_line(stack: LocalGust, dag_id: str, run_id: str, task: str, try_number: int = 1) -> str:
     """What the try's log begins with, below where its lines come from."""
+    stack.await_log(dag_id, run_id, task, "::endgroup::", try_number=try_number)
     lines = stack.logs(dag_id, run_id, task, try_number=try_number).splitlines()
     return lines[lines.index("::endgroup::") + 1]
 
@@ -309,10 +310,14 @@ def await_end_of_execution(stack: LocalGust, name: str, status: str) -> None:
 def stop_task_of(stack: LocalGust, name: str) -> None:
     """What an operator does in the console of ECS, to the container of the dispatch."""
     ecs = stack.stack.client("ecs")
-    (cluster,) = ecs.list_clusters()["clusterArns"]
-    tasks = ecs.describe_tasks(cluster=cluster, tasks=ecs.list_tasks(cluster=cluster)["taskArns"])["tasks"]
+    tasks = [
+        task
+        for cluster in ecs.list_clusters()["clusterArns"]
+        if (arns := ecs.list_tasks(cluster=cluster)["taskArns"])
+        for task in ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"]
+    ]
     (task,) = [each for each in tasks if name in json.dumps(each["overrides"])]
-    ecs.stop_task(cluster=cluster, task=task["taskArn"])
+    ecs.stop_task(cluster=task["clusterArn"], task=task["taskArn"])
 
 
 def container_of(stack: LocalGust, dag_id: str, run_id: str) -> psutil.Process:
