@@ -178,6 +178,7 @@ def test_a_run_of_a_paused_dag_waits_and_the_event_log_says_so() -> None:
     receive(world, known, an_event(), an_event())
     assert run_ids(world) == {"event__e1"}
     assert logged(world) == [("event_waits", "etl", "the DAG is paused")]
+    assert measured(world) == [Measurement("EventsWaiting", 1, dag_id="etl")]
 
 
 def test_another_runs_logical_date_is_a_reason(world: World) -> None:

@@ -200,6 +200,7 @@ def _make_run(services: Services, match: Match, dag_id: str) -> None:
         return
     dag = services.store.get_dag(dag_id)
     if dag is not None and dag.is_paused:
+        services.metrics.add([Measurement("EventsWaiting", 1, dag_id=dag_id)])
         _note(services, WAITS, match, run_id=run_id, reason="the DAG is paused")
     log.info("An event made a run", dag_id=dag_id, run_id=run_id, entry=match.place, event_id=match.event["id"])
 
