@@ -181,6 +181,30 @@ def test_a_run_of_a_paused_dag_waits_and_the_event_log_says_so() -> None:
     assert measured(world) == [Measurement("EventsWaiting", 1, dag_id="etl")]
 
 
+def test_a_run_waits_in_no_silence_if_its_function_dies_before_it_says_so() -> None:
+    world = a_world()
+    world.given_dag(chain("t"), is_paused=True)
+    store = world.store
+
+    class Dies:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        def log_event(self, _: Any) -> None:
+            raise RuntimeError("killed")
+
+    whole = world.services
+    world.services = replace(whole, store=Dies())  # type: ignore[arg-type] # the rest of it is the store
+    known = given_rules(world, {"dag_id": "etl"})
+    body = json.dumps({"pattern": known, "event": an_event()})
+    assert receive_events(world.services, {"m": body}) == ["m"]
+    world.services = whole
+    for _ in range(2):
+        receive(world, known, an_event())
+    assert run_ids(world) == {"event__e1"}
+    assert logged(world) == [("event_waits", "etl", "the DAG is paused")]
+
+
 def test_another_runs_logical_date_is_a_reason(world: World) -> None:
     known = given_rules(world, {"dag_id": "etl", "logical_date": "{% time %}"})
     assert receive(world, known, an_event("e1"), an_event("e2"), an_event("e1")) == 1

@@ -21,11 +21,14 @@ from aws_lambda_powertools import Logger
 
 from gust.errors import AlreadyExists, Invalid, NotFound, Rejected
 from gust.model.asset import Asset, AssetEvent
+from gust.model.dag_run import DagRun
 from gust.model.event_rule import EventRule
+from gust.model.history_query import LoggedEventQuery
 from gust.model.keys import DagRunKey
 from gust.model.logged_event import LoggedEvent
 from gust.model.measurement import Measurement
-from gust.model.state import DagRunTriggeredByType
+from gust.model.state import DagRunState, DagRunTriggeredByType
+from gust.model.window import Window
 from gust.services.assets.register_asset_event import register_single_events
 from gust.services.assets.tell_listeners import tell_of_events
 from gust.services.context import Services
@@ -195,14 +198,24 @@ def _make_run(services: Services, match: Match, dag_id: str) -> None:
             partition_key=match.partition_key,
         )
     except AlreadyExists as taken:
-        if services.store.get_run(DagRunKey(dag_id, run_id)) is None:
+        run = services.store.get_run(DagRunKey(dag_id, run_id))
+        if run is None:
             raise Invalid("another run has the event's logical date") from taken
-        return
+        # The delivery that made it may have died before it could say that the run waits.
+        if run.state is not DagRunState.QUEUED or _is_noted(services, run):
+            return
+    else:
+        log.info("An event made a run", dag_id=dag_id, run_id=run_id, entry=match.place, event_id=match.event["id"])
     dag = services.store.get_dag(dag_id)
     if dag is not None and dag.is_paused:
         services.metrics.add([Measurement("EventsWaiting", 1, dag_id=dag_id)])
         _note(services, WAITS, match, run_id=run_id, reason="the DAG is paused")
-    log.info("An event made a run", dag_id=dag_id, run_id=run_id, entry=match.place, event_id=match.event["id"])
+
+
+def _is_noted(services: Services, run: DagRun) -> bool:
+    since = Window(run.queued_at, ascending=False)
+    entries = services.store.walk_logged_events(LoggedEventQuery(run.dag_id, since, run_id=run.run_id))
+    return any(entry.event == WAITS for entry in entries)
 
 
 def _emit(services: Services, match: Match) -> None:
