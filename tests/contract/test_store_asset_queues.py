@@ -330,6 +330,10 @@ def test_consumers_are_noted_for_each_event(store: Store) -> None:
     store.note_consumers(first.key, [one])
     store.note_consumers(second.key, [two])
     assert store.consumers_of(["e1", "e2", "e3"]) == {"e1": [first.key], "e2": [first.key, second.key], "e3": []}
+    many = [replace(one, event_id=f"m{number}") for number in range(350)]
+    store.note_consumers(first.key, many)
+    found = store.consumers_of([event.event_id for event in many[49::50]])
+    assert list(found.values()) == [[first.key]] * 7
 
 
 # --- references -------------------------------------------------------------------------------------------------------
