@@ -219,10 +219,9 @@ def events_between(services: Services, spec: DagSpec, floor: datetime, until: da
             case _:
                 continue
     found = heapq.merge(*(services.store.walk_events_of(source, window) for source in sources), key=_order)
-    for _, same in groupby(found, key=_order):  # of an asset and of its aliases
-        event = next(same)
-        if floor < event.timestamp <= until:
-            yield event
+    for moment, same in groupby(found, key=lambda event: event.timestamp):
+        if floor < moment <= until:
+            yield from in_order({event.event_id: event for event in same}.values())  # an alias has its asset's
 
 
 # --- partitions of assets ---------------------------------------------------------------------------------------------
