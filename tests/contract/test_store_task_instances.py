@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gust.errors import StaleTaskInstance
+from gust.model.keys import TaskInstanceKey
 from gust.model.pool import Pool
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
@@ -47,6 +48,8 @@ def test_an_instance_is_read_as_it_was_written(store: Store) -> None:
         xcom_lengths={"return_value": 0, "a.b c#": 12},
         pushed_keys=("a.b c#", "return_value"),
         rendered_map_index="row ü",
+        rendered_fields={"sql": "select 'ü'", "params": [None]},
+        rendered_by=2,
         trigger=ParkedTrigger(
             classpath="a.B",
             kwargs={"moment": {"__type": "datetime", "__var": 1.5}},
@@ -282,6 +285,29 @@ def test_rendered_fields_of_an_earlier_dispatch_are_stale(store: Store) -> None:
         store.put_rendered_fields(key, {"sql": "old"}, dispatch_count=1)
     store.put_rendered_fields(key, {"sql": "newest"}, dispatch_count=3)
     assert store.get_rendered_fields(key) == {"sql": "newest"}
+
+
+def test_the_last_dispatchs_rendered_fields_are_read_from_the_instance_or_from_beside_it(store: Store) -> None:
+    seen = given_instance(store, an_instance("t", 0, state=S.RUNNING, try_number=1, dispatch_count=2))
+    store.put_rendered_fields(seen.key, {"sql": "first"}, dispatch_count=1)
+    ended = transition(seen, state=S.UP_FOR_RETRY, rendered_fields={"sql": "second"}, rendered_by=2)
+    store.move(ended)
+    store.move(ended)
+    assert_shown(store, seen.key, {"sql": "second"})
+    store.put_rendered_fields(seen.key, {"sql": "second, anew"}, dispatch_count=2)
+    assert_shown(store, seen.key, {"sql": "second, anew"})
+    third = replace(ended.after, state=S.RUNNING, try_number=2, dispatch_count=3)
+    store.move(transition(ended.after, state=S.RUNNING, try_number=2, dispatch_count=3))
+    assert_shown(store, seen.key, {"sql": "second, anew"})
+    store.move(transition(third, state=S.SUCCESS, rendered_fields={}, rendered_by=3))
+    assert_shown(store, seen.key, {})
+
+
+def assert_shown(store: Store, key: TaskInstanceKey, fields: dict[str, Any]) -> None:
+    neighbour = an_instance("t", 1).key
+    assert store.get_rendered_fields(key) == fields
+    assert store.get_many_rendered_fields([key, neighbour]) == {key: fields}
+    assert store.list_rendered_fields(key.run) == {("t", 0): fields}
 
 
 def test_an_instance_and_its_run_in_one_call(store: Store) -> None:

@@ -64,7 +64,8 @@ class TaskInstanceStore(Protocol):
         """Store or replace the rendered fields. Raises StaleTaskInstance if a later dispatch has stored its own."""
 
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None:
-        """`None` if no dispatch has stored any."""
+        """The fields that the last dispatch with any has stored, with a report of its end (`TaskInstance.rendered_fields`)
+        or by `put_rendered_fields`; of the same dispatch, those of the latter. `None` if no dispatch has stored any."""
 
     def get_many_rendered_fields(self, keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, dict[str, Any]]:
         """Rendered fields of each key that has any; other keys are left out."""

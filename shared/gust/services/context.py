@@ -1,6 +1,8 @@
 """The ports that every service receives, wired once per cold start by `gust.bootstrap`, or in memory by tests."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from gust.model.place import LAMBDA_ALONE, Workers
 from gust.ports.cipher import Cipher, NoCipher
@@ -51,3 +53,5 @@ class Services:
     memory: MemoryOfRuns = field(default_factory=MemoryOfRuns)
     correlation_id: str = ""
     """Of the request that is being served; empty where there is none."""
+    rendered_fields: Mapping[str, Any] | None = None
+    """Short template fields that came with the report that is being served: its move stores them."""

@@ -10,8 +10,10 @@ names; a field that has its default is left out (`items.py`).
     TaskInstance        RUN#<dag_id>#<run_id>        #TI#<task_id>#<map_index>             pk, sk begins with `#`
     Callback            RUN#<dag_id>#<run_id>        #CALLBACK#<callback_id>             with the run; get_callback
     finished try        RUN#<dag_id>#<run_id>        TRY#<task_id>#<map_index>#<try>     list_tries (of a run: tries_of_run)
-    rendered fields     RUN#<dag_id>#<run_id>        RTIF#<task_id>#<map_index>          get_rendered_fields;
-                                                                                           list_: sk begins with
+    rendered fields     RUN#<dag_id>#<run_id>        RTIF#<task_id>#<map_index>          get_rendered_fields, with the
+                                                                                           TaskInstance, which may have
+                                                                                           later ones; list_: both by
+                                                                                           their beginnings of sk
     XCom                RUN#<dag_id>#<run_id>        XCOM#<task_id>#<map_index>#<name>   get_xcom; list_xcoms: sk begins
     HITLDetail          RUN#<dag_id>#<run_id>        HITL#<task_id>#<map_index>#<try>    get_hitl_detail: the last one
                                                                                            of sk begins with
@@ -236,7 +238,7 @@ class Key(NamedTuple):
 SCHEDULING: Final = "#"
 """Sort keys of what `load_run` reads of a run's partition begin with this: the run, its task instances and its callbacks."""
 
-_INSTANCE: Final = "#TI#"
+INSTANCES: Final = "#TI#"
 CALLBACKS: Final = "#CALLBACK#"
 
 
@@ -245,7 +247,7 @@ def run(key: DagRunKey) -> Key:
 
 
 def instance(key: TaskInstanceKey) -> Key:
-    return Key(run_partition(key.run), f"{_INSTANCE}{_of_instance(key)}")
+    return Key(run_partition(key.run), f"{INSTANCES}{_of_instance(key)}")
 
 
 def callback(run: DagRunKey, callback_id: str) -> Key:
@@ -362,9 +364,9 @@ def run_key(pk: str) -> DagRunKey | None:
 def instance_key(key: Key) -> TaskInstanceKey | None:
     """The task instance whose item `key` names; `None` for every other item."""
     its_run = run_key(key.pk)
-    if its_run is None or not key.sk.startswith(_INSTANCE):
+    if its_run is None or not key.sk.startswith(INSTANCES):
         return None
-    task_id, map_index = key.sk.removeprefix(_INSTANCE).split("#")
+    task_id, map_index = key.sk.removeprefix(INSTANCES).split("#")
     return its_run.task_instance(unescape(task_id), int(map_index))
 
 

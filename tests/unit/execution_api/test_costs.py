@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gust.execution_api.app import SHORT
 from gust.model.asset import Asset
 from gust.model.dag_spec import TaskSpec
 from tests.environment import of_a_user
@@ -67,16 +68,23 @@ def test_start(etl: World) -> None:
     assert dict(etl.store.calls) == {"get_instance_and_run": 1, "move": 1}
 
 
-def test_a_success_with_rendered_fields_is_two_writes_and_no_read(etl: World) -> None:
+@pytest.mark.parametrize(
+    ("fields", "calls"),
+    [({"a": "b"}, {"move": 1}), ({"a": "b" * SHORT}, {"move": 1, "put_rendered_fields": 1})],
+    ids=["short", "long"],
+)
+def test_a_success_with_short_rendered_fields_is_one_write_and_no_read(
+    etl: World, fields: dict[str, str], calls: dict[str, int]
+) -> None:
     ti = etl.given_queued("extract")
     worker = etl.worker(ti)
     worker.task_instances.start(ti.key.uuid(1), pid=7, when=NOW)
-    worker.task_instances.set_rtif(ti.key.uuid(1), {"a": "b"})
+    worker.task_instances.set_rtif(ti.key.uuid(1), fields)
     etl.store.calls.clear()
     etl.log.truncate(0)
     worker.task_instances.succeed(ti.key.uuid(1), when=NOW, task_outlets=[], outlet_events=[], rendered_map_index=None)
-    assert dict(etl.store.calls) == {"move": 1, "put_rendered_fields": 1}
-    assert etl.store.get_rendered_fields(ti.key) == {"a": "b"}
+    assert dict(etl.store.calls) == calls
+    assert etl.store.get_rendered_fields(ti.key) == fields
     assert etl.log.getvalue().count("\n") == 1, "and one line of the log"
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from gust.errors import StaleTaskInstance
 from gust.model.dag_run import DagRun
@@ -147,17 +148,44 @@ class DynamoDBTaskInstances(DynamoDBHistory):
             raise StaleTaskInstance(f"rendered fields: {key} was dispatched again", None) from failed
 
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None:
-        item = self._table.get(keyspace.rendered_fields(key))
-        return None if item is None else self._documents.read(item)
+        return self.get_many_rendered_fields([key]).get(key)
 
     def get_many_rendered_fields(self, keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, dict[str, Any]]:
-        places = {key: keyspace.rendered_fields(key) for key in keys}
-        found = self._table.get_all(list(places.values()))
-        return {key: self._documents.read(found[at]) for key, at in places.items() if at in found}
+        places = {key: (keyspace.instance(key), keyspace.rendered_fields(key)) for key in keys}
+        found = self._table.get_all([place for both in places.values() for place in both])
+        read = {key: self._last_rendered(found.get(its), found.get(beside)) for key, (its, beside) in places.items()}
+        return {key: fields for key, fields in read.items() if fields is not None}
 
     def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
-        found = self._table.query(keyspace.run_partition(key), begins_with=keyspace.RENDERED_FIELDS)
-        return {keyspace.rendered_fields_of(key_of(item)): self._documents.read(item) for item in found}
+        pk = keyspace.run_partition(key)
+        of_instances = {
+            (its.task_id, its.map_index): item
+            for item in self._table.query(pk, begins_with=keyspace.INSTANCES)
+            if RENDERED_BY in item and (its := keyspace.instance_key(key_of(item))) is not None
+        }
+        beside = {
+            keyspace.rendered_fields_of(key_of(item)): item
+            for item in self._table.query(pk, begins_with=keyspace.RENDERED_FIELDS)
+        }
+        read = {
+            which: self._last_rendered(of_instances.get(which), beside.get(which)) for which in of_instances | beside
+        }
+        return {which: fields for which, fields in read.items() if fields is not None}
+
+    def _last_rendered(self, instance: Item | None, beside: Item | None) -> dict[str, Any] | None:
+        """The fields of the later dispatch, from the instance's item or from the one beside it. Where one dispatch has
+        stored both, those beside the instance came later."""
+        if instance is not None and _dispatch(instance, RENDERED_BY) > _dispatch(beside or {}, "dispatch_count"):
+            return dict(json.loads(instance[RENDERED]["S"])) if RENDERED in instance else {}
+        return None if beside is None else self._documents.read(beside)
+
+
+RENDERED: Final = "rendered_fields"
+RENDERED_BY: Final = "rendered_by"
+
+
+def _dispatch(item: Item, attribute: str) -> int:
+    return int(item[attribute]["N"]) if attribute in item else 0
 
 
 def read_run(key: DagRunKey, item: Item) -> DagRun:

@@ -121,8 +121,11 @@ class MemoryTaskInstances(MemoryCallbacks, MemoryHITL, MemoryLimits):
 
     @atomic
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None:
-        found = self._rendered_fields.get(key)
-        return None if found is None else json.loads(found[1])
+        stored_by, beside = self._rendered_fields.get(key, (0, ""))
+        current = self._current(key)
+        if current.rendered_by > stored_by:
+            return dict(current.rendered_fields)
+        return json.loads(beside) if stored_by else None
 
     @atomic
     def get_many_rendered_fields(self, keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, dict[str, Any]]:
@@ -130,11 +133,9 @@ class MemoryTaskInstances(MemoryCallbacks, MemoryHITL, MemoryLimits):
 
     @atomic
     def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
-        return {
-            (of.task_id, of.map_index): json.loads(found[1])
-            for of, found in self._rendered_fields.items()
-            if of.run == key
-        }
+        its = {of for of in self._rendered_fields if of.run == key}
+        its |= {key.task_instance(*which) for which in self._instances.get(key, {})}
+        return {(of.task_id, of.map_index): fields for of, fields in self.get_many_rendered_fields(its).items()}
 
     def _current(self, key: TaskInstanceKey) -> TaskInstance:
         new = TaskInstance(dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index)
