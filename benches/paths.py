@@ -306,9 +306,10 @@ class ControlPlane:
                 return
 
     def _dispatch(self, payer: str, what: str, names: Mapping[str, Any], do: Callable[[], None]) -> None:
-        """One message: the function hides it, works, and writes its line."""
+        """One message: the function works, and writes its line. All but those of short tasks it hides first."""
         with self.invocation(payer):
-            self.meter.add("sqs", "ChangeMessageVisibility", "calls")
+            if what != "ran":
+                self.meter.add("sqs", "ChangeMessageVisibility", "calls")
             self._work_log[payer].info(what, exit_code=0, **names)
         do()
 

@@ -1,6 +1,7 @@
 """The worker's door: one message is one dispatch of a try, one callback, or one test of a connection.
 
-A message that fails comes again after seconds; a message whose function dies, after a minute (`Receipt`).
+A message that fails comes again after seconds; a message whose function dies while it prepares for long, after a minute
+(`Receipt`).
 """
 
 from typing import Any
