@@ -32,7 +32,6 @@ from types import ModuleType
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
-from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 from samtranslator.yaml_helper import yaml_parse
 
@@ -44,6 +43,7 @@ from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.metrics import EmfMetrics
 from gust.aws.tokens import JwtTokens
 from gust.execution_api.app import ExecutionApi
+from gust.function_log import function_log
 from gust.model.asset import Asset
 from gust.model.correlation import OF_WORKERS, new_correlation_id
 from gust.model.dag import Dag
@@ -175,8 +175,8 @@ class ControlPlane:
         )
         self._door = scheduler_door()
         self._door.services = self.services  # type: ignore[attr-defined]
-        self.api = ExecutionApi(self.services, log=Logger(service="execution_api"))
-        self._work_log = {name: Logger(service=name) for name in ("worker", "triggerer")}
+        self.api = ExecutionApi(self.services, log=function_log("execution_api"))
+        self._work_log = {name: function_log(name) for name in ("worker", "triggerer")}
         self._filter = stream_filter()
         arn = dynamodb.describe_table(TableName=self.table)["Table"]["LatestStreamArn"]
         (shard,) = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
@@ -514,12 +514,12 @@ OVER_XCOM: Final = Expansion(kwargs=(ExpandedKwarg(kwarg="x", length=XComLength(
 ALONE: Final = (chained("alone", 1),)
 TWO: Final = frozenset({"task_00", "task_01"})
 
-CHAINED: Final = PricedPath("one more task of a chain", 6.20, (chained("chain", 4),), 3, without=ALONE)
-BESIDE: Final = PricedPath("one more task side by side", 5.60, (dag("fan_out", fan_out(10)),), 10, without=ALONE)
+CHAINED: Final = PricedPath("one more task of a chain", 5.80, (chained("chain", 4),), 3, without=ALONE)
+BESIDE: Final = PricedPath("one more task side by side", 5.20, (dag("fan_out", fan_out(10)),), 10, without=ALONE)
 MESHED: Final = PricedPath(
-    "one more task that waits for eight", 6.00, (dag("mesh", mesh(2, 8)),), 8, without=(dag("layer", mesh(1, 8)),)
+    "one more task that waits for eight", 5.70, (dag("mesh", mesh(2, 8)),), 8, without=(dag("layer", mesh(1, 8)),)
 )
-RUN: Final = PricedPath("a run with its only task", 14.70, ALONE, 1)
+RUN: Final = PricedPath("a run with its only task", 14.20, ALONE, 1)
 
 PATHS: Final = (
     CHAINED,
@@ -528,7 +528,7 @@ PATHS: Final = (
     RUN,
     PricedPath(
         "one more instance of a mapped task over an XCom",
-        6.50,
+        6.10,
         (dag("mapped", {"many": (), "each": ("many",)}, of={"each": {"expansion": OVER_XCOM}}),),
         10,
         Script(gives={"many": 10}, takes={"each": "many"}),
@@ -536,7 +536,7 @@ PATHS: Final = (
     ),
     PricedPath(
         "one more task that defers, and whose trigger sleeps once",
-        22.40,
+        21.30,
         (chained("polls", 2),),
         1,
         Script(defers=TWO),
@@ -544,18 +544,18 @@ PATHS: Final = (
     ),
     PricedPath(
         "one more task that defers to a moment",
-        19.10,
+        18.20,
         (chained("waits", 2),),
         1,
         Script(defers=TWO, trigger=PURE_WAIT),
         without=ALONE,
     ),
     PricedPath(
-        "one more task that is rescheduled once", 19.20, (chained("pokes", 2),), 1, Script(pokes=TWO), without=ALONE
+        "one more task that is rescheduled once", 18.30, (chained("pokes", 2),), 1, Script(pokes=TWO), without=ALONE
     ),
     PricedPath(
         "an asset event that makes a run, the rest of both runs not counted",
-        18.70,
+        18.50,
         (
             chained("makes", 1, of={"task_00": {"outlets": (OUTLET,)}}),
             chained("takes", 1, timetable=ON_ASSET),
@@ -567,7 +567,7 @@ PATHS: Final = (
     ),
     PricedPath(
         "a callback of a DAG",
-        7.20,
+        7.10,
         (chained("calls", 1, has_on_success_callback=True),),
         1,
         without=ALONE,

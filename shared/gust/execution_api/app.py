@@ -103,11 +103,13 @@ class ExecutionApi:
         answer = self._resolver.resolve(event, context)
         if is_carried and answer["statusCode"] < 300:
             return answer  # the other request has the line of the two: bytes of logs are a part of a task's price
-        # One line on stderr per invocation: the local emulator answers 50 ms late without it.
-        self._log.info(
+        # The start of a try is told by the worker, too, and by the report of its end.
+        is_untold = answer["statusCode"] < 300 and _matched(START, event) is not None
+        tell = self._log.debug if is_untold else self._log.info
+        tell(
             "%s %s",
             event["requestContext"]["http"]["method"],
-            event["rawPath"],
+            self._path_in_words(event),
             extra={
                 "status": answer["statusCode"],
                 "ms": round((time.perf_counter() - began) * 1000, 1),
@@ -115,6 +117,11 @@ class ExecutionApi:
             },
         )
         return answer
+
+    def _path_in_words(self, event: Mapping[str, Any]) -> str:
+        """The path, without the id of a try that the line names by its parts: so equal requests have equal messages."""
+        path = str(event["rawPath"]).removeprefix(BASE_PATH)
+        return path.replace(str(self._caller.id), "{id}") if self._caller.key.task_id else path
 
     def _names(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """What a log line says of the request: of its caller, and of the request that its run began with."""
@@ -167,6 +174,7 @@ class ExecutionApi:
 
 
 RENDERED_FIELDS: Final = re.compile(f"PUT {BASE_PATH}/task-instances/([^/]+)/rtif")
+START: Final = re.compile(f"PATCH {BASE_PATH}/task-instances/([^/]+)/run")
 REPORT: Final = re.compile(f"PATCH {BASE_PATH}/task-instances/([^/]+)/state")
 
 
