@@ -514,10 +514,10 @@ OVER_XCOM: Final = Expansion(kwargs=(ExpandedKwarg(kwarg="x", length=XComLength(
 ALONE: Final = (chained("alone", 1),)
 TWO: Final = frozenset({"task_00", "task_01"})
 
-CHAINED: Final = PricedPath("one more task of a chain", 5.80, (chained("chain", 4),), 3, without=ALONE)
+CHAINED: Final = PricedPath("one more task of a chain", 5.70, (chained("chain", 4),), 3, without=ALONE)
 BESIDE: Final = PricedPath("one more task side by side", 5.20, (dag("fan_out", fan_out(10)),), 10, without=ALONE)
 MESHED: Final = PricedPath(
-    "one more task that waits for eight", 5.70, (dag("mesh", mesh(2, 8)),), 8, without=(dag("layer", mesh(1, 8)),)
+    "one more task that waits for eight", 5.50, (dag("mesh", mesh(2, 8)),), 8, without=(dag("layer", mesh(1, 8)),)
 )
 RUN: Final = PricedPath("a run with its only task", 14.20, ALONE, 1)
 
@@ -536,7 +536,7 @@ PATHS: Final = (
     ),
     PricedPath(
         "one more task that defers, and whose trigger sleeps once",
-        21.30,
+        21.20,
         (chained("polls", 2),),
         1,
         Script(defers=TWO),

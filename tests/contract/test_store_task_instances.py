@@ -324,6 +324,19 @@ def test_an_instance_and_its_run_in_one_call(store: Store) -> None:
     assert store.get_run_and_instances(replace(run.key, run_id="other"), both) == (None, {})
 
 
+def test_a_run_and_instances_with_its_dag_and_pools_in_one_call(store: Store) -> None:
+    given_dag(store)
+    run = given_running_run(store)
+    given_instance(store, an_instance("extract", state=S.QUEUED))
+    store.put_pool(None, Pool(name="p", slots=4))
+    pools, instances = ["default_pool", "p"], [("extract", -1), ("load", 3)]
+    for key in (run.key, replace(run.key, run_id="other"), replace(run.key, dag_id="other")):
+        assert store.get_dag_and_run(key, pools=pools, instances=instances) == (
+            store.get_dag_and_pools(key.dag_id, pools),
+            store.get_run_and_instances(key, instances),
+        )
+
+
 def test_slots_that_a_pool_counted_meanwhile_are_given_back(store: Store) -> None:
     """The trigger's end was decided before the pool began to count the deferred instance: the same move gives back what the
     instance holds by then, and nothing stays counted."""

@@ -9,8 +9,11 @@ from typing import Any, Protocol
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.task_instance import TaskInstance
+from gust.ports.limits import DagAndPools
 from gust.scheduling.run_view import InstanceId
 from gust.scheduling.transition import Transition
+
+RunAndInstances = tuple[DagRun | None, dict[InstanceId, TaskInstance]]
 
 
 class TaskInstanceStore(Protocol):
@@ -26,11 +29,14 @@ class TaskInstanceStore(Protocol):
     def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
         """The instance and its run in one call, without a transaction: each as it was at some moment of the call."""
 
-    def get_run_and_instances(
-        self, key: DagRunKey, instances: Sequence[InstanceId]
-    ) -> tuple[DagRun | None, dict[InstanceId, TaskInstance]]:
+    def get_run_and_instances(self, key: DagRunKey, instances: Sequence[InstanceId]) -> RunAndInstances:
         """The run and these instances in one call, without a transaction: each as it was at some moment of the call.
         Instances without an item are left out."""
+
+    def get_dag_and_run(
+        self, key: DagRunKey, *, pools: Collection[str], instances: Sequence[InstanceId]
+    ) -> tuple[DagAndPools, RunAndInstances]:
+        """What `get_dag_and_pools` and `get_run_and_instances` return, in one call."""
 
     def move(self, transition: Transition) -> None:
         """Write the fields in which `after` differs from `before`. In the same transaction: keep the finished try if

@@ -130,6 +130,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
       under a limit          begins or ceases to wait for one
     grant                  6t WRU +1 (leaves waiting), 2t more for each further limit
     get_dag_and_pools      2 RRU, one more per further pool: the default pool is asked for with every DAG
+    get_dag_and_run        as get_dag_and_pools and get_run_and_instances
     callbacks              2t WRU more in create_run, start_run, finish_run for each, +2 of a deadline; a lost try with one
                            4t instead of 1; move_callback 1 WRU (sent, claimed, ended), and 1 +2 to end the run's `due_at`
                            afterwards; 1 more for the first deadline of a day in each process

@@ -12,7 +12,9 @@ from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.ports.limits import DagAndPools
 from gust.ports.metrics import Metrics
+from gust.ports.task_instances import RunAndInstances
 from gust.scheduling import measure
 from gust.scheduling.callback import CallbackMove
 from gust.scheduling.run_view import InstanceId
@@ -22,8 +24,15 @@ from gust.store.dynamodb.callbacks import callback_write
 from gust.store.dynamodb.documents import Documents
 from gust.store.dynamodb.history import DynamoDBHistory
 from gust.store.dynamodb.hitl import answered_already, hitl_write
-from gust.store.dynamodb.limits import failure_listed_at, instance_update, limit_updates
+from gust.store.dynamodb.limits import (
+    dag_and_pools,
+    failure_listed_at,
+    instance_update,
+    limit_updates,
+    places_of_dag,
+)
 from gust.store.items import Item
+from gust.store.keyspace import Key
 from gust.store.parallel import Parallel
 from gust.store.table import Check, ConditionFailed, Delete, Expression, Put, Table, Update, key_of
 
@@ -52,15 +61,14 @@ class DynamoDBTaskInstances(DynamoDBHistory):
             read_run(key.run, found[of_run]) if of_run in found else None,
         )
 
-    def get_run_and_instances(
-        self, key: DagRunKey, instances: Sequence[InstanceId]
-    ) -> tuple[DagRun | None, dict[InstanceId, TaskInstance]]:
-        of_run = keyspace.run(key)
-        keys = [key.task_instance(*instance) for instance in instances]
-        found = self._table.get_all([of_run, *map(keyspace.instance, keys)])
-        stored = [read_instance(each, found[at]) for each in keys if (at := keyspace.instance(each)) in found]
-        run = read_run(key, found[of_run]) if of_run in found else None
-        return run, {(instance.task_id, instance.map_index): instance for instance in stored}
+    def get_run_and_instances(self, key: DagRunKey, instances: Sequence[InstanceId]) -> RunAndInstances:
+        return _run_and_instances(key, instances, self._table.get_all(_places_in_run(key, instances)))
+
+    def get_dag_and_run(
+        self, key: DagRunKey, *, pools: Collection[str], instances: Sequence[InstanceId]
+    ) -> tuple[DagAndPools, RunAndInstances]:
+        found = self._table.get_all([*places_of_dag(key.dag_id, pools), *_places_in_run(key, instances)])
+        return dag_and_pools(key.dag_id, pools, found), _run_and_instances(key, instances, found)
 
     def move(self, transition: Transition) -> None:
         if (failed_at := failure_listed_at(transition.after)) is not None:
@@ -186,6 +194,20 @@ RENDERED_BY: Final = "rendered_by"
 
 def _dispatch(item: Item, attribute: str) -> int:
     return int(item[attribute]["N"]) if attribute in item else 0
+
+
+def _places_in_run(key: DagRunKey, instances: Sequence[InstanceId]) -> list[Key]:
+    return [keyspace.run(key), *(keyspace.instance(key.task_instance(*instance)) for instance in instances)]
+
+
+def _run_and_instances(key: DagRunKey, instances: Sequence[InstanceId], found: Mapping[Key, Item]) -> RunAndInstances:
+    of_run, *places = _places_in_run(key, instances)
+    stored = {
+        instance: read_instance(key.task_instance(*instance), found[at])
+        for instance, at in zip(instances, places, strict=True)
+        if at in found
+    }
+    return read_run(key, found[of_run]) if of_run in found else None, stored
 
 
 def read_run(key: DagRunKey, item: Item) -> DagRun:

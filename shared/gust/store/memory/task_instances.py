@@ -15,6 +15,8 @@ from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.ports.limits import DagAndPools
+from gust.ports.task_instances import RunAndInstances
 from gust.scheduling import measure
 from gust.scheduling.callback import CallbackMove
 from gust.scheduling.run_view import InstanceId
@@ -48,12 +50,16 @@ class MemoryTaskInstances(MemoryCallbacks, MemoryHITL, MemoryLimits):
         return self.get_instance(key), as_stored_or_none(self._runs.get(key.run))
 
     @atomic
-    def get_run_and_instances(
-        self, key: DagRunKey, instances: Sequence[InstanceId]
-    ) -> tuple[DagRun | None, dict[InstanceId, TaskInstance]]:
+    def get_run_and_instances(self, key: DagRunKey, instances: Sequence[InstanceId]) -> RunAndInstances:
         run = as_stored_or_none(self._runs.get(key))
         found = self.get_instances([key.task_instance(*instance) for instance in instances])
         return run, {(instance.task_id, instance.map_index): instance for instance in found}
+
+    @atomic
+    def get_dag_and_run(
+        self, key: DagRunKey, *, pools: Collection[str], instances: Sequence[InstanceId]
+    ) -> tuple[DagAndPools, RunAndInstances]:
+        return self.get_dag_and_pools(key.dag_id, pools), self.get_run_and_instances(key, instances)
 
     @atomic
     def move(self, transition: Transition) -> None:
