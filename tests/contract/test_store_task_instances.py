@@ -12,7 +12,7 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
 from gust.ports.store import Store
 from gust.scheduling.slots import Claim
-from gust.scheduling.transition import recount, resume
+from gust.scheduling.transition import recount, resume, start
 from tests.contract.given import (
     NOW,
     a_run,
@@ -322,6 +322,26 @@ def test_an_instance_and_its_run_in_one_call(store: Store) -> None:
     assert store.get_run_and_instances(run.key, both) == (store.get_run(run.key), {("extract", -1): given})
     assert store.get_run_and_instances(run.key, []) == (store.get_run(run.key), {})
     assert store.get_run_and_instances(replace(run.key, run_id="other"), both) == (None, {})
+
+
+def test_an_instance_is_moved_unread_if_it_is_as_the_caller_supposes(store: Store) -> None:
+    stored = an_instance(
+        state=S.QUEUED, try_number=1, dispatch_count=1, scheduled_at=NOW, queued_at=at(1), operator="x", reason="ready",
+        holds={"pool:p": 2}, max_tries=3,
+    )  # fmt: skip
+    given_instance(store, stored)
+    supposed = an_instance(state=S.QUEUED, try_number=1, dispatch_count=1, scheduled_at=NOW, reason="?")
+    moved = start(supposed, at=at(2), hostname="h", pid=7)
+    for wrong in ({"scheduled_at": at(1)}, {"dispatch_count": 2}, {"state": S.SCHEDULED}, {"try_number": 2}):
+        assert store.move_unread(replace(moved, before=replace(supposed, **wrong))) is None
+        assert store.get_instance(stored.key) == stored
+    now = replace(stored, state=S.RUNNING, start_date=at(2), heartbeat_at=at(2), hostname="h", pid=7, reason=None)
+    assert store.move_unread(moved) == now
+    assert store.move_unread(moved) is None
+    assert store.get_instance(stored.key) == now
+    nowhere = replace(supposed, task_id="nowhere")
+    assert store.move_unread(start(nowhere, at=at(2))) is None
+    assert store.get_instance(nowhere.key) is None
 
 
 def test_a_run_and_instances_with_its_dag_and_pools_in_one_call(store: Store) -> None:

@@ -51,6 +51,12 @@ class TaskInstanceStore(Protocol):
         pid): of two workers that received the same message, the second is stale. Raises StaleHITLDetail if `transition.hitl`
         needs an unanswered question and there is none."""
 
+    def move_unread(self, transition: Transition) -> TaskInstance | None:
+        """Write the move of an instance that the caller has not read, and return the stored instance. `before` has what the
+        fence and the move need: the state, try, dispatch, limit and `scheduled_at`, and the fields that the move changes,
+        which are not the slots. `None`, with nothing written, unless the former are the stored ones; so also where the
+        move is repeated."""
+
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
         """`move` each; returns the transitions that were stale. All others are written."""
 

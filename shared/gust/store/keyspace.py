@@ -126,6 +126,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     update_run             1 WRU +2 where `due_at` moves, +1 where it comes or goes; 4t for a backfill's run that ends or
                              is queued again
     move                   1 WRU; 4t where the try is kept; +1 where it fails       heartbeat  1 WRU
+    move_unread            1 WRU, also where it writes nothing
     move, of an instance   4t WRU where it begins or ceases to hold slots, 2t more for each further limit; +1 where it
       under a limit          begins or ceases to wait for one
     grant                  6t WRU +1 (leaves waiting), 2t more for each further limit

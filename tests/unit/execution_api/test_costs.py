@@ -61,11 +61,17 @@ def test_a_heartbeat_is_a_read_and_now_and_then_a_write(etl: World) -> None:
 
 
 def test_start(etl: World) -> None:
-    ti = etl.given_queued("extract")
+    """Of the first dispatch of an instance the token tells everything; of others, the table."""
+    ti = etl.given_queued("extract", retries=1)
     worker = etl.worker(ti)
     etl.store.calls.clear()
     worker.task_instances.start(ti.key.uuid(1), pid=7, when=NOW)
-    assert dict(etl.store.calls) == {"get_instance_and_run": 1, "move": 1}
+    assert dict(etl.store.calls) == {"get_run": 1, "move_unread": 1}
+    worker.task_instances.retry(ti.key.uuid(1), NOW, None)
+    again = etl.given_queued("extract")
+    etl.store.calls.clear()
+    etl.worker(again).task_instances.start(again.key.uuid(2), pid=7, when=NOW)
+    assert dict(etl.store.calls) == {"get_instance_and_run": 1, "move": 1, "list_xcoms": 1}
 
 
 @pytest.mark.parametrize(

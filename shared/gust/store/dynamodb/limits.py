@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, repeat
 from typing import Any, Final
@@ -114,11 +114,13 @@ def _pools(names: Collection[str], found: Mapping[Key, Item]) -> dict[str, Pool]
     return _existing({name: items.POOL.read(found[key], name=name) for name, key in places.items() if key in found})
 
 
-def instance_update(transition: Transition) -> Update:
+def instance_update(
+    transition: Transition, fence: Callable[[TaskInstance], fences.Changes] = fences.instance_fence
+) -> Update:
     """The move of the instance alone."""
     before, after = transition.before, transition.after
     changes = items.TASK_INSTANCE.changes(before, fences.changed_instance_fields(before, after))
-    seen = items.TASK_INSTANCE.attributes(fences.instance_fence(before))
+    seen = items.TASK_INSTANCE.attributes(fence(before))
     # The edge is only for the stream's filter: it tells which writes wake the scheduler (ADR 4).
     edge: dict[str, Attribute | None] = {"edge": {"S": transition.edge}}
     was, becomes = listing_of_failure(before), listing_of_failure(after)

@@ -100,6 +100,14 @@ class DynamoDBTaskInstances(DynamoDBHistory):
         else:
             self._metrics.add(measure.of_move(transition))
 
+    def move_unread(self, transition: Transition) -> TaskInstance | None:
+        changed = instance_update(transition, fences.unread_fence)
+        try:
+            item = self._table.updated(changed.key, changed.expression)
+        except ConditionFailed:
+            return None
+        return read_instance(transition.before.key, item)
+
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
         were_stale = self._parallel.map(self._is_stale, transitions)
         return [transition for transition, is_stale in zip(transitions, were_stale, strict=True) if is_stale]

@@ -25,6 +25,7 @@ from gust.store.fences import (
     changed_instance_fields,
     instance_fence,
     repeated_move,
+    unread_fence,
     with_what_it_holds,
 )
 from gust.store.memory.callbacks import MemoryCallbacks
@@ -82,6 +83,14 @@ class MemoryTaskInstances(MemoryCallbacks, MemoryHITL, MemoryLimits):
         if finished := transition.finished_try:
             self._tries[before.key][finished.try_number] = as_stored(finished)
         self._metrics.add(measure.of_move(transition))
+
+    @atomic
+    def move_unread(self, transition: Transition) -> TaskInstance | None:
+        before, current = transition.before, self._current(transition.before.key)
+        if not holds(unread_fence(before), current):
+            return None
+        self._set_instance(replace(current, **changed_instance_fields(before, transition.after)))
+        return self.get_instance(before.key)
 
     @atomic
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
