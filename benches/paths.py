@@ -514,10 +514,10 @@ OVER_XCOM: Final = Expansion(kwargs=(ExpandedKwarg(kwarg="x", length=XComLength(
 ALONE: Final = (chained("alone", 1),)
 TWO: Final = frozenset({"task_00", "task_01"})
 
-CHAINED: Final = PricedPath("one more task of a chain", 5.60, (chained("chain", 4),), 3, without=ALONE)
-BESIDE: Final = PricedPath("one more task side by side", 5.10, (dag("fan_out", fan_out(10)),), 10, without=ALONE)
+CHAINED: Final = PricedPath("one more task of a chain", 5.40, (chained("chain", 4),), 3, without=ALONE)
+BESIDE: Final = PricedPath("one more task side by side", 4.90, (dag("fan_out", fan_out(10)),), 10, without=ALONE)
 MESHED: Final = PricedPath(
-    "one more task that waits for eight", 5.40, (dag("mesh", mesh(2, 8)),), 8, without=(dag("layer", mesh(1, 8)),)
+    "one more task that waits for eight", 5.20, (dag("mesh", mesh(2, 8)),), 8, without=(dag("layer", mesh(1, 8)),)
 )
 RUN: Final = PricedPath("a run with its only task", 14.10, ALONE, 1)
 
@@ -528,7 +528,7 @@ PATHS: Final = (
     RUN,
     PricedPath(
         "one more instance of a mapped task over an XCom",
-        5.90,
+        5.70,
         (dag("mapped", {"many": (), "each": ("many",)}, of={"each": {"expansion": OVER_XCOM}}),),
         10,
         Script(gives={"many": 10}, takes={"each": "many"}),
@@ -536,7 +536,7 @@ PATHS: Final = (
     ),
     PricedPath(
         "one more task that defers, and whose trigger sleeps once",
-        21.10,
+        20.90,
         (chained("polls", 2),),
         1,
         Script(defers=TWO),
@@ -544,14 +544,14 @@ PATHS: Final = (
     ),
     PricedPath(
         "one more task that defers to a moment",
-        18.00,
+        17.80,
         (chained("waits", 2),),
         1,
         Script(defers=TWO, trigger=PURE_WAIT),
         without=ALONE,
     ),
     PricedPath(
-        "one more task that is rescheduled once", 18.20, (chained("pokes", 2),), 1, Script(pokes=TWO), without=ALONE
+        "one more task that is rescheduled once", 17.90, (chained("pokes", 2),), 1, Script(pokes=TWO), without=ALONE
     ),
     PricedPath(
         "an asset event that makes a run, the rest of both runs not counted",

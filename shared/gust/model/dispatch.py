@@ -1,6 +1,6 @@
 """One dispatch of one try: the subject of a token. A report is accepted only from the current dispatch."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Self
@@ -52,6 +52,9 @@ class Dispatch:
     callback_id: str = ""
     """With scope `callback`: the id of the run's callback; the task instance is then the one in its context, if any. With
     scope `watcher`: the watcher, whose life is `dispatch_count`. With scope `connection_test`: the test."""
+    run_digest: str = field(default="", compare=False)
+    """`DagRun.digest` when the message was sent: the execution API need not read a run that it knows by it. In messages
+    alone."""
     is_begun: bool = True
     """The execution API has accepted its start. `False`: the token came in a message and can only start the dispatch."""
 

@@ -23,7 +23,7 @@ from gust.ports.timetables import NoTimetables, Timetables
 from gust.ports.tokens import Tokens
 from gust.services.memory_of_runs import MemoryOfRuns
 from gust.services.remembered_settings import RememberedOptions, RememberedSecrets
-from gust.services.started_instances import StartedInstanceCache
+from gust.services.started_instances import KnownRuns, StartedInstanceCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class Services:
     """The region whose events wake triggers that wait for what they tell of; empty: none do."""
     remembered_options: RememberedOptions = field(default_factory=RememberedOptions)
     remembered_secrets: RememberedSecrets = field(default_factory=dict)
+    known_runs: KnownRuns = field(default_factory=KnownRuns)
     started_instances: StartedInstanceCache = field(default_factory=StartedInstanceCache)
     memory: MemoryOfRuns = field(default_factory=MemoryOfRuns)
     correlation_id: str = ""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from gust.execution_api.app import SHORT
+from gust.execution_api.datamodels.dagrun import dag_run_response
 from gust.model.asset import Asset
+from gust.model.dag_run import TOLD_TO_TASKS
 from gust.model.dag_spec import TaskSpec
+from gust.model.state import DagRunState
 from tests.environment import of_a_user
 from tests.unit.execution_api.world import NOW, RUN, World, hostname
 
@@ -72,6 +76,27 @@ def test_start(etl: World) -> None:
     etl.store.calls.clear()
     etl.worker(again).task_instances.start(again.key.uuid(2), pid=7, when=NOW)
     assert dict(etl.store.calls) == {"get_instance_and_run": 1, "move": 1, "list_xcoms": 1}
+
+
+def test_a_run_is_read_for_the_first_of_its_tasks_that_starts(etl: World) -> None:
+    """And again once it has changed in what a task's context has."""
+    first, second, third = (etl.given_queued("extract", map_index=number) for number in range(3))
+    etl.store.calls.clear()
+    told = [etl.started_by_message(first), etl.started_by_message(second)]
+    assert dict(etl.store.calls) == {"get_run": 1, "move_unread": 2}
+    run = etl.store.get_run(RUN)
+    etl.store.update_run(run, replace(run, note="Look at this", due_at=NOW))
+    told.append(etl.started_by_message(third))
+    assert [answer["dag_run"]["note"] for answer in told] == [None, None, "Look at this"]
+
+
+def test_a_run_of_which_only_the_schedulers_fields_changed_is_the_same_to_its_tasks(etl: World) -> None:
+    run = etl.store.get_run(RUN)
+    assert replace(run, due_at=NOW, last_scheduling_decision=NOW, let_go=3).digest == run.digest
+    others = {"clear_number": 1, "conf": {"a": 1}, "start_date": NOW - timedelta(1), "state": DagRunState.QUEUED}
+    assert all(replace(run, **{name: value}).digest != run.digest for name, value in others.items())
+    context = dag_run_response(run).keys() - {"dag_id", "run_id", "consumed_asset_events", "team_name"}
+    assert context == set(TOLD_TO_TASKS)
 
 
 @pytest.mark.parametrize(

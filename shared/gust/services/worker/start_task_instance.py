@@ -62,11 +62,20 @@ def _started_unread(
     if nothing was written: it is another dispatch, has moved, or is not written yet."""
     if dispatch.dispatch_count != 1 or dispatch.scheduled_at is None:
         return None
-    run = services.store.get_run(dispatch.key.run)
+    run = _known_run(services, dispatch)
     if run is None:
         return None
     started = services.store.move_unread(transition.start(dispatch.as_first_sent(), at=at, hostname=hostname, pid=pid))
     return None if started is None else (started, run)
+
+
+def _known_run(services: Services, dispatch: Dispatch) -> DagRun | None:
+    if (known := services.known_runs.get(dispatch.key.run, dispatch.run_digest)) is not None:
+        return known
+    run = services.store.get_run(dispatch.key.run)
+    if run is not None:
+        services.known_runs.put(run)
+    return run
 
 
 def _started(
