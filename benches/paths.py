@@ -33,6 +33,7 @@ from types import ModuleType
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
+from aws_lambda_powertools.logging.formatter import BasePowertoolsFormatter
 from botocore.exceptions import ClientError
 from samtranslator.yaml_helper import yaml_parse
 
@@ -680,7 +681,7 @@ def printing_to(buffer: io.StringIO) -> Iterator[None]:
         handler
         for name in ("scheduler", "execution_api", "worker", "triggerer")
         for handler in logging.getLogger(name).handlers
-        if isinstance(handler, logging.StreamHandler)
+        if isinstance(handler, logging.StreamHandler) and isinstance(handler.formatter, BasePowertoolsFormatter)
     ]
     before = [(handler, handler.setStream(buffer)) for handler in handlers]
     try:
