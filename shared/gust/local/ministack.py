@@ -626,8 +626,9 @@ def return_messages_of_ended_functions() -> None:
     """Make messages of a function that has ended visible soon.
 
     A function hides its message for a minute at a time (`gust.aws.queues.Receipt`), so that a message whose function dies
-    comes again before the queue's own timeout. A function that dies before it can do so (`kill -9` while it imports Airflow)
-    has hidden nothing. The emulator knows when a function has ended; Lambda does, too, and waits all the same."""
+    comes again before the queue's own timeout. A function that dies before it does so (`kill -9` while it imports Airflow,
+    or requests a start) has hidden nothing. The emulator knows when a function has ended; Lambda does, too, and waits all
+    the same."""
     from ministack.services import lambda_svc
 
     run = lambda_svc._run_sqs_batch

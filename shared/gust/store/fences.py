@@ -34,6 +34,12 @@ instance_fence: Final = values_of(TaskInstance, "state", "try_number", "dispatch
 from them: the limit's line, and the counts of held slots."""
 
 
+unread_fence: Final = values_of(
+    TaskInstance, "state", "try_number", "dispatch_count", "scheduled_at", "blocked_by_limit"
+)
+"""One dispatch in one state, by the decision that began it, whatever slots it holds: for moves that keep them."""
+
+
 _NEW: Final[Changes] = {"state": None, "try_number": 0, "dispatch_count": 0, "blocked_by_limit": None, "holds": {}}
 
 
