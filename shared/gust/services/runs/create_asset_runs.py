@@ -173,12 +173,13 @@ def batch_of(services: Services, spec: DagSpec, queue: AssetQueue, most: Most) -
         makes_runs = event.partition_key is None
         if cut is None:
             size += size_of(event)
-            if len(came) < most.events and size <= most.size:
+            fits = len(came) < most.events and size <= most.size
+            # Events of one moment stay together.
+            if fits or not came or came[0].timestamp == event.timestamp:
                 came.append(event)
                 until = max(until, event.timestamp) if makes_runs else until
                 continue
-            # Events of one moment stay together.
-            cut = max((one.timestamp for one in came if one.timestamp < event.timestamp), default=event.timestamp)
+            cut = max(one.timestamp for one in came if one.timestamp < event.timestamp)
         if makes_runs or event.timestamp <= until:
             return Batch([one for one in came if one.timestamp <= cut], cut, is_cut=True)
     return Batch([event for event in came if event.timestamp <= until], until)
