@@ -20,13 +20,14 @@ from typing import Final
 
 from aws_lambda_powertools import Logger
 
-from gust.errors import ServiceUnavailable, StaleAssetQueue
+from gust.errors import Invalid, ServiceUnavailable, StaleAssetQueue
 from gust.model.asset import AssetEvent, AssetQueue, PendingPartition
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.history_query import AssetEventSource
 from gust.model.keys import DagRunKey
+from gust.model.logged_event import LoggedEvent
 from gust.model.moment import LATEST
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.model.window import Window
@@ -44,6 +45,8 @@ from gust.services.specs import load_spec
 HELD_BACK: Final = timedelta(hours=1)
 """Events that wait for room among `max_active_runs` are looked at when a run ends, and this often in case that wake-up is
 lost."""
+
+HAS_NO_RUN: Final = "partition_has_no_run"
 
 ATTEMPTS: Final = 20
 
@@ -252,8 +255,29 @@ def create_partition_runs(services: Services, dag: Dag) -> list[DagRun]:
             if partition.due_at is not None:
                 services.store.postpone(partition, due_at=None)
             continue
-        made.append(create_partition_run(services, dag, spec, partition, mappers.date_of(partition)))
+        try:
+            made.append(create_partition_run(services, dag, spec, partition, mappers.date_of(partition)))
+        except Invalid as refused:
+            _hold_back(services, partition, reason=str(refused))
     return made
+
+
+def _hold_back(services: Services, partition: PendingPartition, *, reason: str) -> None:
+    """The store takes no run with so many events. Say so, let the other partitions run, and look again in an hour."""
+    now = services.clock.now()
+    log.error("A partition makes no run", dag_id=partition.dag_id, partition_key=partition.partition_key, reason=reason)
+    about = {"partition_key": partition.partition_key, "events": len(partition.received), "reason": reason}
+    services.store.log_event(
+        LoggedEvent(
+            when=now,
+            event=HAS_NO_RUN,
+            dag_id=partition.dag_id,
+            owner="scheduler",
+            owner_display_name="Scheduler",
+            extra=json.dumps(about),
+        )
+    )
+    services.store.postpone(partition, due_at=now + HELD_BACK)
 
 
 def create_partition_run(
