@@ -64,7 +64,7 @@ ROOT: Final = Path(__file__).parents[1]
 START: Final = datetime(2026, 3, 2, 9, tzinfo=UTC)
 THIRTY_SECONDS: Final = timedelta(seconds=30)
 PER_BATCH: Final = 10
-PROCESSOR: Final = {"scheduler": 0.006, "execution-api": 0.004}
+PROCESSOR: Final = {"scheduler": 0.0046, "execution-api": 0.0026}
 """Seconds of a whole processor that an invocation takes (`benches.processor`)."""
 A_CALL: Final = 0.005
 """Seconds that a function waits for an answer of DynamoDB or SQS."""
@@ -528,7 +528,7 @@ PATHS: Final = (
     RUN,
     PricedPath(
         "one more instance of a mapped task over an XCom",
-        5.60,
+        5.50,
         (dag("mapped", {"many": (), "each": ("many",)}, of={"each": {"expansion": OVER_XCOM}}),),
         10,
         Script(gives={"many": 10}, takes={"each": "many"}),
@@ -555,7 +555,7 @@ PATHS: Final = (
     ),
     PricedPath(
         "an asset event that makes a run, the rest of both runs not counted",
-        18.50,
+        18.40,
         (
             chained("makes", 1, of={"task_00": {"outlets": (OUTLET,)}}),
             chained("takes", 1, timetable=ON_ASSET),
