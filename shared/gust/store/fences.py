@@ -232,6 +232,10 @@ def changed_dag_fields(before: Dag | None, after: Dag) -> Changes:
     return {name: value for name, value in _difference(before, after).items() if name not in _NOT_WRITTEN}
 
 
+closed_time: Final = values_of(AssetQueue, "consumed_until", "part_from")
+"""Which events of a DAG are consumed, or are a part that the next run consumes."""
+
+
 def unqueued(queue: AssetQueue, *, assets: set[AssetKey] | None, before: datetime | None) -> list[AssetKey]:
     """The entries of the queue to delete."""
     return [

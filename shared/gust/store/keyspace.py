@@ -151,7 +151,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
                              +1 if none waited; 1 more for the first event of a day in each process
     put_asset_reference    1 WRU +1                     associate_alias        1 WRU +1
     put_asset              2 WRU                        schedules_on_asset     2 RRU; schedules_on_alias 1
-    create_asset_run       as create_run, but 2t; 2t per KB of its events; 2t +1 for the queue
+    create_asset_run       as create_run, but 2t; 2t per KB of its events; 2t +1 for the queue      close_part   1 WRU
     note_consumers         1 WRU per event              postpone     1 WRU +1
     put_event_file         1 WRU per KB                 list_event_files       1 RRU per 4 KB of all: once for each batch
                              of events
