@@ -40,6 +40,12 @@ def test_a_worker_imports_nothing_of_the_table() -> None:
     assert left_in("gust.wiring", ("gust.store", "gust.services", "jwt", "pydantic")) == []
 
 
+def test_a_triggerer_imports_no_database_models() -> None:
+    """Nor a worker: tests/unit/worker/test_late.py."""
+    start = "gust.airflow_bridge.warm as warm; warm.set_environment(); warm.import_once(warm.TRIGGER_MODULES)"
+    assert left_in(start, ("sqlalchemy", "airflow.models", "airflow.serialization.serialized_objects")) == []
+
+
 def test_the_control_plane_starts_without_what_few_invocations_need() -> None:
     assert left_in("gust.bootstrap", ("jwt", "cryptography.fernet", "jsonschema")) == []
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from gust import collector
-from gust.airflow_bridge import compat, dumpable
+from gust.airflow_bridge import compat, dumpable, late
 
 BUNDLE_CLASS: Final = "gust.airflow_bridge.execute.UnpackedBundle"
 BUNDLES: Final = Path(tempfile.gettempdir()).resolve() / f"gust-bundles-{os.getpid()}"
@@ -67,6 +67,7 @@ TASK_MODULES: Final = (
     "airflow.providers.standard.operators.trigger_dagrun",
     "airflow.providers.standard.decorators.python",
     "airflow.providers.standard.sensors.python",
+    "airflow.utils.net",
     "airflow.version",
     "encodings.cp437",  # what zipfile decodes names with
     "jinja2.ext",
@@ -101,7 +102,9 @@ def set_environment(bundles: Path = BUNDLES, *, bundle_name: str = "dags-folder"
     os.environ.setdefault("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", f"{os.environ['AIRFLOW_HOME']}/bundles")
     bundle = {"name": bundle_name, "classpath": BUNDLE_CLASS, "kwargs": {"root": str(bundles)}}
     configured = os.environ.setdefault("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
-    compat.import_airflow()
+    with late.binding(), compat.without_engine():
+        compat.import_airflow()
+        importlib.import_module("airflow.sdk.execution_time.task_runner")
     return Path(json.loads(configured)[0]["kwargs"]["root"])
 
 
@@ -117,7 +120,7 @@ def warm_up_for_tasks(bundles: Path) -> None:
 def import_once(modules: Iterable[str]) -> None:
     """Import the modules, silence this process's log below warnings, and forbid its children to read its memory."""
     dumpable.forbid()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), late.binding():
         # Airflow's own deprecations in its own providers: no reader of this log can act on them.
         warnings.simplefilter("ignore")
         compat.preload()
