@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from gust.model.airflow_options import is_true
-from gust.model.deployment import PLUGINS_PREFIX
+from gust.model.bundle import PLUGINS_PREFIX
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.listener import Hook
 from gust.model.watched_stream import KINESIS_TRIGGER
@@ -66,6 +66,20 @@ def import_airflow() -> None:
         importlib.import_module(_DECORATORS)
     finally:
         del sys.modules["libcst"]  # what imports it from here on gets the real one
+
+
+def know_metrics() -> None:
+    """Have Airflow read its table of metrics, which the first of a process's tasks does otherwise, and in C: PyYAML's own
+    parser takes 50 ms."""
+    import yaml
+    from airflow.sdk._shared.observability.metrics import stats
+
+    plain, names = yaml.SafeLoader, vars(yaml)
+    names["SafeLoader"] = getattr(yaml, "CSafeLoader", plain)
+    try:
+        stats._get_registry()
+    finally:
+        names["SafeLoader"] = plain
 
 
 @contextlib.contextmanager

@@ -69,6 +69,7 @@ TASK_MODULES: Final = (
     "airflow.providers.standard.sensors.python",
     "airflow.utils.net",
     "airflow.version",
+    "boto3",  # what hooks of AWS and many files import; our own clients do without
     "encodings.cp437",  # what zipfile decodes names with
     "jinja2.ext",
     "setproctitle",
@@ -104,6 +105,7 @@ def set_environment(bundles: Path = BUNDLES, *, bundle_name: str = "dags-folder"
     configured = os.environ.setdefault("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
     with late.binding(), compat.without_engine():
         compat.import_airflow()
+        compat.know_metrics()
         importlib.import_module("airflow.sdk.execution_time.task_runner")
     return Path(json.loads(configured)[0]["kwargs"]["root"])
 
@@ -127,12 +129,29 @@ def import_once(modules: Iterable[str]) -> None:
         for module in modules:
             importlib.import_module(module)
         _make_adapters_once()
-        # Hooks of the amazon provider ask who called them. The answer needs the file of every module, which Python finds
-        # once in a process: without this, in each child anew, which was half of what a poll took.
-        inspect.stack()
+        know_files_of_modules()
     # The log shipper's thread; it sleeps while a child is forked.
     warnings.filterwarnings("ignore", message="This process .* is multi-threaded", category=DeprecationWarning)
     _configure_logging()
+
+
+def know_files_of_modules() -> None:
+    """Hooks of the amazon provider ask who called them. The answer needs the file of every module, which Python finds once
+    in a process: without this, in each child anew, which was half of what a poll took.
+
+    Links are looked for once in each folder, and not for each of its files: half of the time."""
+    plain = os.path.realpath
+    folders = functools.cache(plain)
+
+    def realpath(path: str) -> str:
+        folder, name = os.path.split(path)
+        return plain(path) if os.path.islink(path) else os.path.join(folders(folder), name)
+
+    os.path.realpath = realpath  # type: ignore[assignment]
+    try:
+        inspect.getmodule(sys._getframe())
+    finally:
+        os.path.realpath = plain
 
 
 def _make_adapters_once() -> None:
