@@ -29,7 +29,7 @@ import structlog
 
 from gust.airflow_bridge import compat, crashes, sensors, surroundings
 from gust.model.airflow_options import is_true
-from gust.model.deployment import BUNDLE_NAME, PLUGINS_PREFIX
+from gust.model.bundle import BUNDLE_NAME, PLUGINS_PREFIX
 
 OPTION: Final = "gust.parse_once"
 
