@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
+import boto3
 from botocore.config import Config
 from botocore.loaders import Loader
 from botocore.session import Session
@@ -80,11 +81,11 @@ def client(service: str, config: Config = CONFIG) -> Any:
 
 
 def _client(service: str, config: Config) -> Any:
-    return session().create_client(service, config=config)
+    return session().client(service, config=config)
 
 
 _MAKING: Final = Lock()
-"""Botocore's session may be used by one thread at a time; a client of it by several."""
+"""Boto3's session may be used by one thread at a time; a client of it by several."""
 
 
 class MadeByFirstCall:
@@ -103,11 +104,11 @@ class MadeByFirstCall:
 
 
 @cache
-def session() -> Session:
-    """Botocore's session of this process. Boto3 would add resources, multipart transfers and 20 ms of imports."""
-    made = Session()
-    made.register_component("data_loader", loader_of(made))
-    return made
+def session() -> Any:
+    """Boto3's session of this process."""
+    of_botocore = Session()
+    of_botocore.register_component("data_loader", loader_of(of_botocore))
+    return boto3.session.Session(botocore_session=of_botocore)
 
 
 def loader_of(of_botocore: Session, endpoints: Path = ENDPOINTS) -> Loader:
