@@ -72,6 +72,18 @@ def test_clients_find_a_service_where_the_operator_says(tmp_path: Path) -> None:
     assert clients.loader_of(of_botocore).load_service_model("shop", "service-2") == {"of": "the shop"}
 
 
+def test_what_was_read_ahead_about_a_service_is_not_read_again(tmp_path: Path) -> None:
+    """The functions of the local stack are forks of a process that has read it."""
+    clients.read_ahead(["sts"])
+    read = {path for path in clients._READ if "/sts/" in path}
+    assert len(read) == 2
+    again = clients.loader_of(Session())
+    assert again.load_data("sts/2011-06-15/service-2") is clients.loader_of(Session()).load_data(
+        "sts/2011-06-15/service-2"
+    )
+    assert {path for path in clients._READ if "/sts/" in path} == read
+
+
 def test_clients_are_made_one_at_a_time_and_each_once() -> None:
     """Threads meet at their first calls."""
     together = Barrier(2)

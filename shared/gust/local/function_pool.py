@@ -65,6 +65,7 @@ def process_limits(workers: int, triggerers: int, processors: int) -> dict[str, 
         "events": 2,
         "announcer": 1,
         "key-rotation": 1,
+        "key-maker": 1,
     }
 
 
@@ -92,6 +93,10 @@ class FunctionPool:
 
     def __post_init__(self) -> None:
         self._functions = {name: _Function() for name in self.limits}
+
+    def knows(self, name: str) -> bool:
+        """Whether the function is one of Gust's: they all have a limit."""
+        return self._limit(name) is not None
 
     def _limit(self, name: str) -> int | None:
         """The most processes of the function; `None`: no limit."""

@@ -34,6 +34,7 @@ from gust.local.log_files import FileEvents, LogFiles, saved
 from gust.local.metrics import Totals, Value, values_in
 from gust.local.shortcuts import comparing_keys, projecting_names, service_of, sorting_text
 from gust.local.storage import Storage
+from gust.local.zygote import Subprocess, Zygote
 
 PINNED: Final = "1.5.33"
 """The version that this module was written against; requirements/local.in pins it."""
@@ -48,6 +49,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "kill_workers",
         "acquire_worker",
         "reset",
+        "subprocess",
     ),
     "ministack.core.persistence": ("STATE_DIR", "_json_default", "_state_format_version", "save_all", "save_state"),
     "ministack.core.responses": ("set_request_account_id", "set_request_region"),
@@ -462,6 +464,13 @@ def limit_processes(limits: Mapping[str, int]) -> FunctionPool:
     lambda_runtime.Worker._spawn = spawned
     lambda_runtime.kill_workers = killed
     return pool
+
+
+def fork_functions(zygote: Zygote, is_ours: Callable[[str], bool]) -> None:
+    """Have the processes of functions that `is_ours` says yes to, by name, be forks of the zygote."""
+    from ministack.core import lambda_runtime
+
+    lambda_runtime.subprocess = Subprocess(zygote, is_ours)
 
 
 def end_functions() -> None:
