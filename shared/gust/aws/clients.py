@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import boto3
 from botocore.config import Config
+from botocore.httpsession import create_urllib3_context
 from botocore.loaders import JSONFileLoader, Loader
 from botocore.session import Session
 
@@ -128,8 +129,9 @@ class FilesReadOnce(JSONFileLoader):
 
 
 def read_ahead(services: Iterable[str]) -> None:
-    """Read botocore's files about the services, of which each function would otherwise hold its own copy: 7 MB for all
-    services and 1 to 5 MB for each. Makes no client, and reads no setting but the home directory's place."""
+    """Do once for all forks of this process what does not depend on settings: read botocore's files about the services (7 MB
+    for all and 1 to 5 MB for each), and have OpenSSL initialize itself (5 MB). Makes no client."""
+    create_urllib3_context()
     loader = LoaderByName()
     for name in ("endpoints", "partitions", "sdk-default-configuration"):
         loader.load_data(name)
