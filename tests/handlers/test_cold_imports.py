@@ -128,6 +128,18 @@ def test_an_operators_own_table_of_endpoints_comes_first(tmp_path: Path) -> None
     assert loader.load_data("endpoints") == {"of": "the operator"}
 
 
+def test_what_was_read_ahead_about_a_service_is_not_read_again(tmp_path: Path) -> None:
+    """The functions of the local stack are forks of a process that has read it."""
+    clients.read_ahead(["sts"])
+    read = {path for path in clients._READ if "/sts/" in path}
+    assert len(read) == 2
+    again = clients.loader_of(Session())
+    assert again.load_data("sts/2011-06-15/service-2") is clients.loader_of(Session()).load_data(
+        "sts/2011-06-15/service-2"
+    )
+    assert {path for path in clients._READ if "/sts/" in path} == read
+
+
 def test_clients_are_made_one_at_a_time_and_each_once() -> None:
     """Threads meet at their first calls."""
     together = Barrier(2)

@@ -80,7 +80,9 @@ class Process:
     def wait(self, timeout: float | None) -> int:
         """The exit code, negative where a signal has ended it. Raises TimeoutError after `timeout` seconds."""
         if self._exit_code is None:
-            if not select.select([self._pidfd], [], [], timeout)[0]:
+            ended = select.poll()  # unlike `select`, it takes descriptors of any number
+            ended.register(self._pidfd, select.POLLIN)
+            if not ended.poll(None if timeout is None else timeout * 1000):
                 raise TimeoutError
             code = self._reaped() if self._end is None else self._told(self._end)
             self._exit_code = ExitSignal(code) if code in ExitSignal else code
