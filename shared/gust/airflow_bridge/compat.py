@@ -171,6 +171,14 @@ def preload() -> None:
     import airflow.utils.dag_version_inflation_checker
 
     know_executors(airflow.dag_processing.dagbag)
+    _know_decorators()
+
+
+def _know_decorators() -> None:
+    """Have Airflow look which providers bring a decorator, as each process does at its first `@task`."""
+    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
+
+    _ = ProvidersManagerTaskRuntime().taskflow_decorators
 
 
 def know_executors(dagbag: Any) -> None:
@@ -185,6 +193,12 @@ def know_executors(dagbag: Any) -> None:
 
     exists_or_is_known.knows_executors = True  # type: ignore[attr-defined]
     dagbag._executor_exists = exists_or_is_known
+
+
+def airflow_version() -> str:
+    from airflow.version import version
+
+    return str(version)
 
 
 def airflow_modules() -> frozenset[str]:

@@ -358,8 +358,9 @@ class TryClient(ExecutionApiClient):
         if known is None or not is_prepared:
             yield self.ports.children, []
             return
-        subject = Subject(self.bundle, self.workload.relative_fileloc, self.workload.task_id, self.environment)
-        known.hear(subject, self.workload.modules)
+        told = self.workload
+        subject = Subject(self.bundle, told.relative_fileloc, told.task_id, self.environment, told.same_parse)
+        known.hear(subject, told.modules)
         known.count(subject)
         if not known.is_ready(subject):
             self.ports.hide(HIDDEN_FOR)  # imports take a while

@@ -8,10 +8,12 @@ from zipfile import ZipFile
 
 import pytest
 
-from gust.airflow_bridge.parse import parse_batch
+from gust.airflow_bridge.bundle import BundleFolder
+from gust.airflow_bridge.parse import WORTH_WATCHING, parse_batch, with_proof
 from gust.aws.memory import MemoryObjects
 from gust.errors import NotFound, Unopenable
 from gust.model import bucket_keys
+from gust.model.dag_spec import DagSpec
 from gust.model.deployment import ROUND, FileOutcome, Plan, Progress
 
 PLAN = "parses/plan/plan.json"
@@ -52,7 +54,8 @@ class Batch:
 
 
 @pytest.fixture
-def batch(tmp_path: Path) -> Batch:
+def batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batch:
+    monkeypatch.setenv("AIRFLOW__GUST__PARSE_ONCE", "True")
     return Batch(tmp_path.resolve())
 
 
@@ -158,3 +161,63 @@ def parsed(batch: Batch, *lines: str) -> FileOutcome:
     batch.bundle({"a.py": "\n".join(("# airflow dag", *lines))})
     batch.parse()
     return batch.outcomes()["a.py"]
+
+
+# --- the parse under watch -------------------------------------------------------------------------------------------
+
+LARGE = """
+import {imports}
+from airflow.sdk import DAG, task
+with DAG("{dag}"):
+    @task
+    def t(): ...
+    for number in range({tasks}):
+        t.override(task_id=f"t{{number}}")()
+"""
+
+
+def large(dag: str, *, imports: str = "os", tasks: int = WORTH_WATCHING) -> str:
+    return LARGE.format(dag=dag, imports=imports, tasks=tasks)
+
+
+def proven(batch: Batch) -> dict[str, bool]:
+    """By dag_id: whether its spec has a proof that the file may be parsed once for many tasks."""
+    dags = [dag for outcome in batch.progress.outcomes for dag in outcome.dags]
+    specs = {dag.dag_id: DagSpec.model_validate_json(batch.objects.get(dag.spec_key)) for dag in dags}
+    return {dag_id: spec.same_parse is not None for dag_id, spec in specs.items()}
+
+
+def test_a_file_of_many_tasks_is_watched_after_all_are_parsed(batch):
+    batch.bundle(
+        {
+            "large.py": large("large"),
+            "of_time.py": large("of_time", imports="time; time.time()"),
+            "small.py": large("small", tasks=1),
+        }
+    )
+    assert batch.parse()
+    assert proven(batch) == {"large": True, "of_time": False, "small": False}
+
+
+def test_the_function_does_not_watch_again_when_it_has_died_at_that(batch):
+    batch.bundle({"large.py": large("large")})
+    batch.parse(time_left=lambda: 0.0)
+    assert proven(batch) == {"large": False}
+    parsed = batch.progress
+
+    batch.progress = parsed.model_copy(update={"is_watched": True})
+    assert batch.parse()
+    assert proven(batch) == {"large": False}
+
+    batch.progress = parsed
+    assert batch.parse()
+    assert proven(batch) == {"large": True}
+
+
+def test_a_file_that_hangs_under_watch_keeps_its_outcome(batch):
+    hangs = "time\ntry:\n    time.time()\nexcept BaseException:\n    while True: pass"
+    batch.bundle({"large.py": large("large", imports=hangs)})
+    batch.parse(time_left=lambda: 0.0)
+    (outcome,) = batch.progress.outcomes
+    bundles = BundleFolder(batch.objects, batch.folder)
+    assert with_proof(bundles, bundles.fetch("v1"), outcome, timeout=0.5) == outcome

@@ -2,11 +2,15 @@
 a process that has parsed it.
 
 Run as a program, it prints the differences as JSON: of the DAG and the log lines, and of the whole process for the files
-named as arguments. With `all` it takes a minute of a core: more files, and the process of each."""
+named as arguments. With `all` it takes some minutes of a core: all corpora, and the process of each file:
+
+    PYTHONPATH=shared:. python tests/unit/worker/parsed_state.py all
+"""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import re
@@ -14,20 +18,35 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 from uuid import uuid4
 
 ROOT = Path(__file__).parents[3]
-FOLDERS = ("benches/dags", "examples/dags", "tests/system/dags", "tests/system/operators")
-MORE = {
-    "tests/system/dags": "branching deferring failing keeping mapping params subclassing waits",
-    "tests/system/operators": "",
-}
+FOLDERS = ("benches/dags", "examples/dags", "tests/system/dags")
+SOME = {"tests/system/dags": "branching deferring failing keeping mapping params subclassing waits"}
 """Of these folders, the files that are looked at without `all`."""
+MORE = (
+    *("examples/events", "tests/system/operators", "tests/system/log_dags", "tests/system/asset_dags"),
+    *("tests/oracle/scene_dags", "tests/unit/parse_dags"),
+)
+WHEELS = (
+    "airflow.example_dags",
+    "airflow.providers.standard.example_dags",
+    "airflow.providers.common.sql.example_dags",
+)
+"""Packages of examples that are installed."""
+RANDOM = 100
+"""DAGs of the differential test."""
+DRAWN = """
+from tests.differential.author import author
+from tests.differential.plan import Case
+author(Case.from_json({text!r}), "d")
+"""
 
 
 TI_ID = str(uuid4())
@@ -52,7 +71,7 @@ def told(ask: Callable[[], Any]) -> Any:
     with open(reading) as answer:
         found = answer.read()
     os.waitpid(pid, 0)
-    return json.loads(found)
+    return json.loads(found) if found else None
 
 
 def seen_by_child(
@@ -89,7 +108,8 @@ def seen_by_child(
 
 def differences(bundle: Path, file: str, workspace: Path, *, is_whole: bool) -> dict[str, Any]:
     """In a fork that has imported what the file imports."""
-    from gust.airflow_bridge import compat, parsed, surroundings
+    from gust.airflow_bridge import compat, parse, parsed, surroundings
+    from gust.model.same_parse import SameParse
 
     bag: Any = None
     with surroundings.as_in_child(bundle, workspace, None), suppress(AttributeError):
@@ -103,7 +123,12 @@ def differences(bundle: Path, file: str, workspace: Path, *, is_whole: bool) -> 
             del sys.modules[name]
     del bag
     itself = told(lambda: seen_by_child(bundle, file, workspace, dag_id, task_id, is_whole=is_whole))
-    if (reason := parsed.parse_ahead(bundle, file, workspace, None, is_tried=False)) is not None:
+    found = json.loads(
+        told(lambda: parse.proof_here(bundle, file, workspace, None, ()).decode()) or '"it ends its process"'
+    )
+    if isinstance(found, str):
+        return {"reason": found}
+    if (reason := parsed.parse_ahead(bundle, file, workspace, None, SameParse.model_validate(found))) is not None:
         return {"reason": reason}
     ahead = told(lambda: seen_by_child(bundle, file, workspace, dag_id, task_id, is_whole=is_whole))
     return {
@@ -116,9 +141,32 @@ def differences(bundle: Path, file: str, workspace: Path, *, is_whole: bool) -> 
     }
 
 
+def folders(bundles: Path, *, everything: bool) -> Iterator[str]:
+    """Names of the corpora; each is copied into a bundle of its own."""
+    places = {folder: ROOT / folder for folder in (*FOLDERS, *(MORE if everything else ()))}
+    for package in WHEELS if everything else ():
+        spec = importlib.util.find_spec(package)
+        if spec is not None:
+            places[package] = Path(str(spec.submodule_search_locations[0]))  # type: ignore[index]
+    for name, place in places.items():
+        bundle = bundles / name.replace("/", "-")
+        shutil.copytree(place, bundle, ignore=shutil.ignore_patterns("plugins", "__pycache__", "__init__.py"))
+        yield name
+    if everything:
+        from tests.differential.draw import draw_dag
+
+        (bundles / "random").mkdir()
+        for number in range(RANDOM):
+            text = draw_dag(Random(number)).to_json()  # noqa: S311
+            (bundles / "random" / f"{number}.py").write_text(DRAWN.format(text=text))
+        yield "random"
+
+
 def main() -> None:
     from gust.airflow_bridge import warm
+    from gust.model.same_parse import SameParse
 
+    SameParse.model_rebuild()  # a worker validates it, the nursery never does
     root = Path(tempfile.mkdtemp()).resolve()
     bundles = warm.set_environment(root / "bundles")
     warm.warm_up_for_tasks(bundles)
@@ -128,18 +176,19 @@ def main() -> None:
     workspace.mkdir()
     whole = set(sys.argv[1:])
     answer: dict[str, dict[str, Any]] = {"differences": {}, "not_ahead": {}}
-    for folder in FOLDERS:
+    for folder in folders(bundles, everything="all" in whole):
         bundle = bundles / folder.replace("/", "-")
-        shutil.copytree(ROOT / folder, bundle, ignore=shutil.ignore_patterns("plugins", "__pycache__"))
         for file in sorted(bundle.glob("*.py")):
-            if folder in MORE and "all" not in whole and file.stem not in MORE[folder].split():
+            if "all" not in whole and folder in SOME and file.stem not in SOME[folder].split():
                 continue
             is_whole = not whole.isdisjoint({"all", file.name})
             found = told(partial(differences, bundle, file.name, workspace, is_whole=is_whole))
             if "differences" in found:
-                answer["differences"][file.name] = found["differences"]
+                answer["differences"][f"{folder}/{file.name}"] = found["differences"]
             else:
-                answer["not_ahead"][file.name] = found.get("reason", found)
+                answer["not_ahead"][f"{folder}/{file.name}"] = found.get("reason", found)
+            told_of = f"{len(found['differences'])} differences" if "differences" in found else found
+            sys.stderr.write(f"{folder}/{file.name}: {told_of}\n")
     json.dump(answer, sys.stdout)
 
 
