@@ -24,6 +24,7 @@ def begin(data: Path) -> None:
     recorded stays there also if the stack's test process does not come to `look_at`. Before each start of the stack."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     if (folder := os.environ.get(KEPT_IN)) and not (data / FILE).is_symlink():
+        Path(folder).mkdir(parents=True, exist_ok=True)
         (data / FILE).symlink_to(Path(folder) / f"{uuid.uuid4().hex}.jsonl")
 
 

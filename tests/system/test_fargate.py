@@ -271,8 +271,7 @@ def begun(stack: LocalGust) -> str:
 
 def first_line(stack: LocalGust, dag_id: str, run_id: str, task: str, try_number: int = 1) -> str:
     """What the try's log begins with, below where its lines come from."""
-    stack.await_log(dag_id, run_id, task, "::endgroup::", try_number=try_number)
-    lines = stack.logs(dag_id, run_id, task, try_number=try_number).splitlines()
+    lines = stack.await_log(dag_id, run_id, task, "\nRuns on ", try_number=try_number).splitlines()
     return lines[lines.index("::endgroup::") + 1]
 
 
