@@ -93,8 +93,8 @@ def run(workload: TaskWorkload, ports: WorkerPorts) -> None:
         log.info("stale", reason=str(stale), **names)
     else:
         log.info("ran", exit_code=exit_code, **names)
-        if next(tasks) == immortal.IMMORTALIZE_AFTER_TASKS:
-            ports.children.call(immortal.mark_all)
+        if next(tasks) == immortal.IMMORTALIZE_AFTER_TASKS and ports.preparers is not None:
+            ports.preparers.mark()
 
 
 def call(workload: CallbackWorkload, ports: WorkerPorts) -> None:

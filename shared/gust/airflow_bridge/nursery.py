@@ -29,7 +29,7 @@ from enum import IntEnum
 from functools import partial
 from typing import Final, NoReturn, Protocol
 
-from gust.airflow_bridge import dumpable
+from gust.airflow_bridge import dumpable, surroundings
 
 Target = Callable[..., object]
 """What a child runs, with the descriptors that it was given as arguments. Does not return, or the child ends with 0."""
@@ -258,6 +258,7 @@ class _Nursery:
 
     def serve(self) -> None:
         """Until the worker is gone."""
+        surroundings.look_at_modules()
         while True:
             control = self._control.fileno()
             for ready in select.select([control, *self._children], [], [])[0]:
@@ -277,6 +278,7 @@ class _Nursery:
                 pickle.loads(message)()  # noqa: S301 - from our worker
             except Exception:
                 traceback.print_exc()
+            surroundings.look_at_modules()
             return True
         parent, pid = os.getpid(), os.fork()
         if pid == 0:

@@ -140,11 +140,13 @@ class Preparer(Asked):
         above: Preparer | None,
         *,
         kept: frozenset[int],
+        is_marked: bool = False,
         patience: float = PATIENCE,
     ) -> None:
         """`memory`: kB, beside what it shares with the one `above` it, whose fork it is. `instead`: forks the children once
-        the preparer has ended. `kept`: children of the worker while no child of a DAG file runs. `patience`: seconds; a
-        package of an environment may keep it from answering."""
+        the preparer has ended. `kept`: children of the worker while no child of a DAG file runs. `is_marked`: what the
+        nursery has imported is immortal in it. `patience`: seconds; a package of an environment may keep it from
+        answering."""
         super().__init__(control)
         control.settimeout(patience)
         self._kept = kept
@@ -153,6 +155,7 @@ class Preparer(Asked):
         self._has_ended = False
         self._process = process
         self._instead = instead
+        self.is_marked = is_marked
         self._forks = 0
 
     def fork(
@@ -160,8 +163,9 @@ class Preparer(Asked):
     ) -> Process:
         self._forks += 1
         try:
-            if self._forks == immortal.IMMORTALIZE_AFTER_TASKS:  # as in the nursery
+            if self._forks == immortal.IMMORTALIZE_AFTER_TASKS and not self.is_marked:  # as in the nursery
                 self.call(immortal.mark_all)
+                self.is_marked = True
             return super().fork(target, descriptors)
         except ParentGone:
             self._has_ended = True
@@ -261,6 +265,8 @@ class Preparers:
     """The file of the last try, and how many of it there were in a row."""
     _parsed: tuple[tuple[Key, tuple[str, str]], Preparer] | None = None
     """The one that has parsed a file, under the key of its imports and the file."""
+    _is_marked: bool = False
+    """What the nursery has imported is immortal."""
     _unparsed: OrderedDict[tuple[str, str], str] = field(default_factory=OrderedDict)
     """File → why each task parses it."""
 
@@ -303,6 +309,14 @@ class Preparers:
         """A try of the subject comes next."""
         file, times = self._row
         self._row = subject.of_file, times + 1 if file == subject.of_file else 1
+
+    def mark(self) -> None:
+        """Make what the nursery has imported immortal. A process that has parsed a file and is a fork of it is made anew at
+        the next try: it need not do the same."""
+        self.nursery.call(immortal.mark_all)
+        self._is_marked = True
+        if self._parsed is not None and self._parsed[1].above is None:
+            self._end_parsed()
 
     # --- who forks ------------------------------------------------------------------------------------------------
 
@@ -418,7 +432,9 @@ class Preparers:
                     made = ", ".join(names)
                     self.say(f"Imported before tasks of {subject.file}: {made} ({memory:,} kB, {took:,} ms)")
                 parent = None if above is None else self._ready[above]
-                return Preparer(control, process, memory, self.nursery, parent, kept=self._kept)
+                # One that has parsed and is the nursery's fork waits for `mark`.
+                is_marked = self._is_marked or is_parsed if parent is None else parent.is_marked
+                return Preparer(control, process, memory, self.nursery, parent, kept=self._kept, is_marked=is_marked)
             if is_parsed:
                 _keep(self._unparsed, subject.of_file, "it is not worth a process")
             else:

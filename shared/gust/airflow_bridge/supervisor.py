@@ -207,9 +207,18 @@ def _die_with_parent() -> None:
 def _in_child(
     target: Callable[..., object], requests: int, stdout: int, stderr: int, logs: int, *descriptors: int
 ) -> None:
-    """Airflow's first steps in a child, then `target`."""
+    """Airflow's first steps in a child, then `target`. They configure logging: the level of each logger is set, and each
+    time all loggers forget what they have cached, which writes into the memory of each. Here they forget once, after all."""
     sockets = [socket.socket(fileno=each) for each in (requests, stdout, stderr)]
-    supervisor._fork_main(*sockets, logs, partial(target, *descriptors))
+    manager: Any = logging.root.manager
+    manager._clear_cache = do_nothing
+
+    def work() -> None:
+        del manager._clear_cache  # the class's own is there again
+        manager._clear_cache()
+        target(*descriptors)
+
+    supervisor._fork_main(*sockets, logs, work)
 
 
 # --- every child ------------------------------------------------------------------------------------------------------
