@@ -46,7 +46,7 @@ from gust.model.environment import OPTIONS_FILE, OURS, VARIABLES_FILE
 from gust.model.same_parse import SameParse
 
 OPTION: Final = "gust.parse_once"
-DEFAULT: Final = "False"
+DEFAULT: Final = "True"
 
 LARGEST: Final = 4_000
 """Bytes of a proof: each message of the file's tasks holds it."""

@@ -54,8 +54,7 @@ class Batch:
 
 
 @pytest.fixture
-def batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batch:
-    monkeypatch.setenv("AIRFLOW__GUST__PARSE_ONCE", "True")
+def batch(tmp_path: Path) -> Batch:
     return Batch(tmp_path.resolve())
 
 

@@ -1,10 +1,10 @@
 """Of each DAG file of ours, what a child finds after its parse: one that has parsed the file itself, and one that comes from
 a process that has parsed it.
 
-Run as a program, it prints the differences as JSON: of the DAG and the log lines, and of the whole process for the files
-named as arguments. With `all` it takes some minutes of a core: all corpora, and the process of each file:
+Run as a program, it prints the differences as JSON, of the files named as arguments, or of all corpora, which takes five
+minutes of a core:
 
-    PYTHONPATH=shared:. python tests/unit/worker/parsed_state.py all
+    PYTHONPATH=shared:. python tests/unit/worker/parsed_state.py [benches/dags/mesh.py …]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -27,12 +27,9 @@ from typing import Any
 from uuid import uuid4
 
 ROOT = Path(__file__).parents[3]
-FOLDERS = ("benches/dags", "examples/dags", "tests/system/dags")
-SOME = {"tests/system/dags": "branching deferring failing keeping mapping params subclassing waits"}
-"""Of these folders, the files that are looked at without `all`."""
-MORE = (
-    *("examples/events", "tests/system/operators", "tests/system/log_dags", "tests/system/asset_dags"),
-    *("tests/oracle/scene_dags", "tests/unit/parse_dags"),
+FOLDERS = (
+    *("benches/dags", "examples/dags", "examples/events", "tests/system/dags", "tests/system/operators"),
+    *("tests/system/log_dags", "tests/system/asset_dags", "tests/oracle/scene_dags", "tests/unit/parse_dags"),
 )
 WHEELS = (
     "airflow.example_dags",
@@ -43,9 +40,9 @@ WHEELS = (
 RANDOM = 100
 """DAGs of the differential test."""
 DRAWN = """
-from tests.differential.author import author
+from tests.differential.author import written
 from tests.differential.plan import Case
-author(Case.from_json({text!r}), "d")
+written(Case.from_json({text!r}), "d")
 """
 
 
@@ -74,9 +71,7 @@ def told(ask: Callable[[], Any]) -> Any:
     return json.loads(found) if found else None
 
 
-def seen_by_child(
-    bundle: Path, file: str, workspace: Path, dag_id: str, task_id: str, *, is_whole: bool
-) -> dict[str, str]:
+def seen_by_child(bundle: Path, file: str, workspace: Path, dag_id: str, task_id: str) -> dict[str, str]:
     """A task's first steps, up to its parse; then what there is."""
     from airflow.sdk.execution_time import supervisor, task_runner
     from airflow.serialization.serialized_objects import DagSerialization
@@ -96,7 +91,7 @@ def seen_by_child(
     details = details.model_copy(update={"ti": ti, "dag_rel_path": file})
     with parsed.in_place():
         started, _, _ = task_runner.startup(details)
-    found = process_state.state() if is_whole else {}
+    found = process_state.state()
     for key in [key for key in found if key.startswith("gust.airflow_bridge.parsed.") or key.endswith("._pid")]:
         del found[key]
     found["dag"] = json.dumps(DagSerialization.to_dict(started.task.dag), sort_keys=True, default=str)
@@ -106,7 +101,7 @@ def seen_by_child(
     return found
 
 
-def differences(bundle: Path, file: str, workspace: Path, *, is_whole: bool) -> dict[str, Any]:
+def differences(bundle: Path, file: str, workspace: Path) -> dict[str, Any]:
     """In a fork that has imported what the file imports."""
     from gust.airflow_bridge import compat, parse, parsed, surroundings
     from gust.model.same_parse import SameParse
@@ -122,7 +117,7 @@ def differences(bundle: Path, file: str, workspace: Path, *, is_whole: bool) -> 
         if str(getattr(module, "__file__", "")).startswith(f"{bundle}/"):
             del sys.modules[name]
     del bag
-    itself = told(lambda: seen_by_child(bundle, file, workspace, dag_id, task_id, is_whole=is_whole))
+    itself = told(lambda: seen_by_child(bundle, file, workspace, dag_id, task_id))
     found = json.loads(
         told(lambda: parse.proof_here(bundle, file, workspace, None, ()).decode()) or '"it ends its process"'
     )
@@ -130,7 +125,7 @@ def differences(bundle: Path, file: str, workspace: Path, *, is_whole: bool) -> 
         return {"reason": found}
     if (reason := parsed.parse_ahead(bundle, file, workspace, None, SameParse.model_validate(found))) is not None:
         return {"reason": reason}
-    ahead = told(lambda: seen_by_child(bundle, file, workspace, dag_id, task_id, is_whole=is_whole))
+    ahead = told(lambda: seen_by_child(bundle, file, workspace, dag_id, task_id))
     return {
         "differences": {
             key: (itself.get(key), ahead.get(key))
@@ -141,25 +136,34 @@ def differences(bundle: Path, file: str, workspace: Path, *, is_whole: bool) -> 
     }
 
 
-def folders(bundles: Path, *, everything: bool) -> Iterator[str]:
-    """Names of the corpora; each is copied into a bundle of its own."""
-    places = {folder: ROOT / folder for folder in (*FOLDERS, *(MORE if everything else ()))}
-    for package in WHEELS if everything else ():
-        spec = importlib.util.find_spec(package)
-        if spec is not None:
-            places[package] = Path(str(spec.submodule_search_locations[0]))  # type: ignore[index]
-    for name, place in places.items():
-        bundle = bundles / name.replace("/", "-")
-        shutil.copytree(place, bundle, ignore=shutil.ignore_patterns("plugins", "__pycache__", "__init__.py"))
-        yield name
-    if everything:
+def corpora() -> list[str]:
+    """Folder and name of each file."""
+    named = [(folder, path.name) for folder, place in _places().items() for path in sorted(place.glob("*.py"))]
+    drawn = [("random", f"{number}.py") for number in range(RANDOM)]
+    return [f"{folder}/{name}" for folder, name in (*named, *drawn) if name != "__init__.py"]
+
+
+def _places() -> dict[str, Path]:
+    specs = {package: importlib.util.find_spec(package) for package in WHEELS}
+    installed = {
+        name: Path(str(next(iter(spec.submodule_search_locations or ())))) for name, spec in specs.items() if spec
+    }
+    return {**{folder: ROOT / folder for folder in FOLDERS}, **installed}
+
+
+def copied(folder: str, bundles: Path) -> Path:
+    """A bundle with the files of a folder."""
+    bundle = bundles / folder.replace("/", "-")
+    if folder == "random":
         from tests.differential.draw import draw_dag
 
-        (bundles / "random").mkdir()
+        bundle.mkdir()
         for number in range(RANDOM):
             text = draw_dag(Random(number)).to_json()  # noqa: S311
-            (bundles / "random" / f"{number}.py").write_text(DRAWN.format(text=text))
-        yield "random"
+            (bundle / f"{number}.py").write_text(DRAWN.format(text=text))
+        return bundle
+    shutil.copytree(_places()[folder], bundle, ignore=shutil.ignore_patterns("plugins", "__pycache__", "__init__.py"))
+    return bundle
 
 
 def main() -> None:
@@ -174,21 +178,19 @@ def main() -> None:
     importlib.import_module("tests.unit.worker.process_state")
     workspace = root / "workspace"
     workspace.mkdir()
-    whole = set(sys.argv[1:])
     answer: dict[str, dict[str, Any]] = {"differences": {}, "not_ahead": {}}
-    for folder in folders(bundles, everything="all" in whole):
+    for name in sys.argv[1:] or corpora():
+        folder, _, file = name.rpartition("/")
         bundle = bundles / folder.replace("/", "-")
-        for file in sorted(bundle.glob("*.py")):
-            if "all" not in whole and folder in SOME and file.stem not in SOME[folder].split():
-                continue
-            is_whole = not whole.isdisjoint({"all", file.name})
-            found = told(partial(differences, bundle, file.name, workspace, is_whole=is_whole))
-            if "differences" in found:
-                answer["differences"][f"{folder}/{file.name}"] = found["differences"]
-            else:
-                answer["not_ahead"][f"{folder}/{file.name}"] = found.get("reason", found)
-            told_of = f"{len(found['differences'])} differences" if "differences" in found else found
-            sys.stderr.write(f"{folder}/{file.name}: {told_of}\n")
+        if not bundle.exists():
+            copied(folder, bundles)
+        found = told(partial(differences, bundle, file, workspace))
+        if "differences" in found:
+            answer["differences"][name] = found["differences"]
+        else:
+            answer["not_ahead"][name] = found.get("reason", found)
+        told_of = f"{len(found['differences'])} differences" if "differences" in found else found
+        sys.stderr.write(f"{name}: {told_of}\n")
     json.dump(answer, sys.stdout)
 
 
