@@ -7,12 +7,11 @@ collector.disable_gc()
 import sys
 from typing import Any
 
-from aws_lambda_powertools.logging import Logger
-
 from gust import bootstrap
 from gust.execution_api.app import ExecutionApi
+from gust.function_log import function_log
 
-log = Logger(service="execution_api", location=None, stream=sys.stderr)
+log = function_log("execution_api", sys.stderr)
 api = ExecutionApi(bootstrap.from_environment(), log=log)
 collector.freeze_gc()
 

@@ -21,12 +21,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import TypeAdapter
 
 from gust import bootstrap
 from gust.aws.uploads import is_upload
+from gust.function_log import function_log
 from gust.model.awaited import is_state_event, resource_of
 from gust.model.workload import (
     TellListeners,
@@ -56,7 +56,7 @@ from gust.services.time_left import TimeLeft
 from gust.services.worker.report_container import report_container
 from gust.store import stream
 
-log = Logger(service="scheduler", location=None)
+log = function_log("scheduler")
 services = bootstrap.from_environment()
 collector.freeze_gc()
 # A look at a run of 10,000 instances makes some hundred thousand objects and hardly a cycle. To go through them again and
@@ -94,7 +94,8 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
             failed = handle_messages(records)
         case source:
             raise ValueError(f"The scheduler knows no events from {source}")
-    log.info("looked", records=len(records), failed=len(failed))
+    tell = log.info if failed else log.debug
+    tell("looked", records=len(records), failed=len(failed))
     return {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
 
 

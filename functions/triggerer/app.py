@@ -20,7 +20,6 @@ import os
 import sys
 from dataclasses import replace
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import TypeAdapter
 
@@ -34,6 +33,7 @@ from gust.aws import clients
 from gust.aws.logs import LogShipper
 from gust.aws.queues import Receipt
 from gust.errors import StaleTaskInstance, StaleWatcher
+from gust.function_log import function_log
 from gust.model.workload import ForTriggerer, TriggerWorkload, WatcherWorkload
 
 warm.import_once(warm.TRIGGER_MODULES)
@@ -41,7 +41,7 @@ collector.freeze_gc()
 children = Nursery()
 credentials.restore()
 
-log = Logger(service="triggerer", location=None, stream=sys.stderr)
+log = function_log("triggerer", sys.stderr)
 logging.getLogger("triggerer").propagate = False  # Airflow's handler would write it a second time
 objects = wiring.bucket()
 bundles = SealedBundleFolder(objects, bundles_root)

@@ -1,6 +1,7 @@
 """The worker's door: one message is one dispatch of a try, one callback, or one test of a connection.
 
-A message that fails comes again after seconds; a message whose function dies, after a minute (`Receipt`).
+A message that fails comes again after seconds; a message whose function dies while it prepares for long, after a minute
+(`Receipt`).
 """
 
 from typing import Any
@@ -20,7 +21,6 @@ import os
 import sys
 from dataclasses import replace
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import TypeAdapter
 
@@ -36,13 +36,14 @@ from gust.aws import clients
 from gust.aws.logs import LogShipper
 from gust.aws.queues import Receipt
 from gust.errors import Stale, StaleCallback, StaleTaskInstance
+from gust.function_log import function_log
 from gust.model.workload import CallbackWorkload, ConnectionTestWorkload, ForWorker, TaskWorkload
 
 warm.warm_up_for_tasks(bundles_root)
 children = Nursery()
 credentials.restore()
 
-log = Logger(service="worker", location=None, stream=sys.stderr)
+log = function_log("worker", sys.stderr)
 logging.getLogger("worker").propagate = False  # Airflow's handler would write it a second time
 objects = wiring.bucket()
 megabytes = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None

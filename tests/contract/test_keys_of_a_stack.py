@@ -29,6 +29,17 @@ SECRETS = {
 FAILS = {"Fails": {"Type": "Custom::Fails", "Properties": {"ServiceToken": "arn:aws:lambda:us-east-1:0:function:none"}}}
 
 
+def test_functions_here_print_something_at_each_invocation() -> None:
+    """MiniStack answers 50 ms late where a function has printed nothing, and accepted starts are told at DEBUG."""
+    functions = {
+        name: resource["Properties"]["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"]
+        for name, resource in deployment.transform(ROOT, {})["Resources"].items()
+        if resource["Type"] == "AWS::Lambda::Function"
+    }
+    assert functions.keys() >= {"SchedulerFunction", "ExecutionApiFunction", "WorkerFunction"}
+    assert set(functions.values()) == {"DEBUG"}
+
+
 class Stack:
     def __init__(self, aws: Aws, name: str) -> None:
         self.aws, self.name = aws, name

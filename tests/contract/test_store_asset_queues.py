@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -122,6 +123,47 @@ def test_a_run_is_made_only_of_all_there_is(store: Store) -> None:
         store.create_asset_run(AssetRun(an_asset_run(2, "r2"), consuming=seen, events=[]))
     with pytest.raises(AlreadyExists):
         store.create_asset_run(AssetRun(an_asset_run(1), consuming=queue(store), events=[]))
+
+
+def test_a_part_is_closed_however_many_events_come_meanwhile(store: Store) -> None:
+    one = given_event(store, "e1", 1, ToQueue(dag_id="etl"))
+    seen = queue(store)
+    given_event(store, "e2", 2, ToQueue(dag_id="etl"))
+    part = store.close_part(seen, after=at(0), until=at(1))
+    assert queue(store) == replace(part, arrivals=2)
+    assert (part.part_from, part.consumed_until, part.queued) == (at(0), at(1), {ORDERS: at(1)})
+    with pytest.raises(StaleAssetQueue) as caught:
+        given_event(store, "e3", 1, ToQueue(dag_id="etl"))
+    assert caught.value.closed_until == at(1)
+    given_event(store, "e3", 3, ToQueue(dag_id="etl"))
+    run = replace(an_asset_run(1), due_at=at(70))
+    store.create_asset_run(AssetRun(run, consuming=part, events=[one]))
+    assert store.consumed_events(run.key) == [one]
+    assert queue(store) == AssetQueue(
+        dag_id="etl", queued={ORDERS: at(1)}, consumed_until=at(1), last_run_id="r", arrivals=4, due_at=at(70)
+    ), "what is queued stays for the rest"
+    store.create_asset_run(AssetRun(an_asset_run(3, "r2"), consuming=queue(store), events=[]))
+    assert queue(store) == AssetQueue(dag_id="etl", consumed_until=at(3), last_run_id="r2", arrivals=5)
+
+
+def test_a_part_has_one_run(store: Store) -> None:
+    given_event(store, "e1", 1, ToQueue(dag_id="etl"))
+    before = queue(store)
+    part = store.close_part(before, after=at(0), until=at(1))
+    with pytest.raises(StaleAssetQueue):
+        store.close_part(before, after=at(0), until=at(2))
+    store.create_asset_run(AssetRun(an_asset_run(1), consuming=part, events=[]))
+    with pytest.raises(StaleAssetQueue):
+        store.create_asset_run(AssetRun(an_asset_run(1, "r2"), consuming=part, events=[]))
+    with pytest.raises(StaleAssetQueue):
+        store.create_asset_run(AssetRun(an_asset_run(1, "r2"), consuming=before, events=[]))
+    assert [run.run_id for run in store.list_runs("etl")] == ["r"]
+
+
+def test_a_part_may_begin_with_the_first_event_there_ever_was(store: Store) -> None:
+    given_event(store, "e1", 1, ToQueue(dag_id="etl"))
+    store.close_part(queue(store), after=datetime.min.replace(tzinfo=UTC), until=at(1))
+    assert queue(store).part_from == datetime.min.replace(tzinfo=UTC)
 
 
 def test_what_cannot_run_now_is_looked_at_when_it_is_due(store: Store) -> None:
@@ -288,6 +330,10 @@ def test_consumers_are_noted_for_each_event(store: Store) -> None:
     store.note_consumers(first.key, [one])
     store.note_consumers(second.key, [two])
     assert store.consumers_of(["e1", "e2", "e3"]) == {"e1": [first.key], "e2": [first.key, second.key], "e3": []}
+    many = [replace(one, event_id=f"m{number}") for number in range(350)]
+    store.note_consumers(first.key, many)
+    found = store.consumers_of([event.event_id for event in many[49::50]])
+    assert list(found.values()) == [[first.key]] * 7
 
 
 # --- references -------------------------------------------------------------------------------------------------------

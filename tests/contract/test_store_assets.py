@@ -100,6 +100,8 @@ def test_events_are_cut_by_time_order_and_limit(store: Store) -> None:
     assert listed(AssetEventSource(name="orders"), Window(at(1), at(3), ascending=True)) == events[1:4]
     assert listed(AssetEventSource(name="orders"), NEWEST_FIRST) == events[::-1]
     assert listed(AssetEventSource(name="orders"), limit=2) == events[:2]
+    walked = store.walk_events_of(AssetEventSource(name="orders", uri=events[0].uri), Window(at(1), ascending=True))
+    assert [next(walked), *walked] == events[1:]
     assert listed(AssetEventSource(name="orders"), Window(last=at(2), ascending=False), limit=2) == [
         events[2],
         events[1],

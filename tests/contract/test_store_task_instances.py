@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from gust.errors import StaleTaskInstance
+from gust.model.keys import TaskInstanceKey
 from gust.model.pool import Pool
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger
 from gust.ports.store import Store
 from gust.scheduling.slots import Claim
-from gust.scheduling.transition import recount, resume
+from gust.scheduling.transition import recount, resume, start
 from tests.contract.given import (
     NOW,
     a_run,
@@ -47,6 +48,8 @@ def test_an_instance_is_read_as_it_was_written(store: Store) -> None:
         xcom_lengths={"return_value": 0, "a.b c#": 12},
         pushed_keys=("a.b c#", "return_value"),
         rendered_map_index="row ü",
+        rendered_fields={"sql": "select 'ü'", "params": [None]},
+        rendered_by=2,
         trigger=ParkedTrigger(
             classpath="a.B",
             kwargs={"moment": {"__type": "datetime", "__var": 1.5}},
@@ -284,6 +287,29 @@ def test_rendered_fields_of_an_earlier_dispatch_are_stale(store: Store) -> None:
     assert store.get_rendered_fields(key) == {"sql": "newest"}
 
 
+def test_the_last_dispatchs_rendered_fields_are_read_from_the_instance_or_from_beside_it(store: Store) -> None:
+    seen = given_instance(store, an_instance("t", 0, state=S.RUNNING, try_number=1, dispatch_count=2))
+    store.put_rendered_fields(seen.key, {"sql": "first"}, dispatch_count=1)
+    ended = transition(seen, state=S.UP_FOR_RETRY, rendered_fields={"sql": "second"}, rendered_by=2)
+    store.move(ended)
+    store.move(ended)
+    assert_shown(store, seen.key, {"sql": "second"})
+    store.put_rendered_fields(seen.key, {"sql": "second, anew"}, dispatch_count=2)
+    assert_shown(store, seen.key, {"sql": "second, anew"})
+    third = replace(ended.after, state=S.RUNNING, try_number=2, dispatch_count=3)
+    store.move(transition(ended.after, state=S.RUNNING, try_number=2, dispatch_count=3))
+    assert_shown(store, seen.key, {"sql": "second, anew"})
+    store.move(transition(third, state=S.SUCCESS, rendered_fields={}, rendered_by=3))
+    assert_shown(store, seen.key, {})
+
+
+def assert_shown(store: Store, key: TaskInstanceKey, fields: dict[str, Any]) -> None:
+    neighbour = an_instance("t", 1).key
+    assert store.get_rendered_fields(key) == fields
+    assert store.get_many_rendered_fields([key, neighbour]) == {key: fields}
+    assert store.list_rendered_fields(key.run) == {("t", 0): fields}
+
+
 def test_an_instance_and_its_run_in_one_call(store: Store) -> None:
     given_dag(store)
     run = given_running_run(store)
@@ -296,6 +322,39 @@ def test_an_instance_and_its_run_in_one_call(store: Store) -> None:
     assert store.get_run_and_instances(run.key, both) == (store.get_run(run.key), {("extract", -1): given})
     assert store.get_run_and_instances(run.key, []) == (store.get_run(run.key), {})
     assert store.get_run_and_instances(replace(run.key, run_id="other"), both) == (None, {})
+
+
+def test_an_instance_is_moved_unread_if_it_is_as_the_caller_supposes(store: Store) -> None:
+    stored = an_instance(
+        state=S.QUEUED, try_number=1, dispatch_count=1, scheduled_at=NOW, queued_at=at(1), operator="x", reason="ready",
+        holds={"pool:p": 2}, max_tries=3,
+    )  # fmt: skip
+    given_instance(store, stored)
+    supposed = an_instance(state=S.QUEUED, try_number=1, dispatch_count=1, scheduled_at=NOW, reason="?")
+    moved = start(supposed, at=at(2), hostname="h", pid=7)
+    for wrong in ({"scheduled_at": at(1)}, {"dispatch_count": 2}, {"state": S.SCHEDULED}, {"try_number": 2}):
+        assert store.move_unread(replace(moved, before=replace(supposed, **wrong))) is None
+        assert store.get_instance(stored.key) == stored
+    now = replace(stored, state=S.RUNNING, start_date=at(2), heartbeat_at=at(2), hostname="h", pid=7, reason=None)
+    assert store.move_unread(moved) == now
+    assert store.move_unread(moved) is None
+    assert store.get_instance(stored.key) == now
+    nowhere = replace(supposed, task_id="nowhere")
+    assert store.move_unread(start(nowhere, at=at(2))) is None
+    assert store.get_instance(nowhere.key) is None
+
+
+def test_a_run_and_instances_with_its_dag_and_pools_in_one_call(store: Store) -> None:
+    given_dag(store)
+    run = given_running_run(store)
+    given_instance(store, an_instance("extract", state=S.QUEUED))
+    store.put_pool(None, Pool(name="p", slots=4))
+    pools, instances = ["default_pool", "p"], [("extract", -1), ("load", 3)]
+    for key in (run.key, replace(run.key, run_id="other"), replace(run.key, dag_id="other")):
+        assert store.get_dag_and_run(key, pools=pools, instances=instances) == (
+            store.get_dag_and_pools(key.dag_id, pools),
+            store.get_run_and_instances(key, instances),
+        )
 
 
 def test_slots_that_a_pool_counted_meanwhile_are_given_back(store: Store) -> None:

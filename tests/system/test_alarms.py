@@ -15,6 +15,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from gust.cli import watch_stream
 from gust.local import deployment
 from tests.system.local_gust import ROOT, LocalGust
 from tests.system.test_events import Listener
@@ -183,6 +184,23 @@ def a_scheduler_that_fails(gust: LocalGust) -> Iterator[None]:
     purge(gust, "ChangesDeadLetters")
 
 
+@sets_off("AnnouncerLateAlarm")
+def an_announcer_without_concurrency(gust: LocalGust) -> Iterator[None]:
+    """It reads of failed runs."""
+    with throttled(gust, "announcer"):
+        yield
+
+
+@sets_off("EventsLateAlarm")
+def a_watched_stream_that_is_not_read(gust: LocalGust) -> Iterator[None]:
+    clients = gust.stack.client
+    clients("kinesis").create_stream(StreamName="clicks", ShardCount=1)
+    watch_stream.make(clients, watch_stream.plan(clients, "clicks", "gust"))
+    with throttled(gust, "events"):
+        clients("kinesis").put_record(StreamName="clicks", Data=b"waits", PartitionKey="k")
+        yield
+
+
 @sets_off("SchedulerThrottlesAlarm", "StreamLateAlarm")
 def a_scheduler_without_concurrency(gust: LocalGust) -> Iterator[None]:
     with throttled(gust, "scheduler"):
@@ -192,9 +210,9 @@ def a_scheduler_without_concurrency(gust: LocalGust) -> Iterator[None]:
 
 
 AT_ONCE: Final[tuple[tuple[Cause, ...], ...]] = (
-    (a_broken_file, runs_that_time_out, no_tick, messages_that_no_function_can_read),
+    (an_announcer_without_concurrency, a_broken_file, runs_that_time_out, no_tick, messages_that_no_function_can_read),
     (an_execution_api_that_fails,),
-    (an_execution_api_without_concurrency, a_scheduler_without_concurrency),
+    (an_execution_api_without_concurrency, a_scheduler_without_concurrency, a_watched_stream_that_is_not_read),
     (workers_that_take_no_task, a_scheduler_that_fails),
 )
 """Causes that do not disturb each other happen at the same time, in this order."""

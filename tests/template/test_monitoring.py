@@ -49,7 +49,7 @@ def test_every_function_that_stores_what_it_decides_measures_it(resources: Resou
 def test_the_page_explains_every_metric() -> None:
     page = (DOCS / "monitoring.md").read_text()
     assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == set(get_args(Name))
-    assert len(set(get_args(Name)) - {"EventsRefused"}) <= 10, "CloudWatch's free tier has ten"
+    assert len(set(get_args(Name)) - {"EventsRefused", "EventsWaiting"}) <= 10, "CloudWatch's free tier has ten"
 
 
 def test_alarms_watch_metrics_that_are_measured(alarms: Resources) -> None:
@@ -67,6 +67,24 @@ def test_every_queue_of_dead_letters_has_an_alarm(alarms: Resources, resources: 
         if dimension["Name"] == "QueueName"
     }
     assert dead <= watched
+
+
+def test_every_reader_of_a_stream_has_an_alarm(alarms: Resources, resources: Resources) -> None:
+    """Lambda reads a shard no further while a function fails on one of its batches."""
+    of_tables = {
+        each["Properties"]["FunctionName"]["Ref"]
+        for each in resources.values()
+        if each["Type"] == "AWS::Lambda::EventSourceMapping" and "StartingPosition" in each["Properties"]
+    }
+    assert of_tables
+    of_watched_streams = {"EventsFunction"}
+    watched = {
+        dimension["Value"]["Ref"]
+        for alarm in alarms.values()
+        if alarm["MetricName"] == "IteratorAge"
+        for dimension in alarm["Dimensions"]
+    }
+    assert watched == of_tables | of_watched_streams
 
 
 def test_every_alarm_has_a_runbook_that_begins_with_what_a_person_sees(alarms: Resources) -> None:

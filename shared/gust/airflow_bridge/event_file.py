@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -23,6 +24,9 @@ LARGEST: Final = 200_000
 
 LARGEST_STORED: Final = 250_000
 """Characters of all entries as JSON, which aliases of YAML may repeat: an item of the table holds them."""
+
+MOST_OF_A_PATTERN: Final = 100
+"""Entries of the file that one event may match by one pattern: the function follows them in one invocation."""
 
 LONGEST_PATTERN: Final = 2048
 """Characters; EventBridge takes no more by default."""
@@ -44,6 +48,8 @@ class EventFileRead:
     mistakes: list[str] = field(default_factory=list)
     lines: set[int] = field(default_factory=set)
     """In which entries begin."""
+    patterns: Counter[str] = field(default_factory=Counter)
+    """Pattern → how many entries have it."""
 
     def complain(self, line: int, what: str) -> None:
         self.mistakes.append(f"{self.filename}, line {line}: {what}")
@@ -102,7 +108,11 @@ def _read_entry(read: EventFileRead, loader: yaml.SafeLoader, node: yaml.Node) -
         fields = {
             name: value for name, value in entry.items() if name not in {"source", "pattern"} and value is not None
         }
-        read.rules.append(EventRule(line=_line(node), pattern=_pattern(entry), **fields))
+        rule = EventRule(line=_line(node), pattern=_pattern(entry), **fields)
+        read.rules.append(rule)
+        read.patterns[rule.pattern_text] += 1
+        if read.patterns[rule.pattern_text] == MOST_OF_A_PATTERN + 1:
+            read.complain(_line(node), f"more than {MOST_OF_A_PATTERN} entries of the file have this pattern")
 
 
 def _value(read: EventFileRead, loader: yaml.SafeLoader, node: yaml.Node) -> Any:

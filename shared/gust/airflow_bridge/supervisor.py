@@ -15,8 +15,8 @@ answer. Both use `SupervisedChild`, which differs from Airflow's `ActivitySubpro
 - It reports the failure of a child that dies without reporting a state. Airflow leaves that to the scheduler if a retry
   remains.
 - It reads the whole log before it reports the end, and ships it right after.
-- It hides its message from other workers for a minute while it requests the start, and with the first heartbeat for the
-  function's whole time: from then on heartbeats show whether the worker lives.
+- It hides its message from other workers for a minute if its start lasts longer than a moment, and with the first heartbeat
+  for the function's whole time: from then on heartbeats show whether the worker lives. A short try hides nothing.
 
 `AnsweringChild` reports no state. While it runs, its supervisor renews a `Lease`: it hides the message and asks the
 execution API whether the child is still wanted. A dead supervisor does neither: SQS delivers the message again within a
@@ -123,6 +123,9 @@ restores the task's own queue before the task sees it."""
 
 STOP_BEFORE_LIMIT: Final = 15.0
 """Seconds before the function's end at which a try or a trigger is stopped, `on_kill` and the last report included."""
+
+A_MOMENT: Final = 1.0
+"""Seconds within which a start is written, unless the execution API starts cold or is unwell: then the message is hidden."""
 
 LONGEST_FUNCTION: Final = 900.0
 """Seconds that Lambda gives a function at most."""
@@ -475,7 +478,7 @@ class SupervisedTry(SupervisedChild):
     """The supervisor received SIGTERM: its container is told to stop."""
 
     def _on_child_started(self, **kwargs: Any) -> None:
-        with _in_background(self.client.ports.hide, HIDDEN_FOR):
+        with if_it_lasts(A_MOMENT, partial(self.client.ports.hide, HIDDEN_FOR)):
             super()._on_child_started(**kwargs)
         self.client.sink.let_go()
         self._last_heartbeat_attempt = time.monotonic()  # type: ignore[misc]  # a slot of the base
@@ -829,15 +832,17 @@ class _AnswerPipe:
 
 
 @contextmanager
-def _in_background(do: Callable[[float], object], argument: float) -> Iterator[None]:
-    """Call `do(argument)` in a thread while the block runs, and wait for the thread to end: a thread that went on could
-    hold a lock while the next try's child is forked."""
-    thread = threading.Thread(target=do, args=(argument,), daemon=True)
-    thread.start()
+def if_it_lasts(seconds: float, do: Callable[[], object]) -> Iterator[None]:
+    """Call `do` in a thread if the block runs for longer than `seconds`. The thread ends with the block: one that went on
+    could hold a lock while the next try's child is forked."""
+    timer = threading.Timer(seconds, do)
+    timer.daemon = True
+    timer.start()
     try:
         yield
     finally:
-        thread.join()
+        timer.cancel()
+        timer.join()
 
 
 def _unless_drained(read: Callable[[socket.socket], bool]) -> Callable[[socket.socket], bool]:

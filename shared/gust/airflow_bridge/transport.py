@@ -7,8 +7,9 @@ A caller without an answer yet has begun nothing. If the function is throttled t
 SDK's client retry for minutes: the caller gives its message back and ends. Otherwise workers that wait for the
 execution API would hold the very concurrency that it lacks.
 
-Every invocation costs money and time. A task's rendered fields, for which the task does not wait, therefore travel with
-the next request, in its event's `carried`.
+Every invocation costs money and time, and so does every write of the table. The first rendered fields of a dispatch, for
+which the task does not wait, therefore travel with the report of its end, in its event's `carried`, if that comes within a
+second.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ EXECUTION_API: Final = f"http://gust{BASE_PATH}/"
 """The base URL that clients are given. No network knows the host: `LambdaTransport` invokes the function."""
 
 HOLDABLE: Final = re.compile(r"/task-instances/[^/]+/rtif")
+REPORTS: Final = re.compile(r"/task-instances/[^/]+/state|/tries/[^/]+/lost")
 LARGEST_HELD: Final = 64 * 1024
 """Bytes. Beside it, a full-size request must fit into the same invocation."""
 
 LONGEST_HELD: Final = 1.0
-"""Seconds that rendered fields wait for a request to travel with; then they are sent alone."""
+"""Seconds that rendered fields wait for a report to travel with; then they are sent alone."""
 
 log = logging.getLogger(__name__)
 
@@ -58,16 +60,21 @@ class LambdaTransport(httpx.BaseTransport):
         self._correlation_id = correlation_id
         self._held: dict[str, Any] | None = None
         self._send_held_at = math.inf
+        self._has_sent_held = False
+        """The execution API may have stored fields: later ones replace them, and are sent at once."""
         self._has_begun = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Raises httpx.TransportError where the function could not be reached: the SDK's client tries again. Raises
         Throttled, which it does not try again, where the first request finds no concurrency left."""
-        if request.method == "PUT" and HOLDABLE.search(request.url.path) and len(request.read()) <= LARGEST_HELD:
+        are_fields = request.method == "PUT" and HOLDABLE.search(request.url.path) is not None
+        if are_fields and not self._has_sent_held and len(request.read()) <= LARGEST_HELD:
             return self._hold(request)
         event = self._event(request)
-        if self._held is not None:
+        is_report = REPORTS.search(request.url.path) is not None
+        if self._held is not None and is_report:
             event["carried"] = self._held
+        self._has_sent_held = self._has_sent_held or are_fields or "carried" in event
         try:
             answer = self._invoke(event)
             body = self._body(answer)
@@ -78,7 +85,8 @@ class LambdaTransport(httpx.BaseTransport):
         status = int(answer["statusCode"])
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             self._has_begun = True
-            self._let_go()
+            if are_fields or is_report:
+                self._let_go()
         return httpx.Response(
             status,
             headers=_headers(answer),
@@ -95,6 +103,7 @@ class LambdaTransport(httpx.BaseTransport):
         """Send a held request, if there is one, on its own. A failure is logged and the request stays held."""
         if self._held is None:
             return
+        self._has_sent_held = True
         try:
             self._invoke(self._held)
         except ServiceUnavailable as error:
@@ -108,7 +117,7 @@ class LambdaTransport(httpx.BaseTransport):
         if self._held is None:
             self._send_held_at = time.monotonic() + LONGEST_HELD
         self._held = self._event(request)
-        return httpx.Response(201, json={"message": "To be sent with the next request"}, request=request)
+        return httpx.Response(201, json={"message": "To be sent with the report"}, request=request)
 
     def _let_go(self) -> None:
         self._held = None

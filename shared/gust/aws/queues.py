@@ -59,8 +59,8 @@ class Receipt:
 
     Lambda's poller receives and deletes the message. Lambda wants a queue to hide its messages for longer than the
     function may run, so a function that dies would be missed for that long. The function therefore hides the message for
-    `HIDDEN_FOR` seconds when it gets it, and again every `RENEWED_EVERY` seconds while it needs it. A function that fails
-    gives the message back. A refusal by SQS is logged and harmless: the message then comes at its old time."""
+    `HIDDEN_FOR` seconds when its work will last, and again every `RENEWED_EVERY` seconds while it needs it. A function that
+    fails gives the message back. A refusal by SQS is logged and harmless: the message then comes at its old time."""
 
     client: Any
     """A boto3 SQS client."""

@@ -8,6 +8,7 @@ still current: each write checks that (docs/adr/0030-two-tokens-for-a-dispatch.m
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import import_module
@@ -18,6 +19,7 @@ from gust.aws.signing_keys import SigningKeys
 from gust.errors import Forbidden, Unauthorized
 from gust.model.access import Role
 from gust.model.callback import Callback
+from gust.model.dag_run import DagRun
 from gust.model.dispatch import UNBEGUN, Dispatch, Scope
 from gust.model.keys import TaskInstanceKey
 from gust.model.state import TaskInstanceState
@@ -62,9 +64,10 @@ class JwtTokens:
     def __init__(self, secret: Callable[[], str], *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._keys = SigningKeys(secret, monotonic=monotonic)
 
-    def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str:
+    def for_dispatch(self, instance: TaskInstance, *, now: datetime, run: DagRun | None = None) -> str:
         deferred = instance.state is TaskInstanceState.DEFERRED
-        return self.in_message(Dispatch.of(instance, Scope.TRIGGER if deferred else Scope.EXECUTION), now=now)
+        dispatch = Dispatch.of(instance, Scope.TRIGGER if deferred else Scope.EXECUTION)
+        return self.in_message(replace(dispatch, run_digest=run.digest) if run else dispatch, now=now)
 
     def for_callback(self, callback: Callback, *, now: datetime) -> str:
         shown = callback.run_key.task_instance(callback.task_id or "", callback.map_index)
@@ -79,6 +82,8 @@ class JwtTokens:
 
     def in_message(self, dispatch: Dispatch, *, now: datetime) -> str:
         claims = {**_claims_of(dispatch), "scope": UNBEGUN, "starts": dispatch.scope.value}
+        if dispatch.run_digest:
+            claims["run_digest"] = dispatch.run_digest
         return self._sign(claims, DISPATCH_AUDIENCE, now=now, lifetime=MESSAGE_LIFETIME[dispatch.scope])
 
     def for_parser(self, *, now: datetime) -> str:
@@ -98,6 +103,7 @@ class JwtTokens:
                 Scope(claims["scope"] if is_begun else claims["starts"]),
                 scheduled_at=datetime.fromisoformat(moment) if (moment := claims.get("scheduled_at")) else None,
                 callback_id=claims.get("callback_id", ""),
+                run_digest=claims.get("run_digest", ""),
                 is_begun=is_begun,
             )
         except (KeyError, ValueError) as problem:

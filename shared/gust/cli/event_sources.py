@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from gust.cli.aws import Clients, Stack
 from gust.cli.resources import of_type, resources_of, store_of
@@ -62,6 +62,60 @@ class Mapping:
     """It is there and brings nothing: a person has switched it off."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchChange:
+    """What makes a queue or stream watched, or takes that back. All of it may be repeated."""
+
+    command: ClassVar[str]
+    """Its name is the beginning of the policy's."""
+    name: str
+    arn: str
+    receiver: Receiver
+    mapping: Mapping | None
+    """The one that is there."""
+    key: str | None
+    """ARN of the KMS key that encrypts what is read."""
+    removes: bool
+
+    @classmethod
+    def policy_for(cls, name: str) -> str:
+        return f"{cls.command}-{name}"
+
+    @property
+    def policy(self) -> str:
+        return self.policy_for(self.name)
+
+    def give_right(self, clients: Clients, *statements: dict[str, Any]) -> None:
+        """Let the receiver do what the statements allow, and decrypt."""
+        decrypt = {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": self.key}
+        allowed = [*statements, decrypt] if self.key else list(statements)
+        document = {"Version": "2012-10-17", "Statement": allowed}
+        clients("iam").put_role_policy(
+            RoleName=self.receiver.role, PolicyName=self.policy, PolicyDocument=json.dumps(document)
+        )
+
+    def take_right(self, clients: Clients) -> None:
+        if has_right(clients, self.receiver, self.policy):
+            clients("iam").delete_role_policy(RoleName=self.receiver.role, PolicyName=self.policy)
+
+    def drop_mapping(self, clients: Clients) -> None:
+        if self.mapping is not None:
+            clients("lambda").delete_event_source_mapping(UUID=self.mapping.id)
+
+    def tell(self, clients: Clients, what: str) -> None:
+        """Have the stack note it. Raises WatchError."""
+        function = self.receiver.function
+        answer = clients("lambda").invoke(FunctionName=function, Payload=json.dumps({what: self.arn}).encode())
+        if "FunctionError" in answer:
+            told = json.loads(answer["Payload"].read())
+            raise WatchError(f"{function} did not note it: {told.get('errorMessage', told)}. Try again.")
+
+
+def key_of(clients: Clients, key: str | None) -> str | None:
+    """The ARN of a key that may be named by its alias."""
+    return clients("kms").describe_key(KeyId=key)["KeyMetadata"]["Arn"] if key else None
+
+
 def mappings_of(clients: Clients, arn: str) -> dict[str, Mapping]:
     """ARNs of the functions that read the queue or stream → their mappings, without those that are being deleted."""
     pages = clients("lambda").get_paginator("list_event_source_mappings").paginate(EventSourceArn=arn)
@@ -86,18 +140,8 @@ def _is(arn: str, receiver: Receiver) -> bool:
     return arn.rpartition(":function:")[2] == receiver.function
 
 
-def put_right(clients: Clients, role: str, policy: str, statements: list[dict[str, Any]]) -> None:
-    document = {"Version": "2012-10-17", "Statement": statements}
-    clients("iam").put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
-
-
-def has_right(clients: Clients, role: str, policy: str) -> bool:
-    return policy in clients("iam").list_role_policies(RoleName=role)["PolicyNames"]
-
-
-def take_right(clients: Clients, role: str, policy: str) -> None:
-    if has_right(clients, role, policy):
-        clients("iam").delete_role_policy(RoleName=role, PolicyName=policy)
+def has_right(clients: Clients, receiver: Receiver, policy: str) -> bool:
+    return policy in clients("iam").list_role_policies(RoleName=receiver.role)["PolicyNames"]
 
 
 def why_receiver_stays(clients: Clients, stack: Stack) -> str | None:
@@ -151,11 +195,3 @@ def have_mapping(
             pause(5)
         else:
             return
-
-
-def tell(clients: Clients, function: str, what: str, arn: str) -> None:
-    """Have the stack note it. Raises WatchError."""
-    answer = clients("lambda").invoke(FunctionName=function, Payload=json.dumps({what: arn}).encode())
-    if "FunctionError" in answer:
-        told = json.loads(answer["Payload"].read())
-        raise WatchError(f"{function} did not note it: {told.get('errorMessage', told)}. Try again.")

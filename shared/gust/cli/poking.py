@@ -24,6 +24,9 @@ GB_SECOND: Final = "0.0000133334"
 PER_GB_READ: Final = 0.005
 """Dollars of Logs Insights in us-east-1."""
 
+MOST_DAYS: Final = 3650
+"""No log group keeps its lines for longer."""
+
 PATIENCE: Final = 60
 """Seconds until a query is given up."""
 
@@ -98,7 +101,6 @@ def _asked(logs: Any, pause: Callable[[float], None], **asked: Any) -> dict[str,
 
 
 def _days(text: str) -> int:
-    days = int(text)
-    if not 1 <= days <= 3650:
-        raise ValueError(text)
-    return days
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"a number from 1 to {MOST_DAYS}, not {text}")
+    return int(text)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gust.cli import aws
+from gust.cli import aws, consent
 from gust.cli.aws import Clients
 from gust.errors import GustError
 
@@ -35,9 +35,7 @@ def run(options: argparse.Namespace, ask: Callable[[str], str] = input, clients:
     if not change.lines:
         print(f"Bucket {options.bucket} is watched already.")
         return 0
-    print("This will change:", *change.lines, sep="\n  ")
-    if not options.yes and ask("Go on? [y/N] ").strip().lower() not in {"y", "yes"}:
-        print("Nothing was changed.")
+    if not consent.is_given(change.lines, without_asking=options.yes, ask=ask):
         return 1
     make(clients, change)
     print(f"New objects of {options.bucket} are events of the assets that they lie under (docs/events.md).")

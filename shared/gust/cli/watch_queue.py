@@ -10,25 +10,25 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import ClassVar, Final
 
-from gust.cli import aws
+from gust.cli import aws, consent
 from gust.cli.aws import Clients
 from gust.cli.event_sources import (
-    Mapping,
+    WatchChange,
     WatchError,
     has_right,
     have_mapping,
+    key_of,
     mapping_onto,
     mappings_of,
     others,
-    put_right,
     receiver_of,
-    take_right,
-    tell,
 )
 
 HELP: Final = "have messages of an SQS queue be events of assets without polling"
+
+READ: Final = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
 
 OF_FUNCTION_TIMEOUT: Final = 6
 """A queue's visibility timeout, as AWS advises. Lambda refuses one below the function's timeout."""
@@ -48,9 +48,7 @@ def run(options: argparse.Namespace, ask: Callable[[str], str] = input, clients:
     clients = clients or aws.clients_or_local(options)
     stack = aws.DEFAULT_STACK if options.local else options.stack
     change = plan(clients, options.queue, stack, remove=options.remove)
-    print("This will change:", *change.lines, sep="\n  ")
-    if not options.yes and ask("Go on? [y/N] ").strip().lower() not in {"y", "yes"}:
-        print("Nothing was changed.")
+    if not consent.is_given(change.lines, without_asking=options.yes, ask=ask):
         return 1
     make(clients, change)
     if options.remove:
@@ -60,48 +58,33 @@ def run(options: argparse.Namespace, ask: Callable[[str], str] = input, clients:
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What makes the queue watched, or takes that back. All of it may be repeated."""
-
-    name: str
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change(WatchChange):
+    command: ClassVar = "watch-queue"
     url: str
-    arn: str
-    function: str
-    role: str
-    mapping: Mapping | None
-    """The one that is there."""
     visibility: int | None
     """The visibility timeout that the queue gets; `None`: it keeps the one that it has."""
-    key: str | None
-    """The KMS key that encrypts the queue's messages."""
-    removes: bool
-
-    @property
-    def policy(self) -> str:
-        return _policy(self.name)
 
     @property
     def lines(self) -> list[str]:
         """What `make` will change, for a person who decides."""
+        function, role = self.receiver.function, self.receiver.role
         if self.removes:
             return [
                 f"Watchers of {self.name}: poll it again",
-                f"Function {self.function}: no longer gets the messages of {self.name}",
-                f"Role {self.role}: without the inline policy {self.policy}",
+                f"Function {function}: no longer gets the messages of {self.name}",
+                f"Role {role}: without the inline policy {self.policy}",
             ]
         found = []
         if self.visibility is not None:
             found.append(
                 f"Queue {self.name}: visibility timeout {self.visibility} s (Lambda needs it; --remove leaves it)"
             )
-        found.append(f"Role {self.role}: inline policy {self.policy}, to read and delete messages of this queue")
+        found.append(f"Role {role}: inline policy {self.policy}, to read and delete messages of this queue")
         if self.mapping is None:
-            found.append(
-                f"Function {self.function}: gets the messages of {self.name} (some $0.26 a month while none come)"
-            )
+            found.append(f"Function {function}: gets the messages of {self.name} (some $0.26 a month while none come)")
         elif self.mapping.is_disabled:
-            found.append(f"Function {self.function}: its disabled mapping brings the messages of {self.name} again")
+            found.append(f"Function {function}: its disabled mapping brings the messages of {self.name} again")
         return [*found, f"Watchers of {self.name} that neither filter nor leave messages there: no longer poll"]
 
 
@@ -112,7 +95,7 @@ def plan(clients: Clients, name: str, stack: str, *, remove: bool = False) -> Ch
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     except sqs.exceptions.QueueDoesNotExist:
-        if not remove or not has_right(clients, receiver.role, _policy(name)):
+        if not remove or not has_right(clients, receiver, Change.policy_for(name)):
             raise WatchError(f"There is no queue {name} in the stack's account and region") from None
         url, attributes = "", {"QueueArn": f"{receiver.own_queue.rpartition(':')[0]}:{name}"}
     arn = attributes["QueueArn"]
@@ -124,16 +107,14 @@ def plan(clients: Clients, name: str, stack: str, *, remove: bool = False) -> Ch
             f"Function {readers[0]} reads {name} already: of two readers, each would get a part of the messages"
         )
     is_short = int(attributes.get("VisibilityTimeout", 30)) < receiver.timeout
-    key = attributes.get("KmsMasterKeyId")
     return Change(
         name=name,
         url=url,
         arn=arn,
-        function=receiver.function,
-        role=receiver.role,
+        receiver=receiver,
         mapping=mapping_onto(mappings, receiver),
         visibility=OF_FUNCTION_TIMEOUT * receiver.timeout if is_short else None,
-        key=clients("kms").describe_key(KeyId=key)["KeyMetadata"]["Arn"] if key and not remove else None,
+        key=None if remove else key_of(clients, attributes.get("KmsMasterKeyId")),
         removes=remove,
     )
 
@@ -141,36 +122,23 @@ def plan(clients: Clients, name: str, stack: str, *, remove: bool = False) -> Ch
 def make(clients: Clients, change: Change, *, pause: Callable[[float], None] = time.sleep) -> None:
     """At each moment of it, a watcher or Lambda reads the queue, or both do; each message goes to one of them."""
     if change.removes:
-        tell(clients, change.function, "unwatch_queue", change.arn)
-        if change.mapping is not None:
-            clients("lambda").delete_event_source_mapping(UUID=change.mapping.id)
-        take_right(clients, change.role, change.policy)
+        change.tell(clients, "unwatch_queue")
+        change.drop_mapping(clients)
+        change.take_right(clients)
         return
     if change.visibility is not None:
         clients("sqs").set_queue_attributes(
             QueueUrl=change.url, Attributes={"VisibilityTimeout": str(change.visibility)}
         )
-    put_right(clients, change.role, change.policy, _rights(change))
+    change.give_right(clients, {"Effect": "Allow", "Action": READ, "Resource": change.arn})
     have_mapping(
         clients,
         change.mapping,
         pause,
         EventSourceArn=change.arn,
-        FunctionName=change.function,
+        FunctionName=change.receiver.function,
         BatchSize=BATCH,
         ScalingConfig={"MaximumConcurrency": 5},
         FunctionResponseTypes=["ReportBatchItemFailures"],
     )
-    tell(clients, change.function, "watch_queue", change.arn)
-
-
-def _policy(name: str) -> str:
-    return f"watch-queue-{name}"
-
-
-def _rights(change: Change) -> list[dict[str, Any]]:
-    read = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
-    statements: list[dict[str, Any]] = [{"Effect": "Allow", "Action": read, "Resource": change.arn}]
-    if change.key is not None:
-        statements.append({"Effect": "Allow", "Action": "kms:Decrypt", "Resource": change.key})
-    return statements
+    change.tell(clients, "watch_queue")

@@ -10,21 +10,19 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import ClassVar, Final
 
-from gust.cli import aws
+from gust.cli import aws, consent
 from gust.cli.aws import Clients
 from gust.cli.event_sources import (
-    Mapping,
+    WatchChange,
     WatchError,
     has_right,
     have_mapping,
+    key_of,
     mapping_onto,
     mappings_of,
-    put_right,
     receiver_of,
-    take_right,
-    tell,
 )
 
 HELP: Final = "have records of a Kinesis stream be events of assets without polling"
@@ -52,9 +50,7 @@ def run(options: argparse.Namespace, ask: Callable[[str], str] = input, clients:
     clients = clients or aws.clients_or_local(options)
     stack = aws.DEFAULT_STACK if options.local else options.stack
     change = plan(clients, options.stream, stack, remove=options.remove)
-    print("This will change:", *change.lines, sep="\n  ")
-    if not options.yes and ask("Go on? [y/N] ").strip().lower() not in {"y", "yes"}:
-        print("Nothing was changed.")
+    if not consent.is_given(change.lines, without_asking=options.yes, ask=ask):
         return 1
     make(clients, change)
     if options.remove:
@@ -64,41 +60,28 @@ def run(options: argparse.Namespace, ask: Callable[[str], str] = input, clients:
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What makes the stream watched, or takes that back. All of it may be repeated."""
-
-    name: str
-    arn: str
-    function: str
-    role: str
-    mapping: Mapping | None
-    """The one that is there."""
-    key: str | None
-    """The KMS key that encrypts the stream."""
-    removes: bool
-
-    @property
-    def policy(self) -> str:
-        return _policy(self.name)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change(WatchChange):
+    command: ClassVar = "watch-stream"
 
     @property
     def lines(self) -> list[str]:
         """What `make` will change, for a person who decides."""
+        function, role = self.receiver.function, self.receiver.role
         if self.removes:
             return [
-                f"Function {self.function}: no longer gets the records of {self.name}",
+                f"Function {function}: no longer gets the records of {self.name}",
                 f"Watchers of {self.name}: poll it again",
-                f"Role {self.role}: without the inline policy {self.policy}",
+                f"Role {role}: without the inline policy {self.policy}",
             ]
-        found = [f"Role {self.role}: inline policy {self.policy}, to read this stream and list streams"]
+        found = [f"Role {role}: inline policy {self.policy}, to read this stream and list streams"]
         if self.mapping is None:
             found.append(
-                f"Function {self.function}: gets the records of {self.name}, from the oldest on; those that a watcher "
+                f"Function {function}: gets the records of {self.name}, from the oldest on; those that a watcher "
                 "has seen, or that came before it, make no events"
             )
         elif self.mapping.is_disabled:
-            found.append(f"Function {self.function}: its disabled mapping brings the records of {self.name} again")
+            found.append(f"Function {function}: its disabled mapping brings the records of {self.name} again")
         return [*found, f"Watchers of {self.name} with the default connection: no longer poll"]
 
 
@@ -108,18 +91,17 @@ def plan(clients: Clients, name: str, stack: str, *, remove: bool = False) -> Ch
     try:
         about = kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
     except kinesis.exceptions.ResourceNotFoundException:
-        if not remove or not has_right(clients, receiver.role, _policy(name)):
+        if not remove or not has_right(clients, receiver, Change.policy_for(name)):
             raise WatchError(f"There is no stream {name} in the stack's account and region") from None
         partition, _, region, account = receiver.own_queue.split(":")[1:5]
         about = {"StreamARN": f"arn:{partition}:kinesis:{region}:{account}:stream/{name}"}
-    arn, key = about["StreamARN"], about.get("KeyId")
+    arn = about["StreamARN"]
     return Change(
         name=name,
         arn=arn,
-        function=receiver.function,
-        role=receiver.role,
+        receiver=receiver,
         mapping=mapping_onto(mappings_of(clients, arn), receiver),
-        key=clients("kms").describe_key(KeyId=key)["KeyMetadata"]["Arn"] if key and not remove else None,
+        key=None if remove else key_of(clients, about.get("KeyId")),
         removes=remove,
     )
 
@@ -127,37 +109,26 @@ def plan(clients: Clients, name: str, stack: str, *, remove: bool = False) -> Ch
 def make(clients: Clients, change: Change, *, pause: Callable[[float], None] = time.sleep) -> None:
     """Watchers and Lambda keep their places in the same state store. While neither reads, records wait in the stream."""
     if change.removes:
-        if change.mapping is not None:
-            clients("lambda").delete_event_source_mapping(UUID=change.mapping.id)
-        tell(clients, change.function, "unwatch_stream", change.arn)
-        take_right(clients, change.role, change.policy)
+        change.drop_mapping(clients)
+        change.tell(clients, "unwatch_stream")
+        change.take_right(clients)
         return
-    put_right(clients, change.role, change.policy, _rights(change))
+    change.give_right(
+        clients,
+        {"Effect": "Allow", "Action": READ, "Resource": change.arn},
+        # Lambda asks for it. The action takes no ARN, and tells the names of all streams.
+        {"Effect": "Allow", "Action": "kinesis:ListStreams", "Resource": "*"},
+    )
     have_mapping(
         clients,
         change.mapping,
         pause,
         EventSourceArn=change.arn,
-        FunctionName=change.function,
+        FunctionName=change.receiver.function,
         StartingPosition="TRIM_HORIZON",
         BatchSize=BATCH,
         MaximumBatchingWindowInSeconds=1,
         # A batch that takes too long or too much memory comes again in halves.
         BisectBatchOnFunctionError=True,
     )
-    tell(clients, change.function, "watch_stream", change.arn)
-
-
-def _policy(name: str) -> str:
-    return f"watch-stream-{name}"
-
-
-def _rights(change: Change) -> list[dict[str, Any]]:
-    statements: list[dict[str, Any]] = [
-        {"Effect": "Allow", "Action": READ, "Resource": change.arn},
-        # Lambda asks for it. The action takes no ARN, and tells the names of all streams.
-        {"Effect": "Allow", "Action": "kinesis:ListStreams", "Resource": "*"},
-    ]
-    if change.key is not None:
-        statements.append({"Effect": "Allow", "Action": "kms:Decrypt", "Resource": change.key})
-    return statements
+    change.tell(clients, "watch_stream")

@@ -38,6 +38,10 @@ from gust.services.worker.check_caller import check_caller
 API_VERSION: Final = "2026-06-30"
 JSON: Final = "application/json"
 
+SHORT: Final = 300
+"""Characters of rendered fields that are stored with the report of a dispatch's end: with them most instances stay below
+1 KB, a write unit. Longer ones are stored beside the instance, where the scheduler does not read them."""
+
 NOBODY: Final = Dispatch(TaskInstanceKey("", "", ""), 0, 0)
 """The caller of a route that needs no token."""
 
@@ -46,7 +50,8 @@ class ExecutionApi:
     """Made once per cold start. Called with an event it returns an answer and never raises.
 
     An event may carry rendered fields in `carried`, a request whose answer the worker does not await. It is handled first.
-    Beside a report of the same try it comes after it: a fence would read what an accepted report's write has told."""
+    Beside a report of the same try it comes after it: a fence would read what an accepted report's write has told. Short
+    fields are then stored by the report's own write: they are the first of their dispatch, as far as the worker knows."""
 
     def __init__(self, services: Services, *, log: Logger) -> None:
         self._services = services
@@ -55,6 +60,8 @@ class ExecutionApi:
         """Of the current request, for the log: a function answers one at a time."""
         self._is_fenced = False
         """The current request needs no fence any longer."""
+        self._rendered_fields: dict[str, Any] | None = None
+        """What the report that is being served stores with its move."""
         self._resolver = Resolver(strip_prefixes=[BASE_PATH])
         for route in ROUTES:
             self._resolver.route(_rule(route.path), method=route.method)(self._endpoint(route))
@@ -70,26 +77,39 @@ class ExecutionApi:
                 "body": '{"detail":"No such request is carried"}',
             }
         if of_try == _matched(REPORT, event):
-            answer = self._answer(event, context)
+            fields = _short_fields(carried)
+            answer = self._answer(event, context, rendered_fields=fields)
             if answer["statusCode"] >= 500:
                 return answer  # the worker repeats both requests
-            beside = self._answer(carried, context, is_carried=True, is_fenced=answer["statusCode"] < 300)
+            is_stored = answer["statusCode"] < 300
+            if is_stored and fields is not None:
+                return answer  # the report's write has stored them, too
+            beside = self._answer(carried, context, is_carried=True, is_fenced=is_stored)
             return beside if beside["statusCode"] >= 500 else answer
         beside = self._answer(carried, context, is_carried=True)
         return beside if beside["statusCode"] >= 500 else self._answer(event, context)
 
     def _answer(
-        self, event: dict[str, Any], context: Any, *, is_carried: bool = False, is_fenced: bool = False
+        self,
+        event: dict[str, Any],
+        context: Any,
+        *,
+        is_carried: bool = False,
+        is_fenced: bool = False,
+        rendered_fields: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         began, self._caller, self._is_fenced = time.perf_counter(), NOBODY, is_fenced
+        self._rendered_fields = rendered_fields
         answer = self._resolver.resolve(event, context)
         if is_carried and answer["statusCode"] < 300:
             return answer  # the other request has the line of the two: bytes of logs are a part of a task's price
-        # One line on stderr per invocation: the local emulator answers 50 ms late without it.
-        self._log.info(
+        # The start of a try is told by the worker, too, and by the report of its end.
+        is_untold = answer["statusCode"] < 300 and _matched(START, event) is not None
+        tell = self._log.debug if is_untold else self._log.info
+        tell(
             "%s %s",
             event["requestContext"]["http"]["method"],
-            event["rawPath"],
+            self._path_in_words(event),
             extra={
                 "status": answer["statusCode"],
                 "ms": round((time.perf_counter() - began) * 1000, 1),
@@ -97,6 +117,11 @@ class ExecutionApi:
             },
         )
         return answer
+
+    def _path_in_words(self, event: Mapping[str, Any]) -> str:
+        """The path, without the id of a try that the line names by its parts: so equal requests have equal messages."""
+        path = str(event["rawPath"]).removeprefix(BASE_PATH)
+        return path.replace(str(self._caller.id), "{id}") if self._caller.key.task_id else path
 
     def _names(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """What a log line says of the request: of its caller, and of the request that its run began with."""
@@ -144,11 +169,12 @@ class ExecutionApi:
         body = _parsed_body(self._services, route, event, headers)
         if route.fence in (Fence.AT_WORK, Fence.LAST_WORDS) and not self._is_fenced:
             check_caller(self._services, caller, last_words=route.fence is Fence.LAST_WORDS)
-        services = replace(self._services, correlation_id=_correlation_id(event))
+        services = replace(self._services, correlation_id=_correlation_id(event), rendered_fields=self._rendered_fields)
         return Call(services, caller.begun(), path, query, body)
 
 
 RENDERED_FIELDS: Final = re.compile(f"PUT {BASE_PATH}/task-instances/([^/]+)/rtif")
+START: Final = re.compile(f"PATCH {BASE_PATH}/task-instances/([^/]+)/run")
 REPORT: Final = re.compile(f"PATCH {BASE_PATH}/task-instances/([^/]+)/state")
 
 
@@ -156,6 +182,18 @@ def _matched(pattern: re.Pattern[str], event: Mapping[str, Any]) -> tuple[str, s
     """The task instance that a request is about, and the caller's token; None where it is another request."""
     found = pattern.fullmatch(f"{event['requestContext']['http']['method']} {event['rawPath']}")
     return None if found is None else (found[1], headers_of(event).get("authorization", ""))
+
+
+def _short_fields(carried: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Fields that the report's own write shall store; None where they need a write of their own, or are none at all."""
+    text = carried.get("body")
+    if not isinstance(text, str) or len(text) > SHORT or carried.get("isBase64Encoded"):
+        return None
+    try:
+        fields = parse_json(text, finite=False)
+    except (Problem, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None
 
 
 # --- the caller ----------------------------------------------------------------------------------------------------

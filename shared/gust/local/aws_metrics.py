@@ -32,6 +32,8 @@ class Stream(NamedTuple):
     position: int
     age: float
     """Seconds since the oldest record came that the function has not been given; 0 without one."""
+    shard: str = ""
+    """Of a stream with several; a function may read several streams."""
 
 
 def of_invocation(function: str, *, failed: bool, milliseconds: float) -> Iterator[Value]:
@@ -52,7 +54,7 @@ class Watch:
     pace: float = 1.0
     """How many seconds of age a second counts for, in tests."""
     _filled: set[str] = field(default_factory=set)
-    _positions: dict[str, int] = field(default_factory=dict)
+    _positions: dict[tuple[str, str], int] = field(default_factory=dict)
     _fired: dict[str, float] = field(default_factory=dict)
 
     def look(self, queues: Iterable[Queue], streams: Iterable[Stream], fired: Mapping[str, float]) -> Iterator[Value]:
@@ -66,10 +68,11 @@ class Watch:
                 yield Value("ApproximateAgeOfOldestMessage", queue.age * self.pace, "Seconds", named, SQS)
             (self._filled.add if is_filled else self._filled.discard)(queue.name)
         for stream in streams:
-            if stream.age or self._positions.get(stream.function) != stream.position:
+            place = stream.function, stream.shard
+            if stream.age or self._positions.get(place) != stream.position:
                 milliseconds = stream.age * self.pace * 1000
                 yield Value("IteratorAge", milliseconds, "Milliseconds", {"FunctionName": stream.function}, LAMBDA)
-            self._positions[stream.function] = stream.position
+            self._positions[place] = stream.position
         for rule, at in fired.items():
             if self._fired.get(rule) != at:
                 yield Value("TriggeredRules", 1, "Count", {"RuleName": rule}, EVENTS)

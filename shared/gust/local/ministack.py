@@ -96,6 +96,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "_tasks",
         "json_response",
     ),
+    "ministack.services.kinesis": ("_streams._data",),
     "ministack.services.lambda_svc": (
         "CODE_BLOB_DIR",
         "_ESM_IDLE_WAKE_GAP_SECONDS",
@@ -104,6 +105,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "_emit_lambda_metrics",
         "_esm_wake",
         "_esms._data",
+        "_kinesis_positions._data",
         "_poll_dynamodb_streams",
         "_poll_loop",
         "_poll_sqs",
@@ -363,6 +365,26 @@ def queues_now(waiting: Callable[[str], int]) -> Iterator[aws_metrics.Queue]:
 
 
 def streams_now() -> Iterator[aws_metrics.Stream]:
+    yield from tables_streams_now()
+    yield from kinesis_streams_now()
+
+
+def kinesis_streams_now() -> Iterator[aws_metrics.Stream]:
+    from ministack.services import kinesis, lambda_svc
+
+    now = time.time()
+    streams = {stream["StreamARN"]: stream for stream in list(kinesis._streams._data.values())}
+    for key, positions in list(lambda_svc._kinesis_positions._data.items()):
+        mapping = lambda_svc._esms._data.get(key)
+        if mapping is None or (stream := streams.get(mapping["EventSourceArn"])) is None:
+            continue
+        for shard_id, position in list(positions.items()):
+            unread = stream["shards"][shard_id]["records"][position : position + 1]
+            age = max((now - record["ApproximateArrivalTimestamp"] for record in unread), default=0.0)
+            yield aws_metrics.Stream(mapping["FunctionName"], position, max(0.0, age), f"{key[-1]}/{shard_id}")
+
+
+def tables_streams_now() -> Iterator[aws_metrics.Stream]:
     from ministack.services import dynamodb, lambda_svc
 
     now = time.time()
@@ -604,8 +626,9 @@ def return_messages_of_ended_functions() -> None:
     """Make messages of a function that has ended visible soon.
 
     A function hides its message for a minute at a time (`gust.aws.queues.Receipt`), so that a message whose function dies
-    comes again before the queue's own timeout. A function that dies before it can do so (`kill -9` while it imports Airflow)
-    has hidden nothing. The emulator knows when a function has ended; Lambda does, too, and waits all the same."""
+    comes again before the queue's own timeout. A function that dies before it does so (`kill -9` while it imports Airflow,
+    or requests a start) has hidden nothing. The emulator knows when a function has ended; Lambda does, too, and waits all
+    the same."""
     from ministack.services import lambda_svc
 
     run = lambda_svc._run_sqs_batch

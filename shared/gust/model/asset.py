@@ -87,14 +87,17 @@ class AssetQueue:
     """The asset events of one DAG since its last asset-triggered run: Airflow's AssetDagRunQueue.
 
     A run consumes the events after `consumed_until`, up to the latest one stored. The store accepts no event of these
-    assets with a moment that a run has closed, so no event is consumed twice or passed over.
+    assets with a moment that a run has closed, so no event is consumed twice or passed over. Of more events than one run can
+    hold, the first ones are closed as a part, which a run of its own takes; what is queued stays for the rest.
     """
 
     dag_id: str
     queued: dict[AssetKey, datetime] = field(default_factory=dict)
     """The first event of each asset since then."""
     consumed_until: datetime | None = None
-    """`run_after` of the last run that assets made; `None` before the first."""
+    """`run_after` of the last run that assets made, or the end of a part; `None` before the first."""
+    part_from: datetime | None = None
+    """The events after this moment and up to `consumed_until` are a part for which no run is made yet."""
     last_run_id: str | None = None
     arrivals: int = 0
     """Grows with every report and with every run; making a run is conditional on the current value."""

@@ -2,10 +2,17 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from hashlib import sha256
+from typing import Any, Final
 
 from gust.model.keys import DagRunKey
 from gust.model.state import FINISHED_RUN, DagRunState, DagRunTriggeredByType, DagRunType
+
+TOLD_TO_TASKS: Final = (
+    *("run_type", "state", "run_after", "logical_date", "data_interval_start", "data_interval_end", "start_date"),
+    *("end_date", "conf", "note", "triggering_user_name", "partition_key", "partition_date", "clear_number"),
+)
+"""The fields that a task's context has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +84,13 @@ class DagRun:
     @property
     def key(self) -> DagRunKey:
         return DagRunKey(self.dag_id, self.run_id)
+
+    @property
+    def digest(self) -> str:
+        """Equal for a run whose tasks would find the same in their context. The table's own moves, such as a new `due_at`,
+        do not change it."""
+        told = repr([getattr(self, name) for name in TOLD_TO_TASKS])
+        return sha256(told.encode(errors="surrogatepass")).hexdigest()[:16]
 
     @property
     def names(self) -> dict[str, Any]:

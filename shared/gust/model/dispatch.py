@@ -1,6 +1,6 @@
 """One dispatch of one try: the subject of a token. A report is accepted only from the current dispatch."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Self
@@ -52,6 +52,9 @@ class Dispatch:
     callback_id: str = ""
     """With scope `callback`: the id of the run's callback; the task instance is then the one in its context, if any. With
     scope `watcher`: the watcher, whose life is `dispatch_count`. With scope `connection_test`: the test."""
+    run_digest: str = field(default="", compare=False)
+    """`DagRun.digest` when the message was sent: the execution API need not read a run that it knows by it. In messages
+    alone."""
     is_begun: bool = True
     """The execution API has accepted its start. `False`: the token came in a message and can only start the dispatch."""
 
@@ -92,6 +95,18 @@ class Dispatch:
     def is_as_sent(self, instance: TaskInstance) -> bool:
         """It is current, and was written by the decision that sent its message."""
         return self.is_current(instance) and self.scheduled_at in (None, instance.scheduled_at)
+
+    def as_first_sent(self) -> TaskInstance:
+        """The instance as the scheduler wrote it with its first dispatch, in the fields that a start depends on or changes:
+        no earlier dispatch has left anything in it."""
+        return TaskInstance(
+            **asdict(self.key),
+            state=TaskInstanceState.QUEUED,
+            try_number=self.try_number,
+            dispatch_count=self.dispatch_count,
+            scheduled_at=self.scheduled_at,
+            reason="It was sent.",
+        )
 
     def is_ahead_of(self, instance: TaskInstance | None) -> bool:
         """It was sent, and the instance's item does not show it yet."""

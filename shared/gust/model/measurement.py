@@ -17,8 +17,9 @@ Name = Literal[
     "ImportErrors",
     "TickLateness",
     "EventsRefused",
+    "EventsWaiting",
 ]
-"""The first ten are as many as CloudWatch's free tier has; the last is measured where an event is refused.
+"""The first ten are as many as CloudWatch's free tier has; the last two are measured where an event is refused or waits.
 docs/monitoring.md says what each tells."""
 
 Unit = Literal["Count", "Seconds"]

@@ -78,6 +78,10 @@ class TaskInstance(OfInstance):
     """The decision of a branch or short circuit, as in its XCom `skipmixin_key`: `{"followed": […]}` of the tasks directly
     downstream, or `{"skipped": […]}`. It stays in force for them, also after a clear."""
     rendered_map_index: str | None = None
+    rendered_fields: dict[str, Any] = field(default_factory=dict)
+    """Short ones that came with the report of a dispatch's end; all others are stored beside the instance."""
+    rendered_by: int = 0
+    """The `dispatch_count` of that dispatch. 0: no report brought any."""
     trigger: ParkedTrigger | None = None
     """Set while deferred; the resumed try gets its `next_method` and `next_kwargs`."""
     next_method: str | None = None

@@ -44,9 +44,16 @@ class AssetQueueStore(Protocol):
     def pending_partitions(self, dag_id: str) -> list[PendingPartition]:
         """The DAG's partitions for which events wait, oldest first."""
 
+    def close_part(self, seen: AssetQueue, *, after: datetime, until: datetime) -> AssetQueue:
+        """Make the events after `after` and up to `until` a part: no other can join them, and the next run takes them alone.
+        Returns the queue with the part. Raises StaleAssetQueue if a run has consumed events, or another part was closed,
+        since `seen` was read; events that have come do not matter."""
+
     def create_asset_run(self, made: AssetRun) -> None:
-        """Store the run with the events that it consumes, and take them from the queue, in one transaction. Raises
-        StaleAssetQueue if events have come since `consuming` was read, AlreadyExists as `create_run` does."""
+        """Store the run with the events that it consumes, and take them from the queue, in one transaction. A run of a part
+        leaves the queue for the rest, at which the scheduler looks next, by the run's `due_at` at the latest. Raises
+        StaleAssetQueue if events have come since `consuming` was read or, of a part, if it has a run already; AlreadyExists
+        as `create_run` does."""
 
     def postpone(self, seen: AssetQueue | PendingPartition, *, due_at: datetime | None) -> None:
         """Set when the scheduler looks at the waiting events again, which make no run now; `None`: when the next event

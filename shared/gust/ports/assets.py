@@ -31,6 +31,9 @@ class AssetStore(Protocol):
         """Events of the source whose timestamp lies in the window; at most `limit`, in order of (timestamp, event_id).
         Without name and alias it finds events of the assets that `put_asset` stored."""
 
+    def walk_events_of(self, source: AssetEventSource, window: Window) -> Iterator[AssetEvent]:
+        """What `list_asset_events` finds of a name or an alias. Reads as far as the caller iterates."""
+
     def walk_asset_events(self, query: AssetEventQuery = ALL_ASSET_EVENTS) -> Iterator[AssetEvent]:
         """In order of (timestamp, event_id). Reads as far as the caller iterates. May lag by a moment."""
 

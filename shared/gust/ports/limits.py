@@ -12,11 +12,13 @@ from gust.model.pool import Pool
 from gust.scheduling.slots import Claim
 from gust.scheduling.transition import Transition
 
+DagAndPools = tuple[Dag | None, dict[str, Pool]]
+
 
 class LimitStore(Protocol):
     """Pools, how many slots of each limit are held, and the instances that wait for slots."""
 
-    def get_dag_and_pools(self, dag_id: str, names: Collection[str]) -> tuple[Dag | None, dict[str, Pool]]:
+    def get_dag_and_pools(self, dag_id: str, names: Collection[str]) -> DagAndPools:
         """The DAG and, by name, the pools that exist, in one call. The default pool exists once an API user has changed
         it."""
 

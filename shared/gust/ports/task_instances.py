@@ -9,8 +9,11 @@ from typing import Any, Protocol
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.task_instance import TaskInstance
+from gust.ports.limits import DagAndPools
 from gust.scheduling.run_view import InstanceId
 from gust.scheduling.transition import Transition
+
+RunAndInstances = tuple[DagRun | None, dict[InstanceId, TaskInstance]]
 
 
 class TaskInstanceStore(Protocol):
@@ -26,11 +29,14 @@ class TaskInstanceStore(Protocol):
     def get_instance_and_run(self, key: TaskInstanceKey) -> tuple[TaskInstance | None, DagRun | None]:
         """The instance and its run in one call, without a transaction: each as it was at some moment of the call."""
 
-    def get_run_and_instances(
-        self, key: DagRunKey, instances: Sequence[InstanceId]
-    ) -> tuple[DagRun | None, dict[InstanceId, TaskInstance]]:
+    def get_run_and_instances(self, key: DagRunKey, instances: Sequence[InstanceId]) -> RunAndInstances:
         """The run and these instances in one call, without a transaction: each as it was at some moment of the call.
         Instances without an item are left out."""
+
+    def get_dag_and_run(
+        self, key: DagRunKey, *, pools: Collection[str], instances: Sequence[InstanceId]
+    ) -> tuple[DagAndPools, RunAndInstances]:
+        """What `get_dag_and_pools` and `get_run_and_instances` return, in one call."""
 
     def move(self, transition: Transition) -> None:
         """Write the fields in which `after` differs from `before`. In the same transaction: keep the finished try if
@@ -44,6 +50,12 @@ class TaskInstanceStore(Protocol):
         Repeating a move changes nothing if the stored item equals `after` in those fields and in (scheduled_at, hostname,
         pid): of two workers that received the same message, the second is stale. Raises StaleHITLDetail if `transition.hitl`
         needs an unanswered question and there is none."""
+
+    def move_unread(self, transition: Transition) -> TaskInstance | None:
+        """Write the move of an instance that the caller has not read, and return the stored instance. `before` has what the
+        fence and the move need: the state, try, dispatch, limit and `scheduled_at`, and the fields that the move changes,
+        which are not the slots. `None`, with nothing written, unless the former are the stored ones; so also where the
+        move is repeated."""
 
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
         """`move` each; returns the transitions that were stale. All others are written."""
@@ -64,7 +76,8 @@ class TaskInstanceStore(Protocol):
         """Store or replace the rendered fields. Raises StaleTaskInstance if a later dispatch has stored its own."""
 
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None:
-        """`None` if no dispatch has stored any."""
+        """The fields that the last dispatch with any has stored, with a report of its end (`TaskInstance.rendered_fields`)
+        or by `put_rendered_fields`; of the same dispatch, those of the latter. `None` if no dispatch has stored any."""
 
     def get_many_rendered_fields(self, keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, dict[str, Any]]:
         """Rendered fields of each key that has any; other keys are left out."""

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from gust.model.callback import Callback
+from gust.model.dag_run import DagRun
 from gust.model.dispatch import Dispatch
 from gust.model.task_instance import TaskInstance
 from gust.model.user import Session, User
@@ -16,8 +17,9 @@ class Tokens(Protocol):
     """Signs and checks JWTs. A worker's token names one dispatch of one try; a user's token names a person. The two have
     different audiences: each is refused where the other is asked for."""
 
-    def for_dispatch(self, instance: TaskInstance, *, now: datetime) -> str:
-        """`in_message`, for the worker that runs this dispatch; for the triggerer if the instance is deferred."""
+    def for_dispatch(self, instance: TaskInstance, *, now: datetime, run: DagRun | None = None) -> str:
+        """`in_message`, for the worker that runs this dispatch; for the triggerer if the instance is deferred. `run`: its
+        run, whose digest the token names."""
 
     def for_callback(self, callback: Callback, *, now: datetime) -> str:
         """`in_message`, for the worker that runs the callback: valid for one dispatch of it."""

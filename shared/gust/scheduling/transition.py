@@ -12,7 +12,7 @@ twice gives equal values.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -350,6 +350,12 @@ def label(before: TaskInstance, *, rendered_map_index: str) -> Transition:
     return _move("label", before, replace(before, rendered_map_index=rendered_map_index))
 
 
+def with_rendered_fields(report: Transition, fields: Mapping[str, Any]) -> Transition:
+    """The same report of a dispatch's end, which also stores the template fields that the dispatch rendered."""
+    after = replace(report.after, rendered_fields=dict(fields), rendered_by=report.before.dispatch_count)
+    return replace(report, after=after)
+
+
 def retry(
     before: TaskInstance,
     *,
@@ -600,7 +606,7 @@ def _new_try(before: TaskInstance, retries: int) -> TaskInstance:
     """The instance at its next try: only the fields that belong to the instance carry over from the last try.
 
     XComs that it pushed stay until a worker starts the try and clears them; lengths stay until it pushes again, as in
-    Airflow's `task_map`.
+    Airflow's `task_map`, and rendered fields until the try has rendered its own.
     """
     return TaskInstance(
         dag_id=before.dag_id,
@@ -616,6 +622,8 @@ def _new_try(before: TaskInstance, retries: int) -> TaskInstance:
         xcom_lengths=before.xcom_lengths,
         pushed_keys=before.pushed_keys,
         skip_decision=before.skip_decision,
+        rendered_fields=before.rendered_fields,
+        rendered_by=before.rendered_by,
         outgrew=before.outgrew,
         note=before.note,
     )

@@ -1,6 +1,8 @@
 """The ports that every service receives, wired once per cold start by `gust.bootstrap`, or in memory by tests."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from gust.model.place import LAMBDA_ALONE, Workers
 from gust.ports.cipher import Cipher, NoCipher
@@ -21,7 +23,7 @@ from gust.ports.timetables import NoTimetables, Timetables
 from gust.ports.tokens import Tokens
 from gust.services.memory_of_runs import MemoryOfRuns
 from gust.services.remembered_settings import RememberedOptions, RememberedSecrets
-from gust.services.started_instances import StartedInstanceCache
+from gust.services.started_instances import KnownRuns, StartedInstanceCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,10 @@ class Services:
     """The region whose events wake triggers that wait for what they tell of; empty: none do."""
     remembered_options: RememberedOptions = field(default_factory=RememberedOptions)
     remembered_secrets: RememberedSecrets = field(default_factory=dict)
+    known_runs: KnownRuns = field(default_factory=KnownRuns)
     started_instances: StartedInstanceCache = field(default_factory=StartedInstanceCache)
     memory: MemoryOfRuns = field(default_factory=MemoryOfRuns)
     correlation_id: str = ""
     """Of the request that is being served; empty where there is none."""
+    rendered_fields: Mapping[str, Any] | None = None
+    """Short template fields that came with the report that is being served: its move stores them."""

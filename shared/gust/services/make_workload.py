@@ -107,7 +107,7 @@ def _dispatch(services: Services, run: DagRun, instance: TaskInstance, now: date
         "map_index": instance.map_index,
         "try_number": instance.try_number,
         "dispatch_count": instance.dispatch_count,
-        "token": services.tokens.for_dispatch(instance, now=now),
+        "token": services.tokens.for_dispatch(instance, now=now, run=run),
         "log_stream": instance.log_stream,
         "correlation_id": run.correlation_id or "",
     }

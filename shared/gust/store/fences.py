@@ -34,6 +34,12 @@ instance_fence: Final = values_of(TaskInstance, "state", "try_number", "dispatch
 from them: the limit's line, and the counts of held slots."""
 
 
+unread_fence: Final = values_of(
+    TaskInstance, "state", "try_number", "dispatch_count", "scheduled_at", "blocked_by_limit"
+)
+"""One dispatch in one state, by the decision that began it, whatever slots it holds: for moves that keep them."""
+
+
 _NEW: Final[Changes] = {"state": None, "try_number": 0, "dispatch_count": 0, "blocked_by_limit": None, "holds": {}}
 
 
@@ -224,6 +230,10 @@ def changed_dag_fields(before: Dag | None, after: Dag) -> Changes:
     if before is None:
         return {field.name: getattr(after, field.name) for field in fields(Dag) if field.name not in _NOT_WRITTEN}
     return {name: value for name, value in _difference(before, after).items() if name not in _NOT_WRITTEN}
+
+
+closed_time: Final = values_of(AssetQueue, "consumed_until", "part_from")
+"""Which events of a DAG are consumed, or are a part that the next run consumes."""
 
 
 def unqueued(queue: AssetQueue, *, assets: set[AssetKey] | None, before: datetime | None) -> list[AssetKey]:

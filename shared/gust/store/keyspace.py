@@ -10,8 +10,10 @@ names; a field that has its default is left out (`items.py`).
     TaskInstance        RUN#<dag_id>#<run_id>        #TI#<task_id>#<map_index>             pk, sk begins with `#`
     Callback            RUN#<dag_id>#<run_id>        #CALLBACK#<callback_id>             with the run; get_callback
     finished try        RUN#<dag_id>#<run_id>        TRY#<task_id>#<map_index>#<try>     list_tries (of a run: tries_of_run)
-    rendered fields     RUN#<dag_id>#<run_id>        RTIF#<task_id>#<map_index>          get_rendered_fields;
-                                                                                           list_: sk begins with
+    rendered fields     RUN#<dag_id>#<run_id>        RTIF#<task_id>#<map_index>          get_rendered_fields, with the
+                                                                                           TaskInstance, which may have
+                                                                                           later ones; list_: both by
+                                                                                           their beginnings of sk
     XCom                RUN#<dag_id>#<run_id>        XCOM#<task_id>#<map_index>#<name>   get_xcom; list_xcoms: sk begins
     HITLDetail          RUN#<dag_id>#<run_id>        HITL#<task_id>#<map_index>#<try>    get_hitl_detail: the last one
                                                                                            of sk begins with
@@ -124,10 +126,12 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
     update_run             1 WRU +2 where `due_at` moves, +1 where it comes or goes; 4t for a backfill's run that ends or
                              is queued again
     move                   1 WRU; 4t where the try is kept; +1 where it fails       heartbeat  1 WRU
+    move_unread            1 WRU, also where it writes nothing
     move, of an instance   4t WRU where it begins or ceases to hold slots, 2t more for each further limit; +1 where it
       under a limit          begins or ceases to wait for one
     grant                  6t WRU +1 (leaves waiting), 2t more for each further limit
     get_dag_and_pools      2 RRU, one more per further pool: the default pool is asked for with every DAG
+    get_dag_and_run        as get_dag_and_pools and get_run_and_instances
     callbacks              2t WRU more in create_run, start_run, finish_run for each, +2 of a deadline; a lost try with one
                            4t instead of 1; move_callback 1 WRU (sent, claimed, ended), and 1 +2 to end the run's `due_at`
                            afterwards; 1 more for the first deadline of a day in each process
@@ -147,7 +151,7 @@ What an operation costs (WRU and RRU; items up to 1 KB written, 4 KB read; t = i
                              +1 if none waited; 1 more for the first event of a day in each process
     put_asset_reference    1 WRU +1                     associate_alias        1 WRU +1
     put_asset              2 WRU                        schedules_on_asset     2 RRU; schedules_on_alias 1
-    create_asset_run       as create_run, but 2t; 2t per KB of its events; 2t +1 for the queue
+    create_asset_run       as create_run, but 2t; 2t per KB of its events; 2t +1 for the queue      close_part   1 WRU
     note_consumers         1 WRU per event              postpone     1 WRU +1
     put_event_file         1 WRU per KB                 list_event_files       1 RRU per 4 KB of all: once for each batch
                              of events
@@ -236,7 +240,7 @@ class Key(NamedTuple):
 SCHEDULING: Final = "#"
 """Sort keys of what `load_run` reads of a run's partition begin with this: the run, its task instances and its callbacks."""
 
-_INSTANCE: Final = "#TI#"
+INSTANCES: Final = "#TI#"
 CALLBACKS: Final = "#CALLBACK#"
 
 
@@ -245,7 +249,7 @@ def run(key: DagRunKey) -> Key:
 
 
 def instance(key: TaskInstanceKey) -> Key:
-    return Key(run_partition(key.run), f"{_INSTANCE}{_of_instance(key)}")
+    return Key(run_partition(key.run), f"{INSTANCES}{_of_instance(key)}")
 
 
 def callback(run: DagRunKey, callback_id: str) -> Key:
@@ -362,9 +366,9 @@ def run_key(pk: str) -> DagRunKey | None:
 def instance_key(key: Key) -> TaskInstanceKey | None:
     """The task instance whose item `key` names; `None` for every other item."""
     its_run = run_key(key.pk)
-    if its_run is None or not key.sk.startswith(_INSTANCE):
+    if its_run is None or not key.sk.startswith(INSTANCES):
         return None
-    task_id, map_index = key.sk.removeprefix(_INSTANCE).split("#")
+    task_id, map_index = key.sk.removeprefix(INSTANCES).split("#")
     return its_run.task_instance(unescape(task_id), int(map_index))
 
 

@@ -357,6 +357,12 @@ class Table:
         """Raises ConditionFailed."""
         self._write("update_item", _update(self._name, Update(key, expression)))
 
+    def updated(self, key: Key, expression: Expression) -> Item:
+        """Update the item; returns the new one. Raises ConditionFailed."""
+        answer = self._write("update_item", {**_update(self._name, Update(key, expression)), "ReturnValues": "ALL_NEW"})
+        item: Item = answer["Attributes"]
+        return item
+
     def count_up(self, key: Key) -> int:
         """The next number, from 1. A call that fails may have used one up."""
         counting = _update(self._name, Update(key, Expression().add("last", {"N": "1"})))

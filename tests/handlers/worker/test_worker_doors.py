@@ -245,8 +245,8 @@ def test_a_task_runs_reports_and_leaves_its_log(doors: Doors) -> None:
 
     asked = doors.asked("of-a-task")
     actions = [request["path"].rsplit("/", 1)[-1] for request in asked]
-    assert actions == ["run", "return_value", "state"]
-    assert asked[1]["carried"].endswith("/rtif")
+    assert [each for each in actions if each != "rtif"] == ["run", "return_value", "state"]
+    assert "rtif" in actions or asked[-1]["carried"].endswith("/rtif"), "alone where the task took more than a second"
     start, report = json.loads(asked[0]["body"]), json.loads(asked[-1]["body"])
     assert report["state"] == "success"
     instance = TaskInstance(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from datetime import UTC, datetime
 from typing import Any
 
@@ -102,3 +103,12 @@ def test_it_counts_what_a_sensor_writes_into_its_log() -> None:
     tell_if_long(sensor, TOLD_FROM, log)
     (fields,) = told
     assert all(name in poking.query("1769") for name in fields)
+
+
+@pytest.mark.parametrize("days", ["0", "3651", "-1", "seven", ""])
+def test_a_number_of_days_that_is_none_is_named(days: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = ArgumentParser(prog="gust poking")
+    poking.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args([f"--days={days}"])
+    assert capsys.readouterr().err.endswith(f"argument --days: a number from 1 to 3650, not {days}\n")

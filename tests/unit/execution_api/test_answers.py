@@ -6,13 +6,14 @@ import json
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import TaskAlreadyRunningError
 from pydantic import TypeAdapter, ValidationError
 
 from gust.errors import ServiceUnavailable
 from gust.model import bucket_keys, transfer
 from gust.model.dag_spec import TaskSpec
 from gust.model.task_instance import TaskInstance
-from tests.unit.execution_api.world import RUN, World, failing, http_event
+from tests.unit.execution_api.world import NOW, RUN, World, failing, http_event
 
 END = "2026-03-01T12:00:05Z"
 
@@ -131,13 +132,21 @@ def test_the_correlation_id_comes_back(world: World) -> None:
 
 
 def test_every_request_is_one_line_in_the_log(world: World, ti: TaskInstance) -> None:
-    """Of the emulator's answers, those of a function that wrote nothing to stderr come 50 ms late."""
+    """Equal requests of different tries have equal messages; an accepted start is told by its worker alone."""
     world.request("GET", "/variables/x", token=world.token(ti))
     world.request("GET", "/nowhere")
+    queued = world.given_queued("load")
+    worker = world.worker(queued).task_instances
+    worker.start(queued.key.uuid(1), pid=7, when=NOW)
+    with pytest.raises(TaskAlreadyRunningError):
+        world.worker(queued).task_instances.start(queued.key.uuid(1), pid=8, when=NOW)
+    worker.heartbeat(queued.key.uuid(1), pid=7)
     lines = [json.loads(line) for line in world.log.getvalue().splitlines()]
     assert [(line["message"], line["status"]) for line in lines] == [
-        ("GET /execution/variables/x", 404),
-        ("GET /execution/nowhere", 404),
+        ("GET /variables/x", 404),
+        ("GET /nowhere", 404),
+        ("PATCH /task-instances/{id}/run", 409),
+        ("PUT /task-instances/{id}/heartbeat", 204),
     ]
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from gust.execution_api.app import SHORT
+from gust.execution_api.datamodels.dagrun import dag_run_response
 from gust.model.asset import Asset
+from gust.model.dag_run import TOLD_TO_TASKS
 from gust.model.dag_spec import TaskSpec
+from gust.model.state import DagRunState
 from tests.environment import of_a_user
 from tests.unit.execution_api.world import NOW, RUN, World, hostname
 
@@ -60,23 +65,57 @@ def test_a_heartbeat_is_a_read_and_now_and_then_a_write(etl: World) -> None:
 
 
 def test_start(etl: World) -> None:
-    ti = etl.given_queued("extract")
+    """Of the first dispatch of an instance the token tells everything; of others, the table."""
+    ti = etl.given_queued("extract", retries=1)
     worker = etl.worker(ti)
     etl.store.calls.clear()
     worker.task_instances.start(ti.key.uuid(1), pid=7, when=NOW)
-    assert dict(etl.store.calls) == {"get_instance_and_run": 1, "move": 1}
+    assert dict(etl.store.calls) == {"get_run": 1, "move_unread": 1}
+    worker.task_instances.retry(ti.key.uuid(1), NOW, None)
+    again = etl.given_queued("extract")
+    etl.store.calls.clear()
+    etl.worker(again).task_instances.start(again.key.uuid(2), pid=7, when=NOW)
+    assert dict(etl.store.calls) == {"get_instance_and_run": 1, "move": 1, "list_xcoms": 1}
 
 
-def test_a_success_with_rendered_fields_is_two_writes_and_no_read(etl: World) -> None:
+def test_a_run_is_read_for_the_first_of_its_tasks_that_starts(etl: World) -> None:
+    """And again once it has changed in what a task's context has."""
+    first, second, third = (etl.given_queued("extract", map_index=number) for number in range(3))
+    etl.store.calls.clear()
+    told = [etl.started_by_message(first), etl.started_by_message(second)]
+    assert dict(etl.store.calls) == {"get_run": 1, "move_unread": 2}
+    run = etl.store.get_run(RUN)
+    etl.store.update_run(run, replace(run, note="Look at this", due_at=NOW))
+    told.append(etl.started_by_message(third))
+    assert [answer["dag_run"]["note"] for answer in told] == [None, None, "Look at this"]
+
+
+def test_a_run_of_which_only_the_schedulers_fields_changed_is_the_same_to_its_tasks(etl: World) -> None:
+    run = etl.store.get_run(RUN)
+    assert replace(run, due_at=NOW, last_scheduling_decision=NOW, let_go=3).digest == run.digest
+    others = {"clear_number": 1, "conf": {"a": 1}, "start_date": NOW - timedelta(1), "state": DagRunState.QUEUED}
+    assert all(replace(run, **{name: value}).digest != run.digest for name, value in others.items())
+    context = dag_run_response(run).keys() - {"dag_id", "run_id", "consumed_asset_events", "team_name"}
+    assert context == set(TOLD_TO_TASKS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "calls"),
+    [({"a": "b"}, {"move": 1}), ({"a": "b" * SHORT}, {"move": 1, "put_rendered_fields": 1})],
+    ids=["short", "long"],
+)
+def test_a_success_with_short_rendered_fields_is_one_write_and_no_read(
+    etl: World, fields: dict[str, str], calls: dict[str, int]
+) -> None:
     ti = etl.given_queued("extract")
     worker = etl.worker(ti)
     worker.task_instances.start(ti.key.uuid(1), pid=7, when=NOW)
-    worker.task_instances.set_rtif(ti.key.uuid(1), {"a": "b"})
+    worker.task_instances.set_rtif(ti.key.uuid(1), fields)
     etl.store.calls.clear()
     etl.log.truncate(0)
     worker.task_instances.succeed(ti.key.uuid(1), when=NOW, task_outlets=[], outlet_events=[], rendered_map_index=None)
-    assert dict(etl.store.calls) == {"move": 1, "put_rendered_fields": 1}
-    assert etl.store.get_rendered_fields(ti.key) == {"a": "b"}
+    assert dict(etl.store.calls) == calls
+    assert etl.store.get_rendered_fields(ti.key) == fields
     assert etl.log.getvalue().count("\n") == 1, "and one line of the log"
 
 

@@ -169,11 +169,15 @@ def test_a_dispatch_that_is_never_written_starts_nothing(etl: World) -> None:
     assert (status, answer["detail"]["previous_state"]) == (409, "skipped")
 
 
-def test_of_two_workers_that_start_at_the_same_time_one_runs(etl: World) -> None:
-    """Both have read the queued instance before either has written: the message was delivered twice."""
+@pytest.mark.parametrize(("dispatches", "read"), [(1, "get_run"), (2, "get_instance_and_run")])
+def test_of_two_workers_that_start_at_the_same_time_one_runs(etl: World, dispatches: int, read: str) -> None:
+    """Both have read before either has written: the message was delivered twice."""
     queued = etl.given_queued("extract")
+    for _ in range(dispatches - 1):
+        etl.store.move(transition.reschedule(etl.given_running("load"), at=NOW, due_at=NOW))
+        queued = etl.given_queued("load")
     other = transition.start(queued, at=NOW, hostname=hostname(), pid=1)
-    etl.store.after("get_instance_and_run", lambda: etl.store.move(other))
+    etl.store.after(read, lambda: etl.store.move(other))
     status, answer = etl.request("PATCH", path(queued, "run"), token=etl.token(queued), body=start_body(pid=2))
     assert status == 409
     assert answer["detail"] == {

@@ -1,5 +1,6 @@
 """The calls that the supervisor makes for one TaskFlow task, by Airflow's own client."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -9,11 +10,19 @@ from airflow.sdk.api.datamodels._generated import DagRunType, TaskInstanceState
 from airflow.sdk.exceptions import TaskAlreadyRunningError
 
 from gust.errors import ServiceUnavailable
+from gust.execution_api.app import SHORT
 from gust.model.dag_spec import TaskSpec
 from gust.model.execution_paths import BASE_PATH
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from tests.unit.execution_api.world import NOW, RUN, World, failing, http_event
+
+END = "2026-03-01T12:00:05Z"
+REPORTS = {
+    "deferred": {"classpath": "a.T", "next_method": "go"},
+    "up_for_reschedule": {"end_date": END, "reschedule_date": END},
+}
+LONG = "x" * SHORT
 
 
 @pytest.fixture
@@ -48,7 +57,6 @@ def test_a_task_from_start_to_success(etl: World) -> None:
 
     worker.task_instances.set_rtif(ti_id, {"bash_command": "echo 1"})
     worker.xcoms.set(RUN.dag_id, RUN.run_id, "extract", "return_value", [1, 2], mapped_length=2)
-    assert etl.store.get_rendered_fields(ti.key) == {"bash_command": "echo 1"}, "they travel with the next request"
     assert worker.xcoms.get(RUN.dag_id, RUN.run_id, "extract", "return_value").value == [1, 2]
     assert etl.now(ti).xcom_lengths == {"return_value": 2}
 
@@ -56,17 +64,60 @@ def test_a_task_from_start_to_success(etl: World) -> None:
     worker.task_instances.succeed(ti_id, when=end, task_outlets=[], outlet_events=[], rendered_map_index=None)
     done = etl.now(ti)
     assert (done.state, done.start_date, done.end_date) == (S.SUCCESS, NOW, end)
+    assert etl.store.get_rendered_fields(ti.key) == {"bash_command": "echo 1"}, "they travel with the report"
 
 
 def test_a_carried_request_that_could_not_be_worked_off_is_asked_for_again_with_its_carrier(etl: World) -> None:
     ti = etl.given_running("extract")
     worker = etl.worker(ti)
-    worker.task_instances.set_rtif(ti.key.uuid(1), {"bash_command": "echo 1"})
+    worker.task_instances.set_rtif(ti.key.uuid(1), {"bash_command": LONG})
     etl.store.before("put_rendered_fields", failing(ServiceUnavailable("throttled")))
     worker.task_instances.finish(ti.key.uuid(1), TaskInstanceState.FAILED, NOW, None)
     assert etl.state(ti) is S.FAILED
-    assert etl.store.get_rendered_fields(ti.key) == {"bash_command": "echo 1"}
+    assert etl.store.get_rendered_fields(ti.key) == {"bash_command": LONG}
     assert dict(etl.store.calls)["move"] == 4, "three before, and one report"
+
+
+@pytest.mark.parametrize("state", ["failed", "skipped", "up_for_retry", "deferred", "up_for_reschedule", "success"])
+def test_short_fields_are_stored_with_the_report(etl: World, state: str) -> None:
+    """Also if the worker repeats it, because it did not get the answer."""
+    ti = etl.given_running("extract", retries=1)
+    event = with_fields("PATCH", f"/task-instances/{ti.key.uuid(1)}/state", etl.token(ti), ti)
+    event["body"] = json.dumps({"state": state, **REPORTS.get(state, {"end_date": END})})
+    for _ in range(2):
+        assert etl.invoke(event)["statusCode"] == 204
+        now = etl.now(ti)
+        assert (now.state, now.rendered_fields, now.rendered_by) == (state, {"a": "b"}, 1)
+    assert etl.store.get_rendered_fields(ti.key) == {"a": "b"}
+    assert "put_rendered_fields" not in etl.store.calls
+
+
+def test_fields_that_a_task_renders_anew_are_shown_whether_it_tells_them_before_or_after_its_end(etl: World) -> None:
+    """As `@task.bash` does (`overwrite_rtif_after_execution`): a success is reported before, a failure after."""
+    succeeds, fails = etl.given_running("extract"), etl.given_running("load")
+    ends, of_the_other = etl.worker(succeeds).task_instances, etl.worker(fails)
+    dies = of_the_other.task_instances
+    ends.set_rtif(succeeds.key.uuid(1), {"sql": "first"})
+    ends.succeed(succeeds.key.uuid(1), when=NOW, task_outlets=[], outlet_events=[], rendered_map_index=None)
+    ends.set_rtif(succeeds.key.uuid(1), {"sql": "second"})
+    dies.set_rtif(fails.key.uuid(1), {"sql": LONG})
+    of_the_other._transport.send_held()  # a second has passed
+    dies.set_rtif(fails.key.uuid(1), {"sql": "second"})
+    dies.finish(fails.key.uuid(1), TaskInstanceState.FAILED, NOW, None)
+    for ti in (succeeds, fails):
+        assert etl.store.get_rendered_fields(ti.key) == {"sql": "second"}
+
+
+def test_the_fields_of_a_try_are_shown_until_the_next_one_renders_its_own(etl: World) -> None:
+    first = etl.given_running("extract", retries=1)
+    worker = etl.worker(first).task_instances
+    worker.set_rtif(first.key.uuid(1), {"sql": "first"})
+    worker.retry(first.key.uuid(1), NOW, None)
+    second = etl.given_running("extract")
+    assert (second.try_number, etl.store.get_rendered_fields(first.key)) == (2, {"sql": "first"})
+    url = f"/task-instances/{second.key.uuid(2)}/rtif"
+    assert etl.request("PUT", url, token=etl.token(second), body={"sql": "second"})[0] == 201
+    assert etl.store.get_rendered_fields(first.key) == {"sql": "second"}
 
 
 def test_rendered_fields_stay_where_what_they_travel_with_is_refused(etl: World) -> None:

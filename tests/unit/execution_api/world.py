@@ -153,6 +153,16 @@ class World:
         scope = Scope.TRIGGER if instance.state is S.DEFERRED else Scope.EXECUTION
         return self.tokens.renewed(Dispatch.of(instance, scope), now=self.clock.now())
 
+    def started_by_message(self, instance: TaskInstance) -> Any:
+        """The answer to the start of a queued instance, with the token that the scheduler would send now."""
+        run = self.store.get_run(instance.key.run)
+        self.store.calls["get_run"] -= 1
+        token = self.tokens.for_dispatch(instance, now=self.clock.now(), run=run)
+        body = {"state": "running", "hostname": hostname(), "unixname": "me", "pid": 42, "start_date": NOW.isoformat()}
+        status, answer = self.request("PATCH", f"/task-instances/{instance.key.uuid(1)}/run", token=token, body=body)
+        assert status == 200, answer
+        return answer
+
     def worker(self, instance: TaskInstance) -> Any:
         """Airflow's client, as the supervisor uses it, for the instance's present dispatch."""
         from airflow.sdk.api.client import Client

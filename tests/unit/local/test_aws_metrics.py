@@ -38,6 +38,13 @@ def test_a_stream_has_an_age_while_records_wait_and_when_they_come() -> None:
     assert named(watch.look([], [Stream("scheduler", 6, 0.0)], {})) == {"IteratorAge": 0}
 
 
+def test_each_shard_that_a_function_reads_has_an_age() -> None:
+    shards = [Stream("events", 5, 0.0, "one"), Stream("events", 9, 3.0, "two")]
+    watch = Watch()
+    assert [each.value for each in watch.look([], shards, {})] == [0, 3000]
+    assert [each.value for each in watch.look([], shards, {})] == [3000], "the other one is read to its end"
+
+
 def test_a_rule_counts_once_each_time_it_fires() -> None:
     watch = Watch()
     assert named(watch.look([], [], {"tick": 60.0})) == {"TriggeredRules": 1}

@@ -149,6 +149,12 @@ def test_a_mistake_with_a_reason_of_another_program(text: str, begins: str) -> N
     assert said.startswith(begins)
 
 
+def test_one_event_has_a_hundred_entries_of_a_pattern_at_most() -> None:
+    entry = "- {source: shop, dag_id: etl}\n"
+    assert mistakes(100 * entry + "- {source: other, dag_id: etl}\n") == []
+    assert mistakes(103 * entry) == ["line 101: more than 100 entries of the file have this pattern"]
+
+
 def test_all_mistakes_are_named_at_once() -> None:
     assert len(mistakes("- source: x\n- dag_id: y\n- source: z\n  dag_id: 1\n")) == 3
 

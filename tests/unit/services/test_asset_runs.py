@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+
+import pytest
 
 from gust.model.asset import Asset, AssetEvent, AssetKey
 from gust.model.dag_run import DagRun
@@ -17,8 +20,11 @@ from gust.services.assets.asset_references import change_references
 from gust.services.assets.register_asset_event import register_asset_events
 from gust.services.backfills.start_waiting_runs import start_waiting_runs
 from gust.services.people.pause_dag import set_paused
+from gust.services.runs.create_asset_runs import Most, create_asset_runs, size_of
 from gust.services.runs.create_dag_run import create_due_runs
 from gust.services.scheduler.tick import tick
+from gust.store.dynamodb.asset_queues import event_document
+from gust.store.items import to_json
 from tests.world import START, World, chain
 
 ORDERS, USERS, STOCK = (
@@ -196,6 +202,147 @@ def test_events_of_one_report_make_one_run(world: World) -> None:
     (run,) = look(world)
     assert world.store.consumed_events(run.key) == stored
     assert run.run_after == stored[-1].timestamp > stored[0].timestamp
+
+
+# --- more events than a run holds -------------------------------------------------------------------------------------
+
+
+def looks(world: World, most: Most, dag_id: str = "etl") -> list[list[str]]:
+    """What each run consumed that a scheduler made with a look each, until none is left to make."""
+    made = []
+    while runs := create_asset_runs(world.services, world.dag(dag_id), most):
+        (run,) = runs
+        made.append(consumed(world, run))
+        assert run.run_after == world.store.consumed_events(run.key)[-1].timestamp
+    return made
+
+
+def test_fifty_megabytes_of_events_make_two_runs(world: World) -> None:
+    given(world, on_assets(asset(ORDERS)))
+    for number in range(150):
+        event(world, ORDERS, f"e{number}", extra={"payload": "x" * 350_000})
+    made = [run for _ in range(3) for run in look(world)]
+    numbers = [[event.event_id for event in world.store.consumed_events(run.key)] for run in made]
+    assert numbers == [[f"e{number}" for number in range(114)], [f"e{number}" for number in range(114, 150)]]
+
+
+@pytest.mark.parametrize("text", ["", "x", '"', "\\", "\n", "é", "\U0001f600", "\ud800", "\x00"])
+def test_an_event_counts_at_least_as_much_as_its_run_keeps_of_it(text: str) -> None:
+    """What a run keeps must stay below the 50 MB of a document."""
+    texts: dict[str, Any] = {"group": text * 9, "partition_key": text * 9, "source_aliases": (text * 9,)}
+    source = dict.fromkeys(("source_dag_id", "source_run_id", "source_task_id"), text * 100)
+    extra = {text: [{"a": text}] * 1000}
+    about = AssetEvent(
+        event_id="0" * 36, name=text * 99, uri=text * 99, timestamp=START, extra=extra, **texts, **source
+    )
+    assert size_of(about) >= len(to_json([event_document(about)]).encode())
+
+
+def test_of_more_events_than_a_run_holds_each_is_in_one_run(world: World) -> None:
+    given(world, on_assets(asset(ORDERS)))
+    for _ in range(7):
+        event(world, ORDERS)
+    assert looks(world, Most(events=3)) == [
+        ["orders@1", "orders@2", "orders@3"],
+        ["orders@4", "orders@5", "orders@6"],
+        ["orders@7"],
+    ]
+    event(world, ORDERS)
+    assert looks(world, Most(events=3)) == [["orders@8"]]
+
+
+def test_the_rest_makes_its_run_although_its_part_took_what_it_waited_for(world: World) -> None:
+    given(world, on_assets(everything(asset(ORDERS), asset(USERS))))
+    event(world, USERS)
+    for _ in range(4):
+        event(world, ORDERS)
+    assert looks(world, Most(events=3)) == [["users@1", "orders@2", "orders@3"], ["orders@4", "orders@5"]]
+    event(world, ORDERS)
+    assert looks(world, Most(events=3)) == [], "users is awaited again"
+
+
+def test_events_of_one_moment_are_in_one_run(world: World) -> None:
+    given(world, on_assets(either(asset(ORDERS), asset(USERS))))
+    event(world, ORDERS)
+    world.pass_time(seconds=1)
+    for key in (ORDERS, USERS):
+        happened = AssetEvent(event_id=key.name, name=key.name, uri=key.uri, timestamp=world.clock.now())
+        register_asset_events(world.services, key.name, [happened])
+    assert looks(world, Most(events=2)) == [["orders@1"], ["orders@2", "users@2"]]
+
+
+def test_events_with_a_partition_key_alone_close_no_part(world: World) -> None:
+    given(world, on_assets(asset(ORDERS)))
+    event(world, ORDERS)
+    for _ in range(4):
+        event(world, ORDERS, partition_key="p")
+    assert looks(world, Most(events=2)) == [["orders@1"]], "as without them: they wait for an event without a key"
+    event(world, ORDERS)
+    assert looks(world, Most(events=2)) == [["orders@2", "orders@3"], ["orders@4", "orders@5"], ["orders@6"]]
+
+
+def test_parts_wait_for_room_as_other_runs_do(world: World) -> None:
+    given(world, on_assets(asset(ORDERS), max_active_runs=1))
+    for _ in range(3):
+        event(world, ORDERS)
+    (first,) = create_asset_runs(world.services, world.dag("etl"), Most(events=2))
+    assert create_asset_runs(world.services, world.dag("etl"), Most(events=2)) == []
+    finish(world, first)
+    start_waiting_runs(world.services, first)
+    (second,) = [run for run in world.store.list_runs("etl") if run.key != first.key]
+    assert (consumed(world, first), consumed(world, second)) == (["orders@1", "orders@2"], ["orders@3"])
+
+
+def test_the_tick_finds_the_rest_if_its_record_is_lost(world: World) -> None:
+    given(world, on_assets(asset(ORDERS)))
+    for _ in range(3):
+        event(world, ORDERS)
+    create_asset_runs(world.services, world.dag("etl"), Most(events=2))
+    world.pass_time(seconds=61)
+    world.queues.wakes.clear()
+    tick(world.services)
+    assert [wake.dag_id for wake, _ in world.queues.wakes if isinstance(wake, WakeDag)] == ["etl"]
+
+
+def test_what_was_queued_is_forgotten_if_parts_have_taken_all_of_it(world: World) -> None:
+    """The rest may be of assets that a new version of the DAG no longer names."""
+    given(world, on_assets(asset(ORDERS)))
+    event(world, ORDERS)
+    seen = world.store.asset_queue("etl")
+    assert seen is not None
+    world.store.close_part(seen, after=START, until=at(1))
+    assert looks(world, Most()) == [["orders@1"]]
+    after = world.store.asset_queue("etl")
+    assert after is not None
+    assert (after.queued, after.due_at) == ({}, None)
+    event(world, ORDERS)
+    assert looks(world, Most()) == [["orders@2"]]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_event_is_lost_or_taken_twice_while_others_come_and_schedulers_die(seed: int) -> None:
+    world, chance = World(), random.Random(seed)  # noqa: S311 - no secret
+    given(world, on_assets(either(asset(ORDERS), alias("sales")), max_active_runs=1000))
+    sent: list[str] = []
+
+    def another() -> None:
+        aliases = ("sales",) if chance.random() < 0.3 else ()
+        sent.append(event(world, ORDERS, f"e{len(sent)}", source_aliases=aliases).event_id)
+
+    for _ in range(40):
+        for _ in range(chance.randint(0, 6)):
+            another()
+        dag = world.dag("etl")
+        if chance.random() < 0.3 and (queue := world.store.asset_queue("etl")) and queue.queued and not queue.part_from:
+            # A scheduler that dies after it has closed a part, while events come.
+            after = queue.consumed_until or START
+            world.store.close_part(queue, after=after, until=world.clock.now())
+            another()
+        create_asset_runs(world.services, dag, Most(events=chance.randint(2, 5)))
+    another()
+    looks(world, Most(events=4))
+    runs = sorted(world.store.list_runs("etl"), key=lambda run: run.run_after)
+    assert [event.event_id for run in runs for event in world.store.consumed_events(run.key)] == sent
 
 
 # --- which events a run takes along -----------------------------------------------------------------------------------

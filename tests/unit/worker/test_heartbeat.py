@@ -3,11 +3,15 @@
 import json
 import subprocess
 import sys
+import threading
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gust.airflow_bridge.supervisor import if_it_lasts
 from tests.environment import of_a_user
 
 ROOT = Path(__file__).parents[3]
@@ -65,11 +69,25 @@ def run(tmp_path: Path) -> Any:
     return run
 
 
+def test_a_message_is_hidden_if_its_start_lasts() -> None:
+    is_hidden = threading.Event()
+    with if_it_lasts(0.01, is_hidden.set):
+        assert is_hidden.wait(30)
+
+
+def test_a_short_start_hides_nothing_and_leaves_no_thread() -> None:
+    hidden: list[int] = []
+    before = threading.active_count()
+    with suppress(ZeroDivisionError), if_it_lasts(3600, partial(hidden.append, 1)):
+        raise ZeroDivisionError
+    assert (hidden, threading.active_count()) == ([], before)
+
+
 def test_a_long_task_gives_signs_of_life(run: Any) -> None:
     seen = run(seconds=3.5, refusals=[503])
 
     assert seen["heartbeats"] >= 2
-    assert seen["hidden"] == [60, 60, 900], "to fetch the bundle, to start, and with the first heartbeat for good"
+    assert seen["hidden"] == [60, 900], "to fetch the bundle, and with the first heartbeat for good"
     assert seen["said to be gone"] == 0
     assert seen["reported"] == ["success"]
 

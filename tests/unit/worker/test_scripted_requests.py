@@ -112,15 +112,22 @@ SCRIPTS = {
 
 
 class Recorder(Whole):
-    """Notes the requests."""
+    """Notes the requests. Fields that a worker sent alone, on a machine so busy that its task took more than a second, are
+    noted with the report, as if it had carried them."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.requests: list[str] = []
         self.at_work = ""
+        self._were_sent_alone = False
 
     def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
-        self.requests.append(told(event) + (" + rtif" if event.get("carried") else ""))
+        if event["rawPath"].endswith("/rtif"):
+            self._were_sent_alone = True
+        else:
+            is_told = event.get("carried") or (self._were_sent_alone and event["rawPath"].endswith("/state"))
+            self.requests.append(told(event) + (" + rtif" if is_told else ""))
+            self._were_sent_alone = self._were_sent_alone and not is_told
         answer = super().invoke(event)
         assert answer["statusCode"] < 300, answer
         return answer

@@ -62,15 +62,39 @@ def client(transport: LambdaTransport) -> httpx.Client:
     return httpx.Client(transport=transport)
 
 
-def test_rendered_fields_travel_with_the_next_request(client: httpx.Client, function: Function) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"), [("PATCH", "/task-instances/0195/state"), ("POST", "/gust/tries/0195/lost")]
+)
+def test_rendered_fields_travel_with_the_report_of_the_end(
+    client: httpx.Client, function: Function, method: str, path: str
+) -> None:
     assert client.put(RTIF, json={"sql": "select 1"}).status_code == 201
     assert function.events == []
-    client.patch(f"{TI}/state", json={"state": "success"})
+    client.post("http://gust/execution/xcoms/etl/run/extract/state", json=1)
+    client.request(method, f"http://gust/execution{path}", json={"state": "success"})
     client.put(f"{TI}/heartbeat", json={})
     assert function.seen == [
-        ("/execution/task-instances/0195/state", '{"sql":"select 1"}'),
+        ("/execution/xcoms/etl/run/extract/state", None),
+        (f"/execution{path}", '{"sql":"select 1"}'),
         ("/execution/task-instances/0195/heartbeat", None),
     ]
+
+
+def test_fields_after_those_that_were_sent_are_sent_at_once(
+    client: httpx.Client, transport: LambdaTransport, function: Function
+) -> None:
+    """The execution API may have stored the first apart; it could not tell which are the later ones."""
+    client.put(RTIF, json={"sql": "old"})
+    function.is_unwell = True
+    transport.send_held()
+    function.is_unwell = False
+    client.put(RTIF, json={"sql": "new"})
+    client.patch(f"{TI}/state", json={})
+    assert function.seen == [
+        ("/execution/task-instances/0195/rtif", None),
+        ("/execution/task-instances/0195/state", None),
+    ]
+    assert transport.until_held_is_due() == math.inf
 
 
 def test_later_fields_take_the_place_of_earlier_ones(client: httpx.Client, function: Function) -> None:

@@ -16,7 +16,7 @@ from airflow.sdk.serde import serialize
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from gust.airflow_bridge.pace import FEW_SLEEPS, Arguments
-from gust.airflow_bridge.trigger import End, run_trigger
+from gust.airflow_bridge.trigger import STILL_WANTED_EVERY, End, run_trigger
 from gust.aws.logs import TRY
 from gust.errors import StaleTaskInstance
 from gust.model.workload import TriggerWorkload
@@ -231,6 +231,22 @@ def test_a_trigger_that_nobody_waits_for_is_dropped(waiting: Waiting, status: in
         waiting.run(workload)
 
     assert len(waiting.requests) == 1
+
+
+@pytest.mark.parametrize("waits", ["await asyncio.sleep(1)", "time.sleep(1)"], ids=["sleeps", "blocks"])
+def test_a_trigger_whose_task_is_taken_away_while_it_runs_is_ended_within_seconds(waiting: Waiting, waits: str) -> None:
+    workload = waiting.trigger(f"for _ in range(60):\n    {waits}\nyield TriggerEvent(1)")
+
+    def taken_away(event: dict[str, Any]) -> dict[str, Any]:
+        if waiting.requests:
+            waiting.answers = [409]
+        return waiting(event)
+
+    began = time.monotonic()
+    with pytest.raises(StaleTaskInstance):
+        run_trigger(workload, replace(waiting.site.ports(900), invoke=taken_away), confirm_every=0.2)
+    assert time.monotonic() - began < 30
+    assert STILL_WANTED_EVERY < 10
 
 
 def test_an_event_that_comes_second_is_dropped(waiting: Waiting) -> None:

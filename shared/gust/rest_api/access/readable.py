@@ -44,6 +44,7 @@ NOTHING_OF_OTHERS: Final[dict[str, Any]] = {
     "get_instance_and_run": (None, None),
     "get_run_and_instances": (None, {}),
     "get_dag_and_pools": (None, {}),
+    "get_dag_and_run": ((None, {}), (None, {})),
 }
 """Methods whose first argument is a DAG's id or a key in the DAG → the result for a DAG that is not readable."""
 

@@ -1,7 +1,7 @@
 """Texts of the form `{% … %}`: JSONata over an event, as Step Functions writes it.
 
 An expression is a DAG author's, and it runs beside the events of others: its time, its depth and its memory are limited,
-and the time and the text that all expressions of an entry take together.
+the time and the text that all expressions of an entry take together, and the time of all entries of a file for one event.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -29,13 +29,25 @@ MEMORY: Final = 128 * 1024 * 1024
 """Bytes that an expression may add to the process."""
 
 
+OF_ENTRY: Final = 3 * SECONDS
+OF_FILE: Final = 6 * SECONDS
+
+
+@dataclass(slots=True)
+class Seconds:
+    """What the expressions of all entries of a file may still take for one event."""
+
+    left: float = OF_FILE
+
+
 @dataclass(slots=True)
 class Budget:
     """What the expressions of one entry may still take for one event."""
 
-    seconds: float = 5 * SECONDS
+    seconds: float = OF_ENTRY
     characters: int = 500_000
     """Of their values as JSON. An item of the table holds fewer."""
+    of_file: Seconds = field(default_factory=Seconds)
 
 
 def filled(template: Any, event: Mapping[str, Any], budget: Budget) -> Any:
@@ -85,12 +97,16 @@ def why_no_expression(expression: str) -> str | None:
 def evaluated(expression: str, event: Mapping[str, Any], budget: Budget) -> Any:
     """A JSON value; `None` where the expression finds nothing. Takes from the budget. Raises Invalid."""
     if budget.seconds <= 0:
-        raise Invalid(f"the expressions of the entry take longer than {Budget().seconds:.0f} s together")
+        raise Invalid(f"the expressions of the entry take longer than {OF_ENTRY:.0f} s together")
+    if budget.of_file.left <= 0:
+        raise Invalid(f"the expressions of the file's entries take longer than {OF_FILE:.0f} s together for this event")
     began = time.monotonic()
     try:
-        text = _evaluated(expression, event, min(SECONDS, budget.seconds))
+        text = _evaluated(expression, event, min(SECONDS, budget.seconds, budget.of_file.left))
     finally:
-        budget.seconds -= time.monotonic() - began
+        took = time.monotonic() - began
+        budget.seconds -= took
+        budget.of_file.left -= took
     budget.characters -= len(text)
     if budget.characters < 0:
         raise Invalid(f"the values of the entry take more than {Budget().characters:,} characters together")
@@ -113,7 +129,7 @@ def _evaluated(expression: str, event: Mapping[str, Any], seconds: float) -> str
     except Invalid:
         raise
     except _TookTooLongError as error:
-        raise Invalid(f"{{% {expression} %}} takes longer than {seconds:.0f} s") from error
+        raise Invalid(f"{{% {expression} %}} takes longer than {seconds:.1g} s") from error
     except MemoryError as error:
         raise Invalid(f"{{% {expression} %}} takes more than {MEMORY >> 20} MB") from error
     except Exception as error:  # an expression may fail with any of Python's errors

@@ -11,7 +11,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -21,15 +21,18 @@ from aws_lambda_powertools import Logger
 
 from gust.errors import AlreadyExists, Invalid, NotFound, Rejected
 from gust.model.asset import Asset, AssetEvent
+from gust.model.dag_run import DagRun
 from gust.model.event_rule import EventRule
+from gust.model.history_query import LoggedEventQuery
 from gust.model.keys import DagRunKey
 from gust.model.logged_event import LoggedEvent
 from gust.model.measurement import Measurement
-from gust.model.state import DagRunTriggeredByType
+from gust.model.state import DagRunState, DagRunTriggeredByType
+from gust.model.window import Window
 from gust.services.assets.register_asset_event import register_single_events
 from gust.services.assets.tell_listeners import tell_of_events
 from gust.services.context import Services
-from gust.services.events.event_template import Budget, filled
+from gust.services.events.event_template import OF_FILE, Budget, Seconds, filled
 from gust.services.runs.create_dag_run import MAX_RUN_ID_LENGTH, RUN_ID_PATTERN, create_dag_run
 
 PREFIX: Final = "event__"
@@ -46,7 +49,7 @@ MAX_PARTITION_KEY: Final = 250
 """Characters, as in both APIs."""
 
 SPREADS: Final = 0.618034
-"""Of a file's entries in a batch, the part that lies between the first ones of two deliveries: the golden ratio, by which
+"""Of a file's events in a batch, the part that lies between the first ones of two deliveries: the golden ratio, by which
 few deliveries begin everywhere."""
 
 _NAMESPACE: Final = UUID("b3c1a7c2-8f0e-4a43-8f6c-2a51cf2b9d10")
@@ -69,7 +72,7 @@ class Match:
     filename: str
     rule: EventRule
     event: Mapping[str, Any]
-    budget: Budget = field(default_factory=Budget)
+    budget: Budget
 
     @property
     def place(self) -> str:
@@ -107,16 +110,16 @@ def start_by_events(
     *,
     delivery: int = 1,
     clock: Callable[[], float] = time.monotonic,
+    of_file: float = OF_FILE,
 ) -> set[str]:
     """Do what each entry says that has the pattern of an event. Where an entry cannot be followed, the event log has the
     reason. `matched`: name → event. Returns the names of events of which something is not done; repeating the rest changes
     nothing.
 
-    The file goes next that has taken the least time: slow expressions and many entries delay their own file. Each `delivery`
-    (from 1) of what was left begins at another entry of a file."""
-    waiting, failed = _by_file(services, matched)
-    for entries in waiting.values():
-        entries.rotate(-int((delivery - 1) * SPREADS % 1 * len(entries)))
+    The file goes next that has taken the least time: slow expressions and many entries delay their own file. It follows one
+    event with all of its entries, then the next; their expressions have a time together, so that the first event is done in
+    any case. Each `delivery` (from 1) of what was left begins at another event. `of_file`: the seconds of that time."""
+    waiting, failed = _by_file(services, matched, skipped=(delivery - 1) * SPREADS % 1, seconds=of_file)
     spent = dict.fromkeys(waiting, 0.0)
     until = clock() + FOLLOWS_FOR
     while waiting and (began := clock()) < until:
@@ -134,10 +137,10 @@ def start_by_events(
 
 
 def _by_file(
-    services: Services, matched: Mapping[str, Matched]
+    services: Services, matched: Mapping[str, Matched], *, skipped: float, seconds: float
 ) -> tuple[dict[str, deque[tuple[str, Match]]], set[str]]:
     """File → (name of the event, what to follow), in the order of the events and of the file; and the names of events of
-    files that cannot be read."""
+    files that cannot be read. `skipped`: the part of the events that goes to the end."""
     wanted = {each.pattern_id for each in matched.values()}
     found: dict[str, deque[tuple[str, Match]]] = {}
     failed: set[str] = set()
@@ -150,12 +153,17 @@ def _by_file(
                 log.exception("A stored file of events cannot be read: deploy it anew", file=file.filename)
             failed |= names
             continue
-        queue = deque(
-            (name, Match(file.filename, rule, each.event))
-            for name, each in matched.items()
-            for pattern_id, rule in rules
-            if pattern_id == each.pattern_id
-        )
+        of_file = {each for each, _ in rules}
+        events = [(name, each) for name, each in matched.items() if each.pattern_id in of_file]
+        first = int(skipped * len(events))
+        queue: deque[tuple[str, Match]] = deque()
+        for name, each in (*events[first:], *events[:first]):
+            together = Seconds(seconds)
+            queue.extend(
+                (name, Match(file.filename, rule, each.event, Budget(of_file=together)))
+                for pattern_id, rule in rules
+                if pattern_id == each.pattern_id
+            )
         if queue:
             found[file.filename] = queue
     return found, failed
@@ -190,13 +198,24 @@ def _make_run(services: Services, match: Match, dag_id: str) -> None:
             partition_key=match.partition_key,
         )
     except AlreadyExists as taken:
-        if services.store.get_run(DagRunKey(dag_id, run_id)) is None:
+        run = services.store.get_run(DagRunKey(dag_id, run_id))
+        if run is None:
             raise Invalid("another run has the event's logical date") from taken
-        return
+        # The delivery that made it may have died before it could say that the run waits.
+        if run.state is not DagRunState.QUEUED or _is_noted(services, run):
+            return
+    else:
+        log.info("An event made a run", dag_id=dag_id, run_id=run_id, entry=match.place, event_id=match.event["id"])
     dag = services.store.get_dag(dag_id)
     if dag is not None and dag.is_paused:
+        services.metrics.add([Measurement("EventsWaiting", 1, dag_id=dag_id)])
         _note(services, WAITS, match, run_id=run_id, reason="the DAG is paused")
-    log.info("An event made a run", dag_id=dag_id, run_id=run_id, entry=match.place, event_id=match.event["id"])
+
+
+def _is_noted(services: Services, run: DagRun) -> bool:
+    since = Window(run.queued_at, ascending=False)
+    entries = services.store.walk_logged_events(LoggedEventQuery(run.dag_id, since, run_id=run.run_id))
+    return any(entry.event == WAITS for entry in entries)
 
 
 def _emit(services: Services, match: Match) -> None:

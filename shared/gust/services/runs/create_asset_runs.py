@@ -1,16 +1,21 @@
 """Make the runs that a DAG's asset events satisfy.
 
 Each run is made in one transaction that also takes its events from the queue, so that two schedulers, or one record
-delivered twice, make one run, and a crash leaves either the queue or the run. Rules: Airflow's
-`SchedulerJobRunner._create_dag_runs_asset_triggered` and `_create_dagruns_for_partitioned_asset_dags`.
+delivered twice, make one run, and a crash leaves either the queue or the run. Where more events wait than a run can hold,
+the first ones are closed as a part that no event can join, its run is made, and the next look makes the run of the rest.
+Rules: Airflow's `SchedulerJobRunner._create_dag_runs_asset_triggered` and `_create_dagruns_for_partitioned_asset_dags`.
 """
 
 from __future__ import annotations
 
+import heapq
+import json
 import string
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import groupby
 from typing import Final
 
 from aws_lambda_powertools import Logger
@@ -45,11 +50,26 @@ ATTEMPTS: Final = 20
 ALPHABET: Final = string.ascii_letters + string.digits
 
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+_TICK: Final = timedelta(microseconds=1)
+_FIELD_NAMES: Final = 500
+"""Bytes of an event's names of fields, its id and its moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """How much a run holds: a note is written of each event, and each task's worker gets all of them."""
+
+    events: int = 20_000
+    size: int = 40_000_000
+    """Bytes of JSON."""
+
+
+MOST: Final = Most()
 
 log = Logger(service="scheduler", child=True)
 
 
-def create_asset_runs(services: Services, dag: Dag) -> list[DagRun]:
+def create_asset_runs(services: Services, dag: Dag, most: Most = MOST) -> list[DagRun]:
     """Make the runs that the DAG's queued events allow, and set when to look at the others again. Does nothing if the DAG's
     schedule names no asset; repeating it makes no run twice."""
     if not dag.is_asset_triggered:
@@ -62,7 +82,7 @@ def create_asset_runs(services: Services, dag: Dag) -> list[DagRun]:
         try:
             if dag.timetable_partitioned:
                 made += create_partition_runs(services, dag)
-            elif run := create_queued_run(services, dag):
+            elif run := create_queued_run(services, dag, most):
                 made.append(run)
         except StaleAssetQueue:
             continue
@@ -81,9 +101,9 @@ def _leave_waiting(services: Services, dag: Dag) -> None:
 # --- assets as a whole ------------------------------------------------------------------------------------------------
 
 
-def create_queued_run(services: Services, dag: Dag) -> DagRun | None:
+def create_queued_run(services: Services, dag: Dag, most: Most) -> DagRun | None:
     """One run of all queued events, if they satisfy the schedule. Its moment is that of the latest event: it includes events
-    that came while the DAG had no room."""
+    that came while the DAG had no room. Of more than `most`, the run takes the first, and a look at the rest follows."""
     queue = services.store.asset_queue(dag.dag_id)
     if queue is None or not queue.queued:
         return None
@@ -99,11 +119,18 @@ def create_queued_run(services: Services, dag: Dag) -> DagRun | None:
     if dag.has_import_errors or not has_room(services, dag, queue):
         services.store.postpone(queue, due_at=now + HELD_BACK)
         return None
-    # All events so far: the queue holds the first event of each asset, and the run empties it.
-    came = list(events_between(services, spec, floor_of(services, spec, queue), LATEST))
-    moments = [event.timestamp for event in came if event.partition_key is None]
-    run_after = max([*queue.queued.values(), *moments])
-    events = [event for event in came if event.timestamp <= run_after]
+    batch = batch_of(services, spec, queue, most)
+    if batch.is_cut:
+        queue = services.store.close_part(queue, after=floor_of(services, spec, queue), until=batch.until)
+        # Events may have joined before it was closed.
+        batch = batch_of(services, spec, queue, most)
+        if batch.is_cut:
+            raise StaleAssetQueue(f"events came for DAG {dag.dag_id!r} while they were divided")
+    run_after, events = batch.until, batch.events
+    if queue.part_from is None and queue.consumed_until is not None and run_after <= queue.consumed_until:
+        # Parts have taken all that was queued.
+        services.store.unqueue(dag.dag_id, before=queue.consumed_until + _TICK)
+        return None
     run = run_of(dag, spec, NextRun(run_after), now=now)
     services.store.note_consumers(run.key, events)
     run, deadlines = with_deadlines(services, run, spec)
@@ -124,9 +151,51 @@ def has_room(services: Services, dag: Dag, queue: AssetQueue) -> bool:
     return dag.running_runs + len(waiting) < dag.max_active_runs
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The events of a run, in order of time."""
+
+    events: list[AssetEvent]
+    until: datetime
+    """The run's moment: its events are those up to here."""
+    is_cut: bool = False
+    """Whether more events belong to it than a run holds; these are the first ones."""
+
+
+def batch_of(services: Services, spec: DagSpec, queue: AssetQueue, most: Most) -> Batch:
+    """The events of the part, if there is one. Else all so far, up to the last one that makes runs: the queue holds the
+    first event of each asset, and the run empties it."""
+    last = None if queue.part_from is None else queue.consumed_until
+    until, size = last or max(queue.queued.values()), 0
+    came: list[AssetEvent] = []
+    cut: datetime | None = None
+    for event in events_between(services, spec, floor_of(services, spec, queue), last or LATEST):
+        makes_runs = event.partition_key is None
+        if cut is None:
+            size += size_of(event)
+            if len(came) < most.events and size <= most.size:
+                came.append(event)
+                until = max(until, event.timestamp) if makes_runs else until
+                continue
+            # Events of one moment stay together.
+            cut = max((one.timestamp for one in came if one.timestamp < event.timestamp), default=event.timestamp)
+        if makes_runs or event.timestamp <= until:
+            return Batch([one for one in came if one.timestamp <= cut], cut, is_cut=True)
+    return Batch([event for event in came if event.timestamp <= until], until)
+
+
+def size_of(event: AssetEvent) -> int:
+    """Bytes of the event where a run keeps it; not less. There, `extra` is a text of JSON within JSON."""
+    texts = (event.name, event.uri, event.group, event.partition_key, *event.source_aliases)
+    source = (event.source_dag_id, event.source_run_id, event.source_task_id)
+    return len(json.dumps([json.dumps(event.extra), json.dumps([*texts, *source])])) + _FIELD_NAMES
+
+
 def floor_of(services: Services, spec: DagSpec, queue: AssetQueue) -> datetime:
     """The run's events are later than this moment: its predecessor consumed the others. The first run of a DAG without
     catchup begins at the moment that the DAG's schedule first named an asset."""
+    if queue.part_from is not None:
+        return queue.part_from
     if queue.consumed_until is not None:
         return queue.consumed_until
     if spec.catchup:
@@ -139,18 +208,20 @@ def floor_of(services: Services, spec: DagSpec, queue: AssetQueue) -> datetime:
 def events_between(services: Services, spec: DagSpec, floor: datetime, until: datetime) -> Iterator[AssetEvent]:
     """Events after `floor` up to `until`, of the schedule's assets and aliases, in order of time. References by name or URI
     alone trigger runs and pass on no events, in Airflow as here."""
-    found: dict[str, AssetEvent] = {}
     window = Window(None if floor == _LONG_AGO else floor, until, ascending=True)
+    sources = []
     for ref in {(ref.kind, ref.name, ref.uri) for ref in named_in(spec.timetable.asset_expression)}:
         match ref:
             case ("asset", name, uri):
-                events = services.store.list_asset_events(AssetEventSource(name=name, uri=uri), window)
+                sources.append(AssetEventSource(name=name, uri=uri))
             case ("alias", name, _):
-                events = services.store.list_asset_events(AssetEventSource(alias=name), window)
+                sources.append(AssetEventSource(alias=name))
             case _:
                 continue
-        found |= {event.event_id: event for event in events if floor < event.timestamp <= until}
-    yield from in_order(found.values())
+    found = heapq.merge(*(services.store.walk_events_of(source, window) for source in sources), key=_order)
+    for moment, same in groupby(found, key=lambda event: event.timestamp):
+        if floor < moment <= until:
+            yield from in_order({event.event_id: event for event in same}.values())  # an alias has its asset's
 
 
 # --- partitions of assets ---------------------------------------------------------------------------------------------
@@ -234,4 +305,8 @@ def run_id_of(dag_id: str, run_after: datetime, partition_key: str | None) -> st
 
 
 def in_order(events: Iterable[AssetEvent]) -> list[AssetEvent]:
-    return sorted(events, key=lambda event: (event.timestamp, event.event_id))
+    return sorted(events, key=_order)
+
+
+def _order(event: AssetEvent) -> tuple[datetime, str]:
+    return event.timestamp, event.event_id

@@ -13,6 +13,7 @@ from typing import Final
 from aws_lambda_powertools import Logger
 
 from gust.errors import StaleDagRun
+from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey
 from gust.model.pool import DEFAULT_POOL
@@ -134,18 +135,23 @@ def _look(
         plan = remembered.plan(waiting, pick=randrange)
         if plan is None:
             return Told.LOOK
-        if max_active is None and (plan.steps or remembered.run.keeps_back):
-            dag, pools = services.store.get_dag_and_pools(key.dag_id, [DEFAULT_POOL])
-            if dag is None or dag.is_paused or dag.is_stale or DEFAULT_POOL in counted_pools(pools):
-                return Told.LOOK
-            max_active = dag.max_active_tasks
         keeps_back = remembered.run.keeps_back
+        if max_active is None and keeps_back:
+            max_active = _max_active(*services.store.get_dag_and_pools(key.dag_id, [DEFAULT_POOL]))
+            if max_active is None:
+                return Told.LOOK
         in_doubt = tuple(remembered.in_flight) if keeps_back and not remembered.is_sure else ()
         candidates = remembered.next_up(max_active) if max_active is not None and keeps_back and not in_doubt else []
         if (candidates is None and not plan.steps) or len(in_doubt) > MOST_READ:
             return Told.LOOK
         wanted = plan.blockers.union(candidates or (), in_doubt, *plan.steps.values())
-        run, found = services.store.get_run_and_instances(key, list(wanted))
+        if max_active is None and plan.steps:
+            of_dag, (run, found) = services.store.get_dag_and_run(key, pools=[DEFAULT_POOL], instances=list(wanted))
+            max_active = _max_active(*of_dag)
+            if max_active is None:
+                return Told.LOOK
+        else:
+            run, found = services.store.get_run_and_instances(key, list(wanted))
         if in_doubt:
             remembered.counted(found)
         if run is None or not remembered.follows(run, now):
@@ -163,6 +169,13 @@ def _look(
         decision = remembered.decide(going, found, max_active_tasks=max_active, now=now)
         return Told.LOOK if decision is None else _carry_out(services, remembered, decision, now=now)
     return Told.LOOK
+
+
+def _max_active(dag: Dag | None, pools: Pools) -> int | None:
+    """How many instances of a run may be active. `None`: a full look must tell."""
+    if dag is None or dag.is_paused or dag.is_stale or DEFAULT_POOL in counted_pools(pools):
+        return None
+    return dag.max_active_tasks
 
 
 def _carry_out(services: Services, remembered: Remembered, decision: Decision, *, now: datetime) -> Told:

@@ -70,7 +70,7 @@ def _succeeds_as_it_started(
     if started is None or started.holds:  # the pool may have changed since
         return False
     with suppress(StaleTaskInstance):
-        services.store.move(transition.succeed(started, at=at, rendered_map_index=rendered_map_index))
+        _store(services, transition.succeed(started, at=at, rendered_map_index=rendered_map_index))
         return True
     return False
 
@@ -278,10 +278,16 @@ def move(
 ) -> TaskInstance:
     """Write the move; returns the instance afterwards. Raises the refusal if the instance moved on."""
     try:
-        services.store.move(change)
+        _store(services, change)
     except StaleTaskInstance as stale:
         raise refusal(stale.current) from stale
     return change.after
+
+
+def _store(services: Services, change: Transition) -> None:
+    """Write the move, with the rendered fields that came with the request. Raises StaleTaskInstance."""
+    fields = services.rendered_fields
+    services.store.move(change if fields is None else transition.with_rendered_fields(change, fields))
 
 
 def run_and_task(services: Services, instance: TaskInstance) -> tuple[DagRun, TaskSpec]:

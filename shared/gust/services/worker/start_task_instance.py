@@ -39,17 +39,10 @@ def start_task_instance(services: Services, dispatch: Dispatch, *, hostname: str
 
     The same worker may ask again, if it did not get the answer. Raises NotFound, and Conflict for every other worker.
     """
-    before, run = _as_sent(services, dispatch)
-    if before is None:
-        raise NotFound("Task Instance not found")
-    if run is None:
-        raise NotFound(f"DagRun with dag_id={before.dag_id} and run_id={before.run_id} not found")
-    if dispatch.is_as_sent(before) and before.state is S.RUNNING and (before.hostname, before.pid) == (hostname, pid):
-        instance = before
-    elif dispatch.is_as_sent(before) and before.state in {S.SCHEDULED, S.QUEUED}:
-        instance = _move_to_running(services, before, hostname=hostname, pid=pid, at=at)
-    else:
-        raise cannot_start(before)
+    found = _started_unread(services, dispatch, hostname=hostname, pid=pid, at=at)
+    if found is None:
+        found = _started(services, dispatch, hostname=hostname, pid=pid, at=at)
+    instance, run = found
     services.started_instances.put(dispatch, instance)
     events = consumed_by(services, run)
     return Started(
@@ -60,6 +53,44 @@ def start_task_instance(services: Services, dispatch: Dispatch, *, hostname: str
         should_retry=retry.is_eligible(instance),
         xcom_keys_to_clear=_pushed_before(services, instance),
     )
+
+
+def _started_unread(
+    services: Services, dispatch: Dispatch, *, hostname: str, pid: int, at: datetime
+) -> tuple[TaskInstance, DagRun] | None:
+    """The start of an instance's first dispatch, which is as its token says, written without a read of the instance. `None`
+    if nothing was written: it is another dispatch, has moved, or is not written yet."""
+    if dispatch.dispatch_count != 1 or dispatch.scheduled_at is None:
+        return None
+    run = _known_run(services, dispatch)
+    if run is None:
+        return None
+    started = services.store.move_unread(transition.start(dispatch.as_first_sent(), at=at, hostname=hostname, pid=pid))
+    return None if started is None else (started, run)
+
+
+def _known_run(services: Services, dispatch: Dispatch) -> DagRun | None:
+    if (known := services.known_runs.get(dispatch.key.run, dispatch.run_digest)) is not None:
+        return known
+    run = services.store.get_run(dispatch.key.run)
+    if run is not None:
+        services.known_runs.put(run)
+    return run
+
+
+def _started(
+    services: Services, dispatch: Dispatch, *, hostname: str, pid: int, at: datetime
+) -> tuple[TaskInstance, DagRun]:
+    before, run = _as_sent(services, dispatch)
+    if before is None:
+        raise NotFound("Task Instance not found")
+    if run is None:
+        raise NotFound(f"DagRun with dag_id={before.dag_id} and run_id={before.run_id} not found")
+    if dispatch.is_as_sent(before) and before.state is S.RUNNING and (before.hostname, before.pid) == (hostname, pid):
+        return before, run
+    if dispatch.is_as_sent(before) and before.state in {S.SCHEDULED, S.QUEUED}:
+        return _move_to_running(services, before, hostname=hostname, pid=pid, at=at), run
+    raise cannot_start(before)
 
 
 def _as_sent(services: Services, dispatch: Dispatch) -> tuple[TaskInstance | None, DagRun | None]:

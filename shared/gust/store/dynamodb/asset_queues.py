@@ -46,6 +46,8 @@ _ROOM: Final = 99
 """Writes of a transaction in addition to the one that stores the report."""
 _MOST_BYTES: Final = 3_000_000
 """Bytes of events in a transaction. DynamoDB takes 4 MB with all that the transaction changes."""
+_NOTES: Final = 100
+"""Notes of consumers that one thread writes: 20,000 one after another would take a third of a minute of the scheduler."""
 _ATTEMPTS: Final = 20
 _QUEUED: Final = "queued#"
 _RECEIVED: Final = "received#"
@@ -158,6 +160,14 @@ class DynamoDBAssetQueues(DynamoDBHistory):
         pending = [_read_partition(dag_id, item) for item in found]
         return sorted(pending, key=lambda partition: (partition.created_at, partition.partition_key))
 
+    def close_part(self, seen: AssetQueue, *, after: datetime, until: datetime) -> AssetQueue:
+        closed: dict[str, Attribute | None] = {"part_from": items.moment(after), "consumed_until": items.moment(until)}
+        try:
+            self._table.update(_key(seen), _as_closed(seen).change(closed))
+        except ConditionFailed as failed:
+            raise _moved_on(seen) from failed
+        return replace(seen, part_from=after, consumed_until=until)
+
     def create_asset_run(self, made: AssetRun) -> None:
         run, consuming = made.run, made.consuming
         self._note_day(run.run_after)
@@ -224,7 +234,11 @@ class DynamoDBAssetQueues(DynamoDBHistory):
         return {run: list(map(_event_of, documents)) for run, documents in zip(found, read, strict=True)}
 
     def note_consumers(self, run: DagRunKey, events: Sequence[AssetEvent]) -> None:
-        self._table.put_all((keyspace.consumer(event.event_id, run), {}) for event in events)
+        ids = [event.event_id for event in events]
+        groups = [ids[start : start + _NOTES] for start in range(0, len(ids), _NOTES)]
+        self._parallel.map(
+            lambda group: self._table.put_all((keyspace.consumer(event_id, run), {}) for event_id in group), groups
+        )
 
     def consumers_of(self, event_ids: Sequence[str]) -> dict[str, list[DagRunKey]]:
         return dict(zip(event_ids, self._parallel.map(self._consumers_of, event_ids), strict=True))
@@ -410,6 +424,16 @@ def _noticed(at: datetime) -> dict[str, Attribute]:
 def _consumption(run: DagRun, consuming: AssetQueue | PendingPartition) -> Update | Delete:
     if isinstance(consuming, PendingPartition):
         return Delete(_key(consuming), _unchanged(consuming))
+    if consuming.part_from is not None:
+        due = items.moment(run.due_at) if run.due_at else None
+        of_part: dict[str, Attribute | None] = {
+            "part_from": None,
+            "last_run_id": items.text(run.run_id),
+            "due_pk": items.text(keyspace.DUE_DAGS) if due else None,
+            "due_sk": due,
+            "edge": items.text(EDGE),  # the stream has the scheduler look at the rest
+        }
+        return Update(_key(consuming), _as_closed(consuming).change(of_part).add("arrivals", _ONE))
     change: dict[str, Attribute | None] = {
         "consumed_until": items.moment(run.run_after),
         "last_run_id": items.text(run.run_id),
@@ -428,6 +452,11 @@ def _unchanged(seen: AssetQueue | PendingPartition) -> Expression:
     if isinstance(seen, PendingPartition):
         still["created_at"] = items.moment(seen.created_at)
     return Expression().still(still)
+
+
+def _as_closed(seen: AssetQueue) -> Expression:
+    closed = fences.closed_time(seen)
+    return Expression().still({name: items.moment(at) if at else None for name, at in closed.items()})
 
 
 def _key(of: AssetQueue | PendingPartition) -> Key:
@@ -453,6 +482,7 @@ def _read_queue(dag_id: str, item: Item) -> AssetQueue:
         dag_id=dag_id,
         queued=dict(sorted(queued.items())),
         consumed_until=_moment(item, "consumed_until"),
+        part_from=_moment(item, "part_from"),
         last_run_id=item["last_run_id"]["S"] if "last_run_id" in item else None,
         arrivals=int(item["arrivals"]["N"]),
         due_at=_moment(item, "due_sk"),

@@ -69,14 +69,22 @@ class DynamoDBAssets(DynamoDBHistory):
     def list_asset_events(
         self, source: AssetEventSource = ANY_SOURCE, window: Window = OLDEST_FIRST, *, limit: int | None = None
     ) -> list[AssetEvent]:
-        first, last = sort_bounds(window)
         found: list[AssetEvent] = []
         for partition in self._partitions(source):
             pages = None if limit is None else page_sizes((limit, 10 * limit, 1000))
-            of_partition = self._table.query_between(partition, first, last, ascending=window.ascending, pages=pages)
-            events = (items.ASSET_EVENT.read(item) for item in of_partition)
-            found += islice((event for event in events if _is_wanted(event, source)), limit)
+            found += islice(self._events_of(partition, source, window, pages), limit)
         return sorted(found, key=lambda event: (event.timestamp, event.event_id), reverse=not window.ascending)[:limit]
+
+    def walk_events_of(self, source: AssetEventSource, window: Window) -> Iterator[AssetEvent]:
+        (partition,) = self._partitions(source)
+        return self._events_of(partition, source, window)
+
+    def _events_of(
+        self, partition: str, source: AssetEventSource, window: Window, pages: Iterator[int] | None = None
+    ) -> Iterator[AssetEvent]:
+        found = self._table.query_between(partition, *sort_bounds(window), ascending=window.ascending, pages=pages)
+        events = (items.ASSET_EVENT.read(item) for item in found)
+        return (event for event in events if _is_wanted(event, source))
 
     def walk_asset_events(self, query: AssetEventQuery = ALL_ASSET_EVENTS) -> Iterator[AssetEvent]:
         asset, window = query.asset, query.window
@@ -139,7 +147,7 @@ class DynamoDBAssets(DynamoDBHistory):
             found.setdefault(alias, []).append(AssetKey(name, uri))
         return {alias: sorted(assets) for alias, assets in found.items()}
 
-    def _partitions(self, source: AssetEventSource) -> Iterable[str]:
+    def _partitions(self, source: AssetEventSource) -> Collection[str]:
         if source.alias is not None:
             return [keyspace.events_of_alias(source.alias)]
         if source.name is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, repeat
 from typing import Any, Final
@@ -14,11 +14,13 @@ from gust.model.keys import TaskInstanceKey
 from gust.model.pool import Pool, of_pool
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.ports.limits import DagAndPools
 from gust.scheduling.slots import Claim, changes_of_limits
 from gust.scheduling.transition import Transition
 from gust.store import fences, items, keyspace
 from gust.store.dynamodb.dags import read_dag
-from gust.store.items import Attribute
+from gust.store.items import Attribute, Item
+from gust.store.keyspace import Key
 from gust.store.table import ConditionFailed, Delete, Expression, Put, Table, Update, key_of
 
 GIVEN_BACK: Final = "give_back"
@@ -35,16 +37,10 @@ class DynamoDBLimits:
     _table: Table
 
     def get_dag_and_pools(self, dag_id: str, names: Collection[str]) -> tuple[Dag | None, dict[str, Pool]]:
-        of_dag = keyspace.dag(dag_id)
-        keys = {name: keyspace.limit(of_pool(name)) for name in names}
-        found = self._table.get_all([of_dag, *keys.values()])
-        pools = {name: items.POOL.read(found[key], name=name) for name, key in keys.items() if key in found}
-        return read_dag(found[of_dag]) if of_dag in found else None, _existing(pools)
+        return dag_and_pools(dag_id, names, self._table.get_all(places_of_dag(dag_id, names)))
 
     def get_pools(self, names: Collection[str]) -> dict[str, Pool]:
-        keys = {name: keyspace.limit(of_pool(name)) for name in names}
-        found = self._table.get_all(list(keys.values()))
-        return _existing({name: items.POOL.read(found[key], name=name) for name, key in keys.items() if key in found})
+        return _pools(names, self._table.get_all([keyspace.limit(of_pool(name)) for name in names]))
 
     def list_pools(self) -> list[Pool]:
         names = [keyspace.unescape(key_of(item).sk) for item in self._table.query(keyspace.POOLS)]
@@ -103,11 +99,28 @@ class DynamoDBLimits:
             raise LimitReached(f"{full} has no room for {transition.before.key}") from failed
 
 
-def instance_update(transition: Transition) -> Update:
+def places_of_dag(dag_id: str, pools: Collection[str]) -> list[Key]:
+    return [keyspace.dag(dag_id), *(keyspace.limit(of_pool(name)) for name in pools)]
+
+
+def dag_and_pools(dag_id: str, names: Collection[str], found: Mapping[Key, Item]) -> DagAndPools:
+    """Of the items at `places_of_dag`, as far as they exist."""
+    of_dag = found.get(keyspace.dag(dag_id))
+    return None if of_dag is None else read_dag(of_dag), _pools(names, found)
+
+
+def _pools(names: Collection[str], found: Mapping[Key, Item]) -> dict[str, Pool]:
+    places = {name: keyspace.limit(of_pool(name)) for name in names}
+    return _existing({name: items.POOL.read(found[key], name=name) for name, key in places.items() if key in found})
+
+
+def instance_update(
+    transition: Transition, fence: Callable[[TaskInstance], fences.Changes] = fences.instance_fence
+) -> Update:
     """The move of the instance alone."""
     before, after = transition.before, transition.after
     changes = items.TASK_INSTANCE.changes(before, fences.changed_instance_fields(before, after))
-    seen = items.TASK_INSTANCE.attributes(fences.instance_fence(before))
+    seen = items.TASK_INSTANCE.attributes(fence(before))
     # The edge is only for the stream's filter: it tells which writes wake the scheduler (ADR 4).
     edge: dict[str, Attribute | None] = {"edge": {"S": transition.edge}}
     was, becomes = listing_of_failure(before), listing_of_failure(after)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from gust.errors import StaleTaskInstance
 from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.ports.limits import DagAndPools
 from gust.ports.metrics import Metrics
+from gust.ports.task_instances import RunAndInstances
 from gust.scheduling import measure
 from gust.scheduling.callback import CallbackMove
 from gust.scheduling.run_view import InstanceId
@@ -21,8 +24,15 @@ from gust.store.dynamodb.callbacks import callback_write
 from gust.store.dynamodb.documents import Documents
 from gust.store.dynamodb.history import DynamoDBHistory
 from gust.store.dynamodb.hitl import answered_already, hitl_write
-from gust.store.dynamodb.limits import failure_listed_at, instance_update, limit_updates
+from gust.store.dynamodb.limits import (
+    dag_and_pools,
+    failure_listed_at,
+    instance_update,
+    limit_updates,
+    places_of_dag,
+)
 from gust.store.items import Item
+from gust.store.keyspace import Key
 from gust.store.parallel import Parallel
 from gust.store.table import Check, ConditionFailed, Delete, Expression, Put, Table, Update, key_of
 
@@ -51,15 +61,14 @@ class DynamoDBTaskInstances(DynamoDBHistory):
             read_run(key.run, found[of_run]) if of_run in found else None,
         )
 
-    def get_run_and_instances(
-        self, key: DagRunKey, instances: Sequence[InstanceId]
-    ) -> tuple[DagRun | None, dict[InstanceId, TaskInstance]]:
-        of_run = keyspace.run(key)
-        keys = [key.task_instance(*instance) for instance in instances]
-        found = self._table.get_all([of_run, *map(keyspace.instance, keys)])
-        stored = [read_instance(each, found[at]) for each in keys if (at := keyspace.instance(each)) in found]
-        run = read_run(key, found[of_run]) if of_run in found else None
-        return run, {(instance.task_id, instance.map_index): instance for instance in stored}
+    def get_run_and_instances(self, key: DagRunKey, instances: Sequence[InstanceId]) -> RunAndInstances:
+        return _run_and_instances(key, instances, self._table.get_all(_places_in_run(key, instances)))
+
+    def get_dag_and_run(
+        self, key: DagRunKey, *, pools: Collection[str], instances: Sequence[InstanceId]
+    ) -> tuple[DagAndPools, RunAndInstances]:
+        found = self._table.get_all([*places_of_dag(key.dag_id, pools), *_places_in_run(key, instances)])
+        return dag_and_pools(key.dag_id, pools, found), _run_and_instances(key, instances, found)
 
     def move(self, transition: Transition) -> None:
         if (failed_at := failure_listed_at(transition.after)) is not None:
@@ -90,6 +99,14 @@ class DynamoDBTaskInstances(DynamoDBHistory):
             self.move(again)
         else:
             self._metrics.add(measure.of_move(transition))
+
+    def move_unread(self, transition: Transition) -> TaskInstance | None:
+        changed = instance_update(transition, fences.unread_fence)
+        try:
+            item = self._table.updated(changed.key, changed.expression)
+        except ConditionFailed:
+            return None
+        return read_instance(transition.before.key, item)
 
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
         were_stale = self._parallel.map(self._is_stale, transitions)
@@ -147,17 +164,58 @@ class DynamoDBTaskInstances(DynamoDBHistory):
             raise StaleTaskInstance(f"rendered fields: {key} was dispatched again", None) from failed
 
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None:
-        item = self._table.get(keyspace.rendered_fields(key))
-        return None if item is None else self._documents.read(item)
+        return self.get_many_rendered_fields([key]).get(key)
 
     def get_many_rendered_fields(self, keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, dict[str, Any]]:
-        places = {key: keyspace.rendered_fields(key) for key in keys}
-        found = self._table.get_all(list(places.values()))
-        return {key: self._documents.read(found[at]) for key, at in places.items() if at in found}
+        places = {key: (keyspace.instance(key), keyspace.rendered_fields(key)) for key in keys}
+        found = self._table.get_all([place for both in places.values() for place in both])
+        read = {key: self._last_rendered(found.get(its), found.get(beside)) for key, (its, beside) in places.items()}
+        return {key: fields for key, fields in read.items() if fields is not None}
 
     def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
-        found = self._table.query(keyspace.run_partition(key), begins_with=keyspace.RENDERED_FIELDS)
-        return {keyspace.rendered_fields_of(key_of(item)): self._documents.read(item) for item in found}
+        pk = keyspace.run_partition(key)
+        of_instances = {
+            (its.task_id, its.map_index): item
+            for item in self._table.query(pk, begins_with=keyspace.INSTANCES)
+            if RENDERED_BY in item and (its := keyspace.instance_key(key_of(item))) is not None
+        }
+        beside = {
+            keyspace.rendered_fields_of(key_of(item)): item
+            for item in self._table.query(pk, begins_with=keyspace.RENDERED_FIELDS)
+        }
+        read = {
+            which: self._last_rendered(of_instances.get(which), beside.get(which)) for which in of_instances | beside
+        }
+        return {which: fields for which, fields in read.items() if fields is not None}
+
+    def _last_rendered(self, instance: Item | None, beside: Item | None) -> dict[str, Any] | None:
+        """The fields of the later dispatch, from the instance's item or from the one beside it. Where one dispatch has
+        stored both, those beside the instance came later."""
+        if instance is not None and _dispatch(instance, RENDERED_BY) > _dispatch(beside or {}, "dispatch_count"):
+            return dict(json.loads(instance[RENDERED]["S"])) if RENDERED in instance else {}
+        return None if beside is None else self._documents.read(beside)
+
+
+RENDERED: Final = "rendered_fields"
+RENDERED_BY: Final = "rendered_by"
+
+
+def _dispatch(item: Item, attribute: str) -> int:
+    return int(item[attribute]["N"]) if attribute in item else 0
+
+
+def _places_in_run(key: DagRunKey, instances: Sequence[InstanceId]) -> list[Key]:
+    return [keyspace.run(key), *(keyspace.instance(key.task_instance(*instance)) for instance in instances)]
+
+
+def _run_and_instances(key: DagRunKey, instances: Sequence[InstanceId], found: Mapping[Key, Item]) -> RunAndInstances:
+    of_run, *places = _places_in_run(key, instances)
+    stored = {
+        instance: read_instance(key.task_instance(*instance), found[at])
+        for instance, at in zip(instances, places, strict=True)
+        if at in found
+    }
+    return read_run(key, found[of_run]) if of_run in found else None, stored
 
 
 def read_run(key: DagRunKey, item: Item) -> DagRun:

@@ -68,13 +68,26 @@ class MemoryAssetQueues(MemoryRuns):
         return sorted(pending, key=lambda partition: (partition.created_at, partition.partition_key))
 
     @atomic
+    def close_part(self, seen: AssetQueue, *, after: datetime, until: datetime) -> AssetQueue:
+        part = replace(self._as_closed(seen), part_from=after.astimezone(UTC), consumed_until=until.astimezone(UTC))
+        self._queues[seen.dag_id] = part
+        return part
+
+    @atomic
     def create_asset_run(self, made: AssetRun) -> None:
         run, consuming = made.run, made.consuming
-        self._check_unchanged(consuming)
+        part = consuming if isinstance(consuming, AssetQueue) and consuming.part_from is not None else None
+        rest = self._as_closed(part) if part else None
+        if part is None:
+            self._check_unchanged(consuming)
         self.create_run(run, callbacks=made.callbacks)
         self._consumed[run.key] = [as_stored(event) for event in made.events]
         if isinstance(consuming, PendingPartition):
             del self._partitions[consuming.dag_id, consuming.partition_key]
+        elif rest is not None:
+            self._queues[consuming.dag_id] = replace(
+                rest, part_from=None, arrivals=rest.arrivals + 1, last_run_id=run.run_id, due_at=run.due_at
+            )
         else:
             self._queues[consuming.dag_id] = replace(
                 consuming,
@@ -164,6 +177,13 @@ class MemoryAssetQueues(MemoryRuns):
             arrivals=pending.arrivals + arrivals,
             due_at=pending.due_at or _noticed(event),
         )
+
+    def _as_closed(self, seen: AssetQueue) -> AssetQueue:
+        """The queue as it is. Raises StaleAssetQueue unless the same time is closed as in `seen`."""
+        current = self._queues.get(seen.dag_id)
+        if current is None or fences.closed_time(current) != fences.closed_time(seen):
+            raise StaleAssetQueue(f"a run or a part of DAG {seen.dag_id!r} was made meanwhile")
+        return current
 
     def _check_unchanged(self, seen: AssetQueue | PendingPartition) -> None:
         current: AssetQueue | PendingPartition | None

@@ -77,6 +77,9 @@ class MemoryAssets(MemoryState):
         ]
         return sorted(found, key=lambda e: (e.timestamp, e.event_id), reverse=not window.ascending)[:limit]
 
+    def walk_events_of(self, source: AssetEventSource, window: Window) -> Iterator[AssetEvent]:
+        return iter(self.list_asset_events(source, window))
+
     @atomic
     def walk_asset_events(self, query: AssetEventQuery = ALL_ASSET_EVENTS) -> Iterator[AssetEvent]:
         found = [

@@ -15,6 +15,8 @@ from gust.model.dag_run import DagRun
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.state import TaskInstanceState
 from gust.model.task_instance import TaskInstance
+from gust.ports.limits import DagAndPools
+from gust.ports.task_instances import RunAndInstances
 from gust.scheduling import measure
 from gust.scheduling.callback import CallbackMove
 from gust.scheduling.run_view import InstanceId
@@ -23,6 +25,7 @@ from gust.store.fences import (
     changed_instance_fields,
     instance_fence,
     repeated_move,
+    unread_fence,
     with_what_it_holds,
 )
 from gust.store.memory.callbacks import MemoryCallbacks
@@ -48,12 +51,16 @@ class MemoryTaskInstances(MemoryCallbacks, MemoryHITL, MemoryLimits):
         return self.get_instance(key), as_stored_or_none(self._runs.get(key.run))
 
     @atomic
-    def get_run_and_instances(
-        self, key: DagRunKey, instances: Sequence[InstanceId]
-    ) -> tuple[DagRun | None, dict[InstanceId, TaskInstance]]:
+    def get_run_and_instances(self, key: DagRunKey, instances: Sequence[InstanceId]) -> RunAndInstances:
         run = as_stored_or_none(self._runs.get(key))
         found = self.get_instances([key.task_instance(*instance) for instance in instances])
         return run, {(instance.task_id, instance.map_index): instance for instance in found}
+
+    @atomic
+    def get_dag_and_run(
+        self, key: DagRunKey, *, pools: Collection[str], instances: Sequence[InstanceId]
+    ) -> tuple[DagAndPools, RunAndInstances]:
+        return self.get_dag_and_pools(key.dag_id, pools), self.get_run_and_instances(key, instances)
 
     @atomic
     def move(self, transition: Transition) -> None:
@@ -76,6 +83,14 @@ class MemoryTaskInstances(MemoryCallbacks, MemoryHITL, MemoryLimits):
         if finished := transition.finished_try:
             self._tries[before.key][finished.try_number] = as_stored(finished)
         self._metrics.add(measure.of_move(transition))
+
+    @atomic
+    def move_unread(self, transition: Transition) -> TaskInstance | None:
+        before, current = transition.before, self._current(transition.before.key)
+        if not holds(unread_fence(before), current):
+            return None
+        self._set_instance(replace(current, **changed_instance_fields(before, transition.after)))
+        return self.get_instance(before.key)
 
     @atomic
     def move_all(self, transitions: Sequence[Transition]) -> list[Transition]:
@@ -121,8 +136,11 @@ class MemoryTaskInstances(MemoryCallbacks, MemoryHITL, MemoryLimits):
 
     @atomic
     def get_rendered_fields(self, key: TaskInstanceKey) -> dict[str, Any] | None:
-        found = self._rendered_fields.get(key)
-        return None if found is None else json.loads(found[1])
+        stored_by, beside = self._rendered_fields.get(key, (0, ""))
+        current = self._current(key)
+        if current.rendered_by > stored_by:
+            return dict(current.rendered_fields)
+        return json.loads(beside) if stored_by else None
 
     @atomic
     def get_many_rendered_fields(self, keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, dict[str, Any]]:
@@ -130,11 +148,9 @@ class MemoryTaskInstances(MemoryCallbacks, MemoryHITL, MemoryLimits):
 
     @atomic
     def list_rendered_fields(self, key: DagRunKey) -> dict[tuple[str, int], dict[str, Any]]:
-        return {
-            (of.task_id, of.map_index): json.loads(found[1])
-            for of, found in self._rendered_fields.items()
-            if of.run == key
-        }
+        its = {of for of in self._rendered_fields if of.run == key}
+        its |= {key.task_instance(*which) for which in self._instances.get(key, {})}
+        return {(of.task_id, of.map_index): fields for of, fields in self.get_many_rendered_fields(its).items()}
 
     def _current(self, key: TaskInstanceKey) -> TaskInstance:
         new = TaskInstance(dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index)
