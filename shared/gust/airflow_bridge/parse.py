@@ -70,6 +70,9 @@ WORTH_WATCHING: Final = 20
 WATCHED_FOR: Final = 5.0
 """Seconds that all files of a batch may be parsed again under watch. They hold up the deployment, which needs none of it."""
 
+MOST_KEPT: Final = 16 * 1024 * 1024
+"""Characters of specs from which on no more are kept for the watch."""
+
 LARGEST_EVENT_FILE: Final = 256 * 1024 * 1024
 """Bytes of memory to read one."""
 
@@ -106,6 +109,7 @@ def parse_batch(
     bundle = bundles.fetch(plan.bundle_version)
     longest = max(LONGEST_FILE, (told_import_timeout(bundle) or 0.0) + 2 * GRACE)
     finished = True
+    specs = dict[str, str]()
     if not give_up:
         ready()
     began = clock()
@@ -120,10 +124,10 @@ def parse_batch(
         else:
             progress = progress.model_copy(update={"parsing": path})
             keep(objects, key, progress)
-            outcome = parse_in_environment(bundles, bundle, path, plan.bundle_name, find)
+            outcome = parse_in_environment(bundles, bundle, path, plan.bundle_name, find, specs=specs)
         progress = progress.model_copy(update={"parsing": None, "outcomes": (*progress.outcomes, outcome)})
     if finished and not give_up and not progress.is_watched and time_left() > longest + WATCHED_FOR:
-        progress = watched(bundles, bundle, progress, lambda begun: keep(objects, key, begun), clock)
+        progress = watched(bundles, bundle, progress, specs, keep=lambda begun: keep(objects, key, begun), clock=clock)
     keep(objects, key, progress)
     return finished
 
@@ -132,36 +136,44 @@ def watched(
     bundles: BundleFolder,
     bundle: Path,
     progress: Progress,
+    specs: Mapping[str, str],
+    *,
     keep: Callable[[Progress], object],
     clock: Callable[[], float],
 ) -> Progress:
     """Parse the files again under watch, for `WATCHED_FOR` at most; returns the progress with their proofs. If the function
-    dies at that, the outcomes are kept, and it does not try again."""
-    if not any(is_worth_watching(bundle, outcome) for outcome in progress.outcomes):
+    dies at that, the outcomes are kept, and it does not try again. `specs`: key → text, of the files that this process has
+    parsed, for its role reads none; those that another one has parsed are not watched."""
+    if not any(is_worth_watching(bundle, outcome, specs) for outcome in progress.outcomes):
         return progress
     progress = progress.model_copy(update={"is_watched": True})
     keep(progress)
     until = clock() + WATCHED_FOR
-    outcomes = [
-        with_proof(bundles, bundle, outcome, timeout=seconds)
-        if is_worth_watching(bundle, outcome) and (seconds := until - clock()) > 0
-        else outcome
-        for outcome in progress.outcomes
-    ]
+    outcomes = list(progress.outcomes)
+    for number, outcome in enumerate(outcomes):
+        if is_worth_watching(bundle, outcome, specs) and (seconds := until - clock()) > 0:
+            try:
+                outcomes[number] = with_proof(bundles, bundle, outcome, specs, timeout=seconds)
+            except Exception:
+                # The deployment needs no proof.
+                log.warning("%s could not be watched; each task parses it", outcome.relative_path, exc_info=True)
     return progress.model_copy(update={"outcomes": tuple(outcomes)})
 
 
-def is_worth_watching(bundle: Path, outcome: FileOutcome) -> bool:
+def is_worth_watching(bundle: Path, outcome: FileOutcome, specs: Mapping[str, str]) -> bool:
     from gust.airflow_bridge import parsed
 
+    if any(dag.spec_key not in specs for dag in outcome.dags):
+        return False
     is_fit = outcome.tasks >= WORTH_WATCHING and not outcome.import_errors and not outcome.settings
     return is_fit and parsed.is_wanted(surroundings.options_of(bundle))
 
 
 def with_proof(
-    bundles: BundleFolder, bundle: Path, outcome: FileOutcome, *, timeout: float = WATCHED_FOR
+    bundles: BundleFolder, bundle: Path, outcome: FileOutcome, specs: Mapping[str, str], *, timeout: float = WATCHED_FOR
 ) -> FileOutcome:
-    """The outcome of a parse; if the file may be parsed once for many tasks, its specs say so. `timeout`: seconds."""
+    """The outcome of a parse; if the file may be parsed once for many tasks, its specs say so. `specs`: key → text, before;
+    `timeout`: seconds."""
     path = outcome.relative_path
     try:
         environment = bundles.fetch_environment(bundle, path)
@@ -184,7 +196,7 @@ def with_proof(
     dags = [
         dag.model_copy(update={"spec_key": put_parsed(bundles.objects, "specs", json.dumps(data))})
         for dag in outcome.dags
-        if (data := {**json.loads(bundles.objects.get(dag.spec_key)), "same_parse": proof.model_dump(mode="json")})
+        if (data := {**json.loads(specs[dag.spec_key]), "same_parse": proof.model_dump(mode="json")})
     ]
     return outcome.model_copy(update={"dags": tuple(dags)})
 
@@ -236,7 +248,9 @@ def _unparsed(path: str, reason: str) -> FileOutcome:
     )
 
 
-def parse_in_environment(bundles: BundleFolder, bundle: Path, path: str, bundle_name: str, find: Find) -> FileOutcome:
+def parse_in_environment(
+    bundles: BundleFolder, bundle: Path, path: str, bundle_name: str, find: Find, *, specs: dict[str, str] | None = None
+) -> FileOutcome:
     """`parse_file` with the packages that the bundle names for the file. Without them the outcome would differ: if they
     cannot be fetched, the file has no outcome."""
     if is_events_file(path):
@@ -245,7 +259,7 @@ def parse_in_environment(bundles: BundleFolder, bundle: Path, path: str, bundle_
         environment = bundles.fetch_environment(bundle, path)
     except Unopenable as error:
         return _unparsed(path, f"{path} could not be parsed. {error}\n")
-    return parse_file(bundles.objects, bundle, path, bundle_name, find, environment=environment)
+    return parse_file(bundles.objects, bundle, path, bundle_name, find, environment=environment, specs=specs)
 
 
 def parse_file(
@@ -256,9 +270,11 @@ def parse_file(
     find: Find = nothing_stored,
     *,
     environment: Path | None = None,
+    specs: dict[str, str] | None = None,
 ) -> FileOutcome:
     """Parse one file in a child; store specs, serialized DAGs and sources. Returns an outcome even if the child crashes.
-    `find` answers its questions for variables and connections; `environment`: packages beside Airflow's own."""
+    `find` answers its questions for variables and connections; `environment`: packages beside Airflow's own; `specs`: takes
+    the texts of the specs of a file that may be worth watching, by their keys."""
     ready()
     started = time.monotonic()
     compat.mask_as_told(surroundings.options_of(bundle))
@@ -291,6 +307,8 @@ def parse_file(
         answer["import_errors"] = {name: settings.masked(trace) for name, trace in answer["import_errors"].items()}
         outcome = stored(objects, path, answer, duration).model_copy(update={"settings": settings.versions})
         outcome = outcome.model_copy(update={"tasks": int(answer["tasks"]), "modules": bounded(answer["modules"])})
+        if specs is not None and outcome.tasks >= WORTH_WATCHING and sum(map(len, specs.values())) < MOST_KEPT:
+            specs |= {bucket_keys.parsed("specs", dag["spec"].encode()): dag["spec"] for dag in answer["dags"]}
         imported, has_assets = {str(name) for name in answer["imported"]}, bool(answer["has_assets"])
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         message = (

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from gust.airflow_bridge.bundle import BundleFolder
 from gust.airflow_bridge.parse import WORTH_WATCHING, parse_batch, with_proof
 from gust.aws.memory import MemoryObjects
-from gust.errors import NotFound, Unopenable
+from gust.errors import Forbidden, NotFound, Unopenable
 from gust.model import bucket_keys
 from gust.model.dag_spec import DagSpec
 from gust.model.deployment import ROUND, FileOutcome, Plan, Progress
@@ -175,6 +176,26 @@ with DAG("{dag}"):
 """
 
 
+class ReadsNoSpec:
+    def __init__(self, bucket: MemoryObjects) -> None:
+        self.bucket = bucket
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.bucket, name)
+
+    def get(self, key: str) -> bytes:
+        if key.startswith("specs/"):
+            raise Forbidden(key)
+        return self.bucket.get(key)
+
+
+class DiesAtWatch(ReadsNoSpec):
+    def put(self, key: str, body: bytes, **told: Any) -> None:
+        self.bucket.put(key, body, **told)
+        if b'"is_watched":true' in body:
+            raise KeyboardInterrupt
+
+
 def large(dag: str, *, imports: str = "os", tasks: int = WORTH_WATCHING) -> str:
     return LARGE.format(dag=dag, imports=imports, tasks=tasks)
 
@@ -200,16 +221,19 @@ def test_a_file_of_many_tasks_is_watched_after_all_are_parsed(batch):
 
 def test_the_function_does_not_watch_again_when_it_has_died_at_that(batch):
     batch.bundle({"large.py": large("large")})
-    batch.parse(time_left=lambda: 0.0)
-    assert proven(batch) == {"large": False}
-    parsed = batch.progress
-
-    batch.progress = parsed.model_copy(update={"is_watched": True})
+    with pytest.raises(KeyboardInterrupt):
+        parse_batch(DiesAtWatch(batch.objects), PLAN, 1, folder=batch.folder)
+    assert batch.progress.is_watched
     assert batch.parse()
     assert proven(batch) == {"large": False}
 
-    batch.progress = parsed
+
+def test_the_parser_reads_no_spec(batch):
+    """Its role has no right to."""
+    batch.bundle({"large.py": large("large")})
+    batch.objects = ReadsNoSpec(batch.objects)
     assert batch.parse()
+    batch.objects = batch.objects.bucket
     assert proven(batch) == {"large": True}
 
 
@@ -219,4 +243,5 @@ def test_a_file_that_hangs_under_watch_keeps_its_outcome(batch):
     batch.parse(time_left=lambda: 0.0)
     (outcome,) = batch.progress.outcomes
     bundles = BundleFolder(batch.objects, batch.folder)
-    assert with_proof(bundles, bundles.fetch("v1"), outcome, timeout=0.5) == outcome
+    specs = {dag.spec_key: batch.objects.get(dag.spec_key).decode() for dag in outcome.dags}
+    assert with_proof(bundles, bundles.fetch("v1"), outcome, specs, timeout=0.5) == outcome
