@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -214,6 +215,14 @@ def preload() -> None:
     import airflow.utils.dag_version_inflation_checker
 
     know_executors(airflow.dag_processing.dagbag)
+    _know_decorators()
+
+
+def _know_decorators() -> None:
+    """Have Airflow look which providers bring a decorator, as each process does at its first `@task`."""
+    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
+
+    _ = ProvidersManagerTaskRuntime().taskflow_decorators
 
 
 def know_executors(dagbag: Any) -> None:
@@ -228,6 +237,12 @@ def know_executors(dagbag: Any) -> None:
 
     exists_or_is_known.knows_executors = True  # type: ignore[attr-defined]
     dagbag._executor_exists = exists_or_is_known
+
+
+def airflow_version() -> str:
+    from airflow.version import version
+
+    return str(version)
 
 
 def airflow_modules() -> frozenset[str]:
@@ -581,11 +596,20 @@ def mask_as_told(options: Mapping[str, str]) -> None:
     more = options.get("core.sensitive_var_conn_names", conf.get("core", "sensitive_var_conn_names", fallback=""))
     names = [*DEFAULT_SENSITIVE_FIELDS, *(name.strip() for name in more.split(",") if name.strip())]
     told = options.get("core.hide_sensitive_var_conn_fields")
+    hides = conf.getboolean("core", "hide_sensitive_var_conn_fields") if told is None else is_true(told)
     for masker in (_secrets_masker(), of_sdk()):
-        masker.sensitive_variables_fields = names
-        masker.hide_sensitive_var_conn_fields = (
-            conf.getboolean("core", "hide_sensitive_var_conn_fields") if told is None else is_true(told)
-        )
+        if (masker.sensitive_variables_fields, masker.hide_sensitive_var_conn_fields) != (names, hides):
+            masker.sensitive_variables_fields = names
+            masker.hide_sensitive_var_conn_fields = hides
+            vars(masker).pop("should_hide_value_for_key", None)
+        if "should_hide_value_for_key" not in vars(masker):
+            # The same ten names come with each line of a log.
+            masker.should_hide_value_for_key = _remembering(masker.should_hide_value_for_key)
+
+
+def _remembering(hides: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    known = lru_cache(maxsize=512)(hides)
+    return lambda name: known(name) if isinstance(name, str) and len(name) <= 100 else hides(name)
 
 
 def _forget_classes_of_xcoms() -> None:

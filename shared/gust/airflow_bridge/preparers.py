@@ -7,8 +7,9 @@ key is the bundle's version: with other files an import may mean another module.
 A preparer holds up to `HELD` bytes while others work, the one that waits longest ends first. Preparers are made while no
 child runs: no child can change the environment's files under one.
 
-From the third try in a row of one file on, the children come from a preparer that has parsed the file, too (`parsed`). An
-author's code has run in it: it ends before a try of another file, and before another preparer is made.
+From the second try in a row of one file on, the children come from a preparer that has parsed the file, too, where the
+parser has proven that each task would find the same (`parsed`). An author's code has run in it: it ends before a try of
+another file, and before another preparer is made.
 """
 
 from __future__ import annotations
@@ -33,14 +34,15 @@ from gust.airflow_bridge.imports import LARGEST, Imports, bounded, report_of
 from gust.airflow_bridge.nursery import Asked, Children, Nursery, ParentGone, Process, Target, made_here
 from gust.airflow_bridge.surroundings import DAGS_OF_MWAA, options_of
 from gust.model.environment import OPTIONS_FILE, VARIABLES_FILE
+from gust.model.same_parse import SameParse
 
 PATIENCE: Final = 15.0
 """Seconds that a try waits for a preparer. All `ATTEMPTS` together take less than the minute for which its message is
 hidden; what is not imported by then on a worker's processor takes a child longer than any import is worth here."""
 
-PARSED_FROM: Final = 3
-"""Tries of one file in a row on a worker, before the file is parsed for the next ones: that takes as long as some five
-parses."""
+PARSED_FROM: Final = 2
+"""The try in a row of one file on a worker that comes from a process which has parsed the file: that takes one parse, as the
+try would itself. The first one has told by then what the file imports."""
 
 TAKES_TOO_LONG: Final = "its import takes too long"
 ENDS: Final = "it ends the process"
@@ -80,6 +82,8 @@ class Subject:
     file: str
     task_id: str
     environment: Path | None
+    same: SameParse | None = None
+    """The proof that the file may be parsed once for many tasks, if there is one."""
 
     @property
     def of_file(self) -> tuple[str, str]:
@@ -136,11 +140,13 @@ class Preparer(Asked):
         above: Preparer | None,
         *,
         kept: frozenset[int],
+        is_marked: bool = False,
         patience: float = PATIENCE,
     ) -> None:
         """`memory`: kB, beside what it shares with the one `above` it, whose fork it is. `instead`: forks the children once
-        the preparer has ended. `kept`: children of the worker while no child of a DAG file runs. `patience`: seconds; a
-        package of an environment may keep it from answering."""
+        the preparer has ended. `kept`: children of the worker while no child of a DAG file runs. `is_marked`: what the
+        nursery has imported is immortal in it. `patience`: seconds; a package of an environment may keep it from
+        answering."""
         super().__init__(control)
         control.settimeout(patience)
         self._kept = kept
@@ -149,6 +155,7 @@ class Preparer(Asked):
         self._has_ended = False
         self._process = process
         self._instead = instead
+        self.is_marked = is_marked
         self._forks = 0
 
     def fork(
@@ -156,8 +163,9 @@ class Preparer(Asked):
     ) -> Process:
         self._forks += 1
         try:
-            if self._forks == immortal.IMMORTALIZE_AFTER_TASKS:  # as in the nursery
+            if self._forks == immortal.IMMORTALIZE_AFTER_TASKS and not self.is_marked:  # as in the nursery
                 self.call(immortal.mark_all)
+                self.is_marked = True
             return super().fork(target, descriptors)
         except ParentGone:
             self._has_ended = True
@@ -257,8 +265,8 @@ class Preparers:
     """The file of the last try, and how many of it there were in a row."""
     _parsed: tuple[tuple[Key, tuple[str, str]], Preparer] | None = None
     """The one that has parsed a file, under the key of its imports and the file."""
-    _tried: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
-    """Files that may be parsed ahead."""
+    _is_marked: bool = False
+    """What the nursery has imported is immortal."""
     _unparsed: OrderedDict[tuple[str, str], str] = field(default_factory=OrderedDict)
     """File → why each task parses it."""
 
@@ -309,6 +317,14 @@ class Preparers:
         file, times = self._row
         self._row = subject.of_file, times + 1 if file == subject.of_file else 1
 
+    def mark(self) -> None:
+        """Make what the nursery has imported immortal. A process that has parsed a file and is a fork of it is made anew at
+        the next try: it need not do the same."""
+        self.nursery.call(immortal.mark_all)
+        self._is_marked = True
+        if self._parsed is not None and self._parsed[1].above is None:
+            self._end_parsed()
+
     # --- who forks ------------------------------------------------------------------------------------------------
 
     def is_ready(self, subject: Subject) -> bool:
@@ -352,7 +368,7 @@ class Preparers:
     def _is_to_be_parsed(self, subject: Subject) -> bool:
         """Whether a process shall parse the file now."""
         file, times = self._row
-        if file != subject.of_file or times < PARSED_FROM or file in self._unparsed:
+        if subject.same is None or file != subject.of_file or times < PARSED_FROM or file in self._unparsed:
             return False
         if self._parsed is not None:
             return False
@@ -419,7 +435,7 @@ class Preparers:
             environment=subject.environment,
             workspace=workspace,
             file=subject.file if is_parsed else None,
-            is_tried=subject.of_file in self._tried,
+            same=subject.same,
         )
         with theirs:
             process = source.fork(work, [theirs.fileno()])
@@ -431,13 +447,14 @@ class Preparers:
             memory, took = figures
             if took >= (self.worth_parse if is_parsed else WORTH):
                 if is_parsed:
-                    _keep(self._tried, subject.of_file, None)
                     self.say(f"Parsed before tasks: {subject.file} ({memory:,} kB, {took:,} ms)")
                 else:
                     made = ", ".join(names)
                     self.say(f"Imported before tasks of {subject.file}: {made} ({memory:,} kB, {took:,} ms)")
                 parent = None if above is None else self._ready[above]
-                return Preparer(control, process, memory, self.nursery, parent, kept=self._kept)
+                # One that has parsed and is the nursery's fork waits for `mark`.
+                is_marked = self._is_marked or is_parsed if parent is None else parent.is_marked
+                return Preparer(control, process, memory, self.nursery, parent, kept=self._kept, is_marked=is_marked)
             if is_parsed:
                 _keep(self._unparsed, subject.of_file, "it is not worth a process")
             else:
