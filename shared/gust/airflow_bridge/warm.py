@@ -69,7 +69,6 @@ TASK_MODULES: Final = (
     "airflow.providers.standard.sensors.python",
     "airflow.utils.net",
     "airflow.version",
-    "boto3",  # what hooks of AWS and many files import; our own clients do without
     "encodings.cp437",  # what zipfile decodes names with
     "jinja2.ext",
     "setproctitle",
