@@ -89,7 +89,9 @@ def services_that_we_name() -> set[str]:
 def short_table(folder: Path) -> Path:
     """As the layer has it."""
     made, whole = folder / "ENDPOINTS", Path(Loader.BUILTIN_DATA_PATH) / "endpoints.json"
-    subprocess.run([sys.executable, ROOT / "layers/runtime/endpoints.py", whole, made], check=True)  # noqa: S603
+    subprocess.run(  # noqa: S603
+        [sys.executable, ROOT / "layers/runtime/endpoints.py", whole, made], check=True, env=of_a_user()
+    )
     return made
 
 
