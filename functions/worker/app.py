@@ -93,7 +93,9 @@ def run(workload: TaskWorkload, ports: WorkerPorts) -> None:
     except StaleTaskInstance as stale:
         log.info("stale", reason=str(stale), **names)
     else:
-        log.info("ran", exit_code=exit_code, **names)
+        # The execution API's line about the report of a success has the same names.
+        tell = log.info if exit_code else log.debug
+        tell("ran", exit_code=exit_code, **names)
         if next(tasks) == immortal.IMMORTALIZE_AFTER_TASKS and ports.preparers is not None:
             ports.preparers.mark()
 

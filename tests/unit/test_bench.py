@@ -61,9 +61,15 @@ ITEM = {"v": {"S": "x" * 999}}  # 1,000 bytes
         ("Query", {"ConsistentRead": True}, {"Items": []}, (1, 0)),
         (
             "BatchGetItem",
-            {"RequestItems": {"t": {"ConsistentRead": True}}},
+            {"RequestItems": {"t": {"ConsistentRead": True, "Keys": [{}] * 2}}},
             {"Responses": {"t": [ITEM, ITEM]}},
             (2, 0),
+        ),
+        (
+            "BatchGetItem",
+            {"RequestItems": {"t": {"ConsistentRead": True, "Keys": [{}] * 4}}},
+            {"Responses": {"t": [ITEM]}, "UnprocessedKeys": {"t": {"Keys": [{}]}}},
+            (3, 0),
         ),
         (
             "BatchWriteItem",

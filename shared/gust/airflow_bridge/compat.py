@@ -9,6 +9,7 @@ module is imported before Airflow is configured, so each function imports what i
 import asyncio
 import contextlib
 import importlib
+import json
 import logging
 import os
 import sys
@@ -23,7 +24,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from gust.model.airflow_options import is_true
-from gust.model.deployment import PLUGINS_PREFIX
+from gust.model.bundle import PLUGINS_PREFIX
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.listener import Hook
 from gust.model.watched_stream import KINESIS_TRIGGER
@@ -67,6 +68,48 @@ def import_airflow() -> None:
     finally:
         del sys.modules["libcst"]  # what imports it from here on gets the real one
 
+
+def know_metrics() -> None:
+    """Have Airflow read its table of metrics, which the first of a process's tasks does otherwise, and in C: PyYAML's own
+    parser takes 50 ms."""
+    import yaml
+    from airflow.sdk._shared.observability.metrics import stats
+
+    plain, names = yaml.SafeLoader, vars(yaml)
+    names["SafeLoader"] = getattr(yaml, "CSafeLoader", plain)
+    try:
+        stats._get_registry()
+    finally:
+        names["SafeLoader"] = plain
+
+
+@contextlib.contextmanager
+def without_engine() -> Iterator[None]:
+    """Meanwhile Airflow, if it is imported, makes no engine for its metadata database: a worker's child would take it away
+    before it calls a DAG author's code. Airflow makes none in a process that it starts for a user to run as."""
+    if "airflow" in sys.modules or _STARTED_AGAIN in os.environ:
+        yield
+        return
+    os.environ[_STARTED_AGAIN] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_STARTED_AGAIN]
+    from airflow.configuration import conf
+
+    conf.mask_secrets()  # which Airflow does together with the engine
+
+
+def listen_to_models() -> None:
+    """What Airflow sets up together with its engine: the first object of a model has all models imported, because they name
+    each other."""
+    from airflow.utils.orm_event_handlers import setup_event_handlers
+    from sqlalchemy import create_engine
+
+    setup_event_handlers(create_engine("sqlite://"))
+
+
+_STARTED_AGAIN: Final = "_AIRFLOW__REEXECUTED_PROCESS"
 
 _DECORATORS: Final = "airflow.sdk.definitions._internal.decorators"
 """Airflow's only module that imports libcst."""
@@ -674,9 +717,28 @@ def masked(text: str, secrets: Iterable[tuple[Any, str | None]]) -> str:
 
 def trigger_arguments(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """A trigger's arguments for its constructor: values that were serialized one by one, decoded."""
+    if not _is_encoded(kwargs):
+        return dict(kwargs)
     from airflow.serialization.decoders import smart_decode_trigger_kwargs
 
     return {name: smart_decode_trigger_kwargs(value) for name, value in kwargs.items()}
+
+
+def _is_encoded(value: Any) -> bool:
+    """Whether Airflow's decoder, which imports its database models, has anything to do."""
+    if isinstance(value, Mapping):
+        return any(str(key) in _TYPE for key in value) or any(map(_is_encoded, value.values()))
+    return isinstance(value, list) and any(map(_is_encoded, value))
+
+
+_TYPE: Final = ("__type", "Encoding.TYPE")
+"""The key of an encoded value's type, as it is and as some versions of Airflow have written it."""
+
+
+def needs_models(definition: Mapping[str, Any]) -> bool:
+    """Whether a child that makes this trigger needs Airflow's database models: for its template, or to decode arguments."""
+    text = json.dumps(definition)
+    return bool(definition.get("template")) or any(name in text for name in _TYPE)
 
 
 def decoded_values(encoded: Any) -> Any:

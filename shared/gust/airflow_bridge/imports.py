@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import gust
+from gust.airflow_bridge import late
 
 MOST: Final = 64
 """Modules to remember of a file, and of a task. Their own imports do not count: files import some ten."""
@@ -59,6 +60,7 @@ class Recorder:
         """File of a module → whether it was imported for the task."""
         self._is_parsed = False
         self._has_ended = False
+        self._late_sleep = late.sleeps()
         sys.addaudithook(self._note)
 
     def parsed(self) -> None:
@@ -79,7 +81,10 @@ class Recorder:
     def report(self) -> bytes:
         """The imports, as JSON for `report_of`."""
         parts = [[file for file, of_task in self._files.items() if of_task is part] for part in (False, True)]
-        return json.dumps([bounded(_without_parents(self._names_of(files))) for files in parts]).encode()
+        of_file, of_task = (bounded(_without_parents(self._names_of(files))) for files in parts)
+        if self._late_sleep and not late.sleeps():
+            of_file = (late.ROOTS[0], *of_file)[:MOST]
+        return json.dumps([of_file, of_task]).encode()
 
     @staticmethod
     def _names_of(files: Collection[str]) -> list[str]:

@@ -34,8 +34,9 @@ from gust.airflow_bridge.settings_reader import Find, ParserComms, SettingsOfFil
 from gust.airflow_bridge.transport import Invoke
 from gust.errors import NotFound, Unopenable
 from gust.model import bounds, bucket_keys
+from gust.model.bundle import PLUGINS_PREFIX
 from gust.model.dag_spec import DagSpec, TaskSpec
-from gust.model.deployment import PLUGINS_PREFIX, ROUND, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
+from gust.model.deployment import ROUND, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
 from gust.model.event_rule import EventRule, is_events_file
 from gust.model.same_parse import SameParse
 from gust.ports.objects import Objects

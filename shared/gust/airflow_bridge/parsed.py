@@ -41,7 +41,7 @@ from gust.airflow_bridge import compat, crashes, imports, sensors, surroundings
 from gust.airflow_bridge.footprint import source_of
 from gust.model.airflow_options import is_true
 from gust.model.bounds import size_of
-from gust.model.deployment import BUNDLE_NAME, PLUGINS_PREFIX
+from gust.model.bundle import BUNDLE_NAME, PLUGINS_PREFIX
 from gust.model.environment import OPTIONS_FILE, OURS, VARIABLES_FILE
 from gust.model.same_parse import SameParse
 

@@ -29,7 +29,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
 
-from gust.airflow_bridge import immortal, orphans, parsed, preparer
+from gust.airflow_bridge import immortal, late, orphans, parsed, preparer
 from gust.airflow_bridge.imports import LARGEST, Imports, bounded, report_of
 from gust.airflow_bridge.nursery import Asked, Children, Nursery, ParentGone, Process, Target, made_here
 from gust.airflow_bridge.surroundings import DAGS_OF_MWAA, options_of
@@ -270,6 +270,11 @@ class Preparers:
     _unparsed: OrderedDict[tuple[str, str], str] = field(default_factory=OrderedDict)
     """File → why each task parses it."""
 
+    _is_awake: bool = False
+    """Whether the nursery has imported Airflow's database models."""
+    _looked_at: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
+    """Files whose text was searched for them."""
+
     # --- what is known --------------------------------------------------------------------------------------------
 
     def knows(self, subject: Subject) -> bool:
@@ -278,14 +283,16 @@ class Preparers:
 
     def learn(self, subject: Subject, imports: Imports) -> None:
         """Take a child's report. One that came from a preparer reports what it had to import itself."""
+        if any(map(late.is_late, (*imports.of_file, *imports.of_task))):
+            self._wake()
         self.hear(subject, imports.of_file)
-        _keep(self._of_tasks, subject.of_task, imports.of_task)
+        _keep(self._of_tasks, subject.of_task, _without_late(imports.of_task))
 
     def hear(self, subject: Subject, names: Sequence[str]) -> None:
         """The modules that a file imports, beside those that are known."""
         known = self._of_files.get(subject.of_file, ())
         if not set(names) <= set(known):
-            _keep(self._of_files, subject.of_file, bounded((*known, *names)))
+            _keep(self._of_files, subject.of_file, _without_late(bounded((*known, *names))))
 
     def modules_for(self, subject: Subject) -> tuple[str, ...]:
         """The modules to import before a try, in order."""
@@ -327,6 +334,10 @@ class Preparers:
     def children_of(self, subject: Subject, workspace: Path) -> Children:
         """Where the try's child comes from: a preparer, or the nursery. Waits for a new preparer. Ends those that hold too
         much memory beside it. While no child runs."""
+        if not self._is_awake and subject.of_file not in self._looked_at:
+            _keep(self._looked_at, subject.of_file, None)
+            if late.are_named_in(subject.bundle / subject.file):
+                self._wake()
         if self._parsed is not None and self._parsed[1].has_ended:
             self._end_parsed()
         if self._parsed is not None and not self._has_imports(subject):
@@ -341,6 +352,15 @@ class Preparers:
         if self._parsed is not None and self._parsed[0] == self._of_parse(subject):
             return self._parsed[1]
         return prepared
+
+    def _wake(self) -> None:
+        """Have the nursery import what comes late (`late`). Preparers are forks of it as it was: they end."""
+        if not self._is_awake:
+            self._is_awake = True
+            self._end_parsed()
+            while self._ready:
+                self._forget(next(iter(self._ready)))
+            self.nursery.call(late.wake_for_children)
 
     def _of_parse(self, subject: Subject) -> tuple[Key, tuple[str, str]]:
         return _key(subject, self.modules_for(subject)), subject.of_file
@@ -492,6 +512,11 @@ class Preparers:
 
 def _key(subject: Subject, names: tuple[str, ...]) -> Key:
     return _around(subject), names
+
+
+def _without_late(names: Sequence[str]) -> tuple[str, ...]:
+    """The nursery imports these for all."""
+    return tuple(name for name in names if not late.is_late(name))
 
 
 def _around(subject: Subject) -> Surroundings:

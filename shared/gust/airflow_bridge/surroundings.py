@@ -23,7 +23,7 @@ import gust
 from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.commands import LAYER_BIN
 from gust.model.airflow_options import environment_of
-from gust.model.deployment import PLUGINS_PREFIX
+from gust.model.bundle import PLUGINS_PREFIX
 from gust.model.environment import OPTIONS_FILE, VARIABLES_FILE
 from gust.model.place import TASK_VARIABLES
 from gust.model.secrets_backend import backend_of

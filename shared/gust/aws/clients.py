@@ -3,19 +3,25 @@
 A client takes some 20 ms to make: a function that never reads logs never pays for a client of CloudWatch Logs.
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from functools import cache, partial
+from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-import boto3
 from botocore.config import Config
 from botocore.loaders import Loader
 from botocore.session import Session
 
+import gust
+
 CONNECTIONS: Final = 32
 """Kept open per client: as many as the store writes in parallel."""
+
+ENDPOINTS: Final = Path(gust.__file__).with_name("ENDPOINTS")
+"""In a layer: botocore's table of endpoints, as `layers/runtime/endpoints.py` leaves it."""
 
 
 def user_agent(function: str) -> str:
@@ -74,11 +80,11 @@ def client(service: str, config: Config = CONFIG) -> Any:
 
 
 def _client(service: str, config: Config) -> Any:
-    return session().client(service, config=config)
+    return session().create_client(service, config=config)
 
 
 _MAKING: Final = Lock()
-"""Boto3's session may be used by one thread at a time; a client of it by several."""
+"""Botocore's session may be used by one thread at a time; a client of it by several."""
 
 
 class MadeByFirstCall:
@@ -97,22 +103,35 @@ class MadeByFirstCall:
 
 
 @cache
-def session() -> Any:
-    """Boto3's session of this process."""
-    of_botocore = Session()
-    of_botocore.register_component("data_loader", loader_of(of_botocore))
-    return boto3.session.Session(botocore_session=of_botocore)
+def session() -> Session:
+    """Botocore's session of this process. Boto3 would add resources, multipart transfers and 20 ms of imports."""
+    made = Session()
+    made.register_component("data_loader", loader_of(made))
+    return made
 
 
-def loader_of(of_botocore: Session) -> Loader:
+def loader_of(of_botocore: Session, endpoints: Path = ENDPOINTS) -> Loader:
     """Looks where the session's own one does, which an operator's `AWS_DATA_PATH` or `data_path` may have changed."""
     paths = of_botocore.get_component("data_loader").search_paths
-    return LoaderByName(extra_search_paths=[*paths], include_default_search_paths=False)
+    return LoaderByName(endpoints=endpoints, extra_search_paths=[*paths], include_default_search_paths=False)
 
 
 class LoaderByName(Loader):
     """Takes each folder of botocore's for a service. Botocore looks into all of them, of 400 services, to learn which have a
     file of the type; the search for the file itself then finds out."""
+
+    def __init__(self, *, endpoints: Path = ENDPOINTS, **where: Any) -> None:
+        super().__init__(**where)
+        self._endpoints = endpoints
+
+    def load_data_with_path(self, name: str) -> tuple[Any, str]:
+        """The short table of endpoints, if there is one and the operator has none of their own."""
+        if name == "endpoints" and self._endpoints.is_file():
+            found = next(folder for folder in self.search_paths if os.path.isfile(f"{folder}/{name}.json"))
+            if found == self.BUILTIN_DATA_PATH:
+                return json.loads(self._endpoints.read_bytes()), f"{found}/{name}"
+        data, path = super().load_data_with_path(name)
+        return data, path
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore's signature
         return [name for folder in self.search_paths if os.path.isdir(folder) for name in os.listdir(folder)]

@@ -8,14 +8,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
+from gust.model.bundle import BUNDLE_NAME
 from gust.model.dag_spec import AssetRef
 from gust.model.environment import Environments
 from gust.model.event_rule import EventRule
-
-PLUGINS_PREFIX: Final = "plugins/"
-"""In the folder: Airflow's PLUGINS_FOLDER. The parser looks for no DAGs in it."""
-
-BUNDLE_NAME: Final = "dags-folder"
 
 ROUND: Final = 15.0
 """Seconds during which a parser begins files, counted from when it is ready. Their results are activated before the next

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gust.model.bundle import BUNDLE_NAME
 from gust.model.callback import callback_uuid
-from gust.model.deployment import BUNDLE_NAME
 from gust.model.keys import DagRunKey, TaskInstanceKey
 from gust.model.same_parse import SameParse
 
