@@ -27,6 +27,7 @@ from statistics import median
 from typing import Any, Final
 
 import boto3
+from botocore.config import Config
 
 from benches.api_emulator import FILL
 from benches.beside import put_beside
@@ -344,9 +345,8 @@ def run(size: Size, *, times: int, say: Callable[[str], None], only: str = "") -
 
 def prepared(endpoint: str, size: Size, say: Callable[[str], None]) -> Bench:
     session: Any = boto3.Session("test", "test", region_name="us-east-1")
-    dynamodb, s3 = (
-        session.client(service, endpoint_url=endpoint, config=clients.CONFIG) for service in ("dynamodb", "s3")
-    )
+    config = clients.CONFIG.merge(Config(user_agent=clients.user_agent("")))
+    dynamodb, s3 = (session.client(service, endpoint_url=endpoint, config=config) for service in ("dynamodb", "s3"))
     dynamodb.create_table(TableName=TABLE, **_NO_STREAM)
     s3.create_bucket(Bucket="gust")
     objects = S3Objects("gust", s3)

@@ -125,12 +125,18 @@ def has_variable(setting: str) -> Callable[[Path], bool]:
     return lambda folder: setting.encode() in (folder / "environ").read_bytes().split(b"\0")
 
 
-is_worker: Final = has_variable("AWS_LAMBDA_FUNCTION_NAME=gust-worker")
+def is_worker(folder: Path) -> bool:
+    return title(folder) == "gust-worker"
 
 
 def is_of_gust(folder: Path) -> bool:
-    is_function = b"\0AWS_LAMBDA_FUNCTION_NAME=gust-" in b"\0" + (folder / "environ").read_bytes()
-    return is_function or b"gust.local.emulator" in (folder / "cmdline").read_bytes()
+    """Whether it is the emulator: functions descend from it."""
+    return "gust.local.emulator" in title(folder)
+
+
+def title(folder: Path) -> str:
+    """A process's command line; of a function's process its name (`gust.local.zygote`)."""
+    return (folder / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").replace("\0", " ")
 
 
 Usage = dict[int, tuple[float, int]]

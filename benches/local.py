@@ -27,7 +27,7 @@ from typing import Any, Final
 import httpx
 import psutil
 
-from benches.imports import has_variable, seconds_between, usage
+from benches.imports import has_variable, seconds_between, title, usage
 from tests.environment import of_a_user
 from tests.oracle.drive import ApiClient, ApiError, await_dags, run_path
 from tests.oracle.server import free_port, real_airflow
@@ -141,6 +141,8 @@ def measured(serve: Serve, repeat: int) -> Figures:
             time.sleep(IDLE)
             after, passed = usage(server.is_its), time.monotonic() - at
             shares = [share_of(pid) for pid in after]
+            for pid, share in sorted(zip(after, shares, strict=True), key=lambda each: -each[1]):
+                print(f"  {share / 2**20:6.0f} MB  {name_of(pid)}", flush=True)
             return Figures(
                 started,
                 processor,
@@ -180,6 +182,12 @@ def share_of(pid: int) -> int:
     with suppress(psutil.Error):
         return int(psutil.Process(pid).memory_full_info().pss)
     return 0
+
+
+def name_of(pid: int) -> str:
+    with suppress(OSError):
+        return title(Path(f"/proc/{pid}"))[:80]
+    return "it has ended"
 
 
 @contextmanager

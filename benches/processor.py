@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Final
 
 from benches.__main__ import the_stack
+from benches.imports import title
 from benches.measure import run_once, sample_of
 from benches.shapes import FAN_OUT, MESH, SHAPES, WARM_UP
 from tests.oracle.drive import ApiClient, await_dags
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-_FUNCTION: Final = "AWS_LAMBDA_FUNCTION_NAME="
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +80,10 @@ def processes() -> dict[tuple[str, int, int], Used]:
 
 
 def _name(folder: Path) -> str | None:
-    for variable in (folder / "environ").read_bytes().decode(errors="replace").split("\0"):
-        if variable.startswith(_FUNCTION):
-            return variable.removeprefix(_FUNCTION)
-    return "emulator" if b"gust.local.emulator" in (folder / "cmdline").read_bytes() else None
+    shown = title(folder)
+    if "gust.local.emulator" in shown:
+        return "emulator"
+    return shown if shown.startswith("gust-") else None
 
 
 def by_name(before: Mapping[tuple[str, int, int], Used], after: Mapping[tuple[str, int, int], Used]) -> dict[str, Used]:

@@ -161,6 +161,7 @@ def main() -> None:
         bundles = Path(folder) / "bundles"
         warm.set_environment(bundles)
         began = time.perf_counter()
+        from gust.airflow_bridge import surroundings
         from gust.airflow_bridge.bundle import SealedBundleFolder
         from gust.airflow_bridge.execute import run_try
         from gust.airflow_bridge.nursery import Children, Forks, Nursery
@@ -177,7 +178,7 @@ def main() -> None:
         else:
             warm.warm_up_for_tasks(bundles)
         print(f"cold start: {time.perf_counter() - began:.2f} s")
-        nursery = None if options.forks else Nursery()
+        nursery = None if options.forks else Nursery(surroundings.look_at_modules)
         children: Children = nursery or Forks()
         pid = nursery and nursery.pid
         source, dag_id = DAG, "noop"

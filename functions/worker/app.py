@@ -25,7 +25,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import TypeAdapter
 
 from gust import wiring
-from gust.airflow_bridge import immortal
+from gust.airflow_bridge import immortal, surroundings
 from gust.airflow_bridge.bundle import SealedBundleFolder
 from gust.airflow_bridge.execute import run_try
 from gust.airflow_bridge.nursery import Nursery
@@ -40,7 +40,7 @@ from gust.function_log import function_log
 from gust.model.workload import CallbackWorkload, ConnectionTestWorkload, ForWorker, TaskWorkload
 
 warm.warm_up_for_tasks(bundles_root)
-children = Nursery()
+children = Nursery(surroundings.look_at_modules)
 credentials.restore()
 
 log = function_log("worker", sys.stderr)

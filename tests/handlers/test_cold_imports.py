@@ -38,7 +38,7 @@ def left_in(module: str, unwanted: tuple[str, ...]) -> list[str]:
 
 
 def test_a_worker_imports_nothing_of_the_table() -> None:
-    unwanted = ("gust.store", "gust.services", "gust.model.dag_spec", "boto3", "jwt")
+    unwanted = ("gust.store", "gust.services", "gust.model.dag_spec", "jwt")
     assert left_in("gust.wiring", (*unwanted, "pydantic")) == []
     assert left_in("gust.airflow_bridge.preparers, gust.aws.queues", unwanted) == []
 
@@ -50,7 +50,7 @@ def test_a_triggerer_imports_no_database_models() -> None:
 
 
 def test_the_control_plane_starts_without_what_few_invocations_need() -> None:
-    assert left_in("gust.bootstrap", ("boto3", "jwt", "cryptography.fernet", "jsonschema")) == []
+    assert left_in("gust.bootstrap", ("jwt", "cryptography.fernet", "jsonschema")) == []
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -126,6 +126,18 @@ def test_an_operators_own_table_of_endpoints_comes_first(tmp_path: Path) -> None
     session.set_config_variable("data_path", str(tmp_path / "models"))
     loader = clients.loader_of(session, short_table(tmp_path))
     assert loader.load_data("endpoints") == {"of": "the operator"}
+
+
+def test_what_was_read_ahead_about_a_service_is_not_read_again(tmp_path: Path) -> None:
+    """The functions of the local stack are forks of a process that has read it."""
+    clients.read_ahead(["sts"])
+    read = {path for path in clients._READ if "/sts/" in path}
+    assert len(read) == 2
+    again = clients.loader_of(Session())
+    assert again.load_data("sts/2011-06-15/service-2") is clients.loader_of(Session()).load_data(
+        "sts/2011-06-15/service-2"
+    )
+    assert {path for path in clients._READ if "/sts/" in path} == read
 
 
 def test_clients_are_made_one_at_a_time_and_each_once() -> None:

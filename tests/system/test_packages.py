@@ -229,8 +229,7 @@ def builder_of(gust: LocalGust) -> psutil.Process:
     found = []
     for process in psutil.Process(gust.emulator).children(recursive=True):
         with suppress(psutil.Error):
-            name = process.environ().get("AWS_LAMBDA_FUNCTION_NAME", "")
-            if name.endswith("-environment-builder"):
+            if process.cmdline()[0] == "gust-environment-builder":
                 found.append(process)
     (builder,) = found
     return builder

@@ -37,7 +37,7 @@ def mark_all() -> int:
     gc.unfreeze()
     marked = 0
     for thing in gc.get_objects():
-        _head(thing).value = never
+        _mark(thing, never)
         marked += 1
         if type(thing) is FunctionType:
             marked += _mark_code(thing.__code__, never)
@@ -53,9 +53,16 @@ def _mark_code(code: CodeType, never: int) -> int:
         if type(thing) is CodeType and thing is not code:
             marked += _mark_code(thing, never)
         else:
-            _head(thing).value = never
+            _mark(thing, never)
             marked += 1
     return marked
+
+
+def _mark(thing: Any, never: int) -> None:
+    """Does not write where that is done: the page may be one that this process shares with its parent."""
+    head = _head(thing)
+    if head.value != never:
+        head.value = never
 
 
 def _head(thing: Any) -> ctypes.c_uint32:

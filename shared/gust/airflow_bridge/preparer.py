@@ -75,7 +75,7 @@ def prepare(
         took += _parse(worker, bundle, file, workspace, environment, same=same)
     collector.freeze_gc()
     worker.sendall(IS_READY + b"%d %d\n" % ((_private_memory() - memory) // 1024, took * 1000))
-    nursery.serve(worker)
+    nursery.serve(worker, surroundings.look_at_modules)
 
 
 def _parse(

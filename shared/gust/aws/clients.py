@@ -5,14 +5,16 @@ A client takes some 20 ms to make: a function that never reads logs never pays f
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
+import boto3
 from botocore.config import Config
-from botocore.loaders import Loader
+from botocore.httpsession import create_urllib3_context
+from botocore.loaders import JSONFileLoader, Loader
 from botocore.session import Session
 
 import gust
@@ -39,9 +41,8 @@ CONFIG: Final = Config(
     connect_timeout=3,
     read_timeout=30,
     max_pool_connections=CONNECTIONS,
-    # Each a tenth of a call's processor time: AWS checks its parameters, too, and boto makes its own name anew for each.
+    # A tenth of a call's processor time: AWS checks its parameters, too.
     parameter_validation=False,
-    user_agent=user_agent(caller(os.environ)),
 )
 
 
@@ -80,11 +81,11 @@ def client(service: str, config: Config = CONFIG) -> Any:
 
 
 def _client(service: str, config: Config) -> Any:
-    return session().create_client(service, config=config)
+    return session().client(service, config=config)
 
 
 _MAKING: Final = Lock()
-"""Botocore's session may be used by one thread at a time; a client of it by several."""
+"""Boto3's session may be used by one thread at a time; a client of it by several."""
 
 
 class MadeByFirstCall:
@@ -103,11 +104,13 @@ class MadeByFirstCall:
 
 
 @cache
-def session() -> Session:
-    """Botocore's session of this process. Boto3 would add resources, multipart transfers and 20 ms of imports."""
-    made = Session()
-    made.register_component("data_loader", loader_of(made))
-    return made
+def session() -> Any:
+    """Boto3's session of this process."""
+    of_botocore = Session()
+    # A tenth of a call's processor time: boto makes its own name anew for each.
+    of_botocore.set_default_client_config(Config(user_agent=user_agent(caller(os.environ))))
+    of_botocore.register_component("data_loader", loader_of(of_botocore))
+    return boto3.session.Session(botocore_session=of_botocore)
 
 
 def loader_of(of_botocore: Session, endpoints: Path = ENDPOINTS) -> Loader:
@@ -116,9 +119,39 @@ def loader_of(of_botocore: Session, endpoints: Path = ENDPOINTS) -> Loader:
     return LoaderByName(endpoints=endpoints, extra_search_paths=[*paths], include_default_search_paths=False)
 
 
+_READ: Final[dict[str, Any]] = {}
+"""The content of botocore's files that this process has read, by path without the ending."""
+
+
+class FilesReadOnce(JSONFileLoader):
+    """Keeps what it reads for other loaders of this process, and for its forks."""
+
+    def load_file(self, file_path: str) -> Any:
+        found = _READ.get(file_path)
+        if found is None:
+            found = super().load_file(file_path)
+            if found is not None:
+                _READ[file_path] = found
+        return found
+
+
+def read_ahead(services: Iterable[str]) -> None:
+    """Do once for all forks of this process what does not depend on settings: read botocore's files about the services (7 MB
+    for all and 1 to 5 MB for each), and have OpenSSL initialize itself (5 MB). Makes no client."""
+    create_urllib3_context()
+    loader = LoaderByName()
+    for name in ("endpoints", "partitions", "sdk-default-configuration"):
+        loader.load_data(name)
+    for service in services:
+        for kind in ("service-2", "endpoint-rule-set-1"):
+            loader.load_data(os.path.join(service, loader.determine_latest_version(service, kind), kind))
+
+
 class LoaderByName(Loader):
     """Takes each folder of botocore's for a service. Botocore looks into all of them, of 400 services, to learn which have a
     file of the type; the search for the file itself then finds out."""
+
+    FILE_LOADER_CLASS = FilesReadOnce
 
     def __init__(self, *, endpoints: Path = ENDPOINTS, **where: Any) -> None:
         super().__init__(**where)

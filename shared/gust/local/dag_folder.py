@@ -1,4 +1,4 @@
-"""Keep the bucket's dags/ in step with a folder: a change is in the bucket half a second later.
+"""Keep the bucket's dags/ in step with a folder: a change is in the bucket once two looks have seen the same.
 
 The folder's parent stands for the bucket's root: the files in `BESIDE` go there.
 """
@@ -23,7 +23,7 @@ _ALSO: Final = frozenset({".airflowignore"})
 """Hidden files that Airflow reads; all others belong to editors and version control."""
 
 _SKIPPED_FOLDERS: Final = frozenset({"__pycache__", "node_modules"})
-_LONGEST_WAIT: Final = 4
+_LONGEST_WAIT: Final = 10
 """Looks after which changes are uploaded although files are still being written."""
 
 Stamp = tuple[int, int]
@@ -47,17 +47,17 @@ class DagFolder:
         self._waited = 0
 
     def align(self) -> None:
-        """Upload files that differ from the bucket's, and delete objects whose file is gone.
-
-        One file is uploaded even if none differs, to start a deployment: one that the end of the stack cut off does not
-        resume by itself, and one that finds nothing new costs nothing."""
+        """Upload files that differ from the bucket's, and delete objects whose file is gone."""
         found = dict(self._find())
         there = self._list()
         stale = [name for name, stamp in found.items() if there.get(name) != self._hash(name)]
-        if not stale and found:
-            stale = [min(found)]
         self._send(stale, found, sorted(there.keys() - found.keys()))
         self._seen = found
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether the last look saw a change that the next one will find complete."""
+        return self._waited > 0
 
     def look(self) -> bool:
         """Whether something was uploaded or deleted."""

@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import logging
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,16 +18,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from botocore.exceptions import ClientError, WaiterError
-from samtranslator.translator.transform import transform as sam_transform
-from samtranslator.yaml_helper import yaml_parse
 
 from gust.errors import GustError
+from gust.local import sam
 
 STACK_NAME: Final = "gust"
 _ARTIFACTS: Final = "gust-artifacts"
 _TEMPLATE: Final = "template.json"
 _FINGERPRINT_TAG: Final = "gust:fingerprint"
-_REGION: Final = "us-east-1"
+_WAITING: Final = {"Delay": 0.1, "MaxAttempts": 1200}
+"""Seconds between two looks, and how many there are."""
 
 Clients = Callable[[str], Any]
 """Service name → boto3 client of the emulator."""
@@ -58,10 +56,10 @@ def deploy(root: Path, clients: Clients, parameters: Mapping[str, str]) -> Deplo
     if stack and stack["StackStatus"] in {"ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED"}:
         # It never existed whole, so there is nothing in it to keep.
         cloudformation.delete_stack(StackName=STACK_NAME)
-        cloudformation.get_waiter("stack_delete_complete").wait(StackName=STACK_NAME, WaiterConfig={"Delay": 1})
+        cloudformation.get_waiter("stack_delete_complete").wait(StackName=STACK_NAME, WaiterConfig=_WAITING)
         stack = None
     # By way of the bucket, as `sam deploy` does: in a request CloudFormation takes no template over 51,200 bytes.
-    written = {_TEMPLATE: json.dumps(_transform(template, parameters)).encode()}
+    written = {_TEMPLATE: sam.transformed(template).encode()}
     _upload(clients("s3"), packages | written)
     _apply(cloudformation, parameters, fingerprint, exists=stack is not None)
     stack = _describe(cloudformation)
@@ -73,19 +71,19 @@ def transform(root: Path, parameters: Mapping[str, str]) -> dict[str, Any]:
     """What CloudFormation gets to see: the template after SAM's transform, packages named by their hash."""
     template, _ = _package(root)
     _resolve_numbers(template, parameters)
-    return _transform(template, parameters)
+    return sam.transform(template)
 
 
 def worker_group_template(root: Path, values: Mapping[str, str]) -> str:
     """`root`/worker_group.yaml as JSON, with its numbers in their places. `values`: of its parameters."""
-    template: dict[str, Any] = yaml_parse((root / "worker_group.yaml").read_text())
+    template: dict[str, Any] = sam.read(root / "worker_group.yaml")
     _resolve_numbers(template, values)
     return json.dumps(template)
 
 
 def _package(root: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The template with code by address, and the packages by key."""
-    template: dict[str, Any] = yaml_parse((root / "template.yaml").read_text())
+    template: dict[str, Any] = sam.read(root / "template.yaml")
     of_functions = template["Globals"]["Function"]
     of_functions.pop("Layers", None)
     # MiniStack answers 50 ms late where a function has printed nothing.
@@ -157,18 +155,6 @@ def _fingerprint(template: Mapping[str, Any], packages: Mapping[str, bytes], par
     return hashlib.sha256(everything.encode()).hexdigest()
 
 
-def _transform(template: dict[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:
-    class NoManagedPolicies:
-        """Our roles are written out, so SAM never has to look up a managed policy's ARN."""
-
-        def load(self) -> dict[str, str]:
-            return {}
-
-    logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns about metrics that are not published
-    os.environ.setdefault("AWS_DEFAULT_REGION", _REGION)  # SAM asks the environment for the partition's region
-    return sam_transform(json.loads(json.dumps(template)), dict(parameters), NoManagedPolicies())  # type: ignore[no-any-return]
-
-
 def _upload(s3: Any, packages: Mapping[str, bytes]) -> None:
     s3.create_bucket(Bucket=_ARTIFACTS)
     for key, package in packages.items():
@@ -189,7 +175,7 @@ def _apply(cloudformation: Any, parameters: Mapping[str, str], fingerprint: str,
         else:
             cloudformation.create_stack(**arguments)
         waiter = cloudformation.get_waiter("stack_update_complete" if exists else "stack_create_complete")
-        waiter.wait(StackName=STACK_NAME, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+        waiter.wait(StackName=STACK_NAME, WaiterConfig=_WAITING)
     except (ClientError, WaiterError) as problem:
         raise DeploymentError(f"{problem}\n{_failures(cloudformation)}") from problem
 

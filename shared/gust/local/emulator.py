@@ -7,7 +7,7 @@
 - A server, and shortcuts for the most frequent calls (see `shortcuts`), that use less of the processor.
 - Streams and queues are read side by side; messages of dead functions come again soon.
 - A write that cannot be stored is not acknowledged (see `storage`).
-- A function has at most as many processes as it was given (see `function_pool`).
+- A function has at most as many processes as it was given (see `function_pool`); they are forks (see `zygote`).
 - Containers are processes (see `containers`).
 - Requests from elsewhere are refused: a browser would carry any page's requests here.
 - It ends when the process that started it is gone, and when its standard input ends.
@@ -42,6 +42,7 @@ from gust.local.function_pool import FunctionPool
 from gust.local.log_files import LogFiles
 from gust.local.metrics import CONTENT_TYPE, Totals
 from gust.local.storage import Storage
+from gust.local.zygote import Zygote, is_possible
 
 METRICS: Final = "/metrics"
 """At the front door, where Airflow has nothing: see `gust.local.metrics`."""
@@ -82,6 +83,7 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
     """`wrap` may put an application in front of MiniStack that sees every call to AWS, as the bench's meter does. `minute`:
     how many seconds a minute of the metrics and alarms takes, for tests."""
     options = _parse(sys.argv[1:])
+    zygote = Zygote() if is_possible() else None  # before there are threads, and settings of the emulator's own
     data = Path(options.data)
     checkpoints = Checkpoints(data / "state")
     newest = checkpoints.newest()
@@ -112,6 +114,8 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
     ministack.refuse_what_cannot_be_stored(storage)
     ministack.return_messages_of_ended_functions()
     pool = ministack.limit_processes(json.loads(options.processes))
+    if zygote is not None:
+        ministack.fork_functions(zygote, pool.knows)
     ministack.keep_metrics(totals, pool.waiting, minute=minute)
     ministack.run_containers_as_processes(data / "logs", options.port, limit=options.containers)
     emulator = Emulator(

@@ -24,8 +24,11 @@ SHED_AFTER: Final = 25.0
 """Seconds after which a request to the API is refused as too many: a gateway would time out after thirty."""
 
 IDLE: Final = 60.0
-"""Seconds after which a process that had no work ends, if its function has another: they hold 60 to 130 MB each, for people
-who also have an editor open. The last one stays, so that a first run finds all that it needs."""
+"""Seconds after which a process that had no work ends, if its function has another: they hold 20 to 100 MB each, for people
+who also have an editor open. The last one stays, so that a first run finds all that it needs; but not that of a rare one."""
+
+RARE: Final = ("announcer", "environment-builder", "key-maker", "key-rotation")
+"""Functions whose last process ends, too: no person waits for them often."""
 
 LOOK_EVERY: Final = 0.2
 """Seconds between two checks of a waiting invocation, if no change wakes it."""
@@ -36,7 +39,15 @@ ANSWERS_PEOPLE: Final = "api"
 class Process(Protocol):
     """The attributes of MiniStack's `Worker` that the pool reads."""
 
+    func_name: str
     in_use: bool
+    last_used: float
+
+
+def is_over(process: Process, now: float) -> bool:
+    """Whether the process of a rare function has been idle long enough to end, were it its function's last one."""
+    is_rare = process.func_name.endswith(tuple(f"-{name}" for name in RARE))
+    return is_rare and not process.in_use and now - process.last_used >= IDLE
 
 
 Acquire = Callable[..., tuple[Any, str]]
@@ -65,6 +76,7 @@ def process_limits(workers: int, triggerers: int, processors: int) -> dict[str, 
         "events": 2,
         "announcer": 1,
         "key-rotation": 1,
+        "key-maker": 1,
     }
 
 
@@ -92,6 +104,10 @@ class FunctionPool:
 
     def __post_init__(self) -> None:
         self._functions = {name: _Function() for name in self.limits}
+
+    def knows(self, name: str) -> bool:
+        """Whether the function is one of Gust's: they all have a limit."""
+        return self._limit(name) is not None
 
     def _limit(self, name: str) -> int | None:
         """The most processes of the function; `None`: no limit."""

@@ -29,11 +29,12 @@ from gust.errors import GustError
 from gust.local import alarms, aws_metrics
 from gust.local.asgi import Application, Receive, Scope, Send
 from gust.local.containers import Processes, in_pascal_case, refused_size
-from gust.local.function_pool import IDLE, FunctionPool, Process
+from gust.local.function_pool import IDLE, FunctionPool, Process, is_over
 from gust.local.log_files import FileEvents, LogFiles, saved
 from gust.local.metrics import Totals, Value, values_in
 from gust.local.shortcuts import comparing_keys, projecting_names, service_of, sorting_text
 from gust.local.storage import Storage
+from gust.local.zygote import Subprocess, Zygote
 
 PINNED: Final = "1.5.33"
 """The version that this module was written against; requirements/local.in pins it."""
@@ -48,6 +49,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "kill_workers",
         "acquire_worker",
         "reset",
+        "subprocess",
     ),
     "ministack.core.persistence": ("STATE_DIR", "_json_default", "_state_format_version", "save_all", "save_state"),
     "ministack.core.responses": ("set_request_account_id", "set_request_region"),
@@ -112,6 +114,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "_run_sqs_batch",
         "acquire_worker",
         "handle_request",
+        "reap_idle_workers",
         "release_worker",
     ),
     "ministack.services.s3": ("_buckets", "_persist_object"),
@@ -443,8 +446,8 @@ def adopt_streams(files: LogFiles) -> None:
 
 
 def limit_processes(limits: Mapping[str, int]) -> FunctionPool:
-    """Have functions live in a pool of at most so many processes each. After `IDLE` seconds without work one stays. What a
-    process that ends has unpacked ends with it."""
+    """Have functions live in a pool of at most so many processes each. After `IDLE` seconds without work one stays, and none
+    of a rare function. What a process that ends has unpacked ends with it."""
     from ministack.core import lambda_runtime
     from ministack.services import lambda_svc
 
@@ -455,6 +458,7 @@ def limit_processes(limits: Mapping[str, int]) -> FunctionPool:
     lambda_runtime._LOCAL_WORKER_TTL = IDLE
     pool = FunctionPool(lambda_runtime.acquire_worker, processes, limits)
     release, spawn, kill = lambda_svc.release_worker, lambda_runtime.Worker._spawn, lambda_runtime.kill_workers
+    reap = lambda_svc.reap_idle_workers
 
     def released(process: Any) -> None:
         if process is not None:
@@ -479,11 +483,28 @@ def limit_processes(limits: Mapping[str, int]) -> FunctionPool:
             for folder in (tmp / f"gust-bundles-{number}", *tmp.glob(f"gust-bundles-{number}-*")):
                 leftovers.remove(folder)
 
+    def reaped() -> int:
+        number, now = int(reap()), time.time()
+        with lambda_runtime._lock:
+            over = [each for pool in lambda_runtime._workers.values() for each in pool if is_over(each, now)]
+            for key, kept in list(lambda_runtime._workers.items()):
+                lambda_runtime._workers[key] = [each for each in kept if each not in over]
+        killed(over)
+        return number + len(over)
+
     lambda_svc.acquire_worker = pool.acquire
+    lambda_svc.reap_idle_workers = reaped
     lambda_svc.release_worker = released
     lambda_runtime.Worker._spawn = spawned
     lambda_runtime.kill_workers = killed
     return pool
+
+
+def fork_functions(zygote: Zygote, is_ours: Callable[[str], bool]) -> None:
+    """Have the processes of functions that `is_ours` says yes to, by name, be forks of the zygote."""
+    from ministack.core import lambda_runtime
+
+    lambda_runtime.subprocess = Subprocess(zygote, is_ours)
 
 
 def end_functions() -> None:

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -38,12 +38,25 @@ from gust.local.function_pool import default_workers, process_limits
 from gust.local.parsing import ParseProgress
 from gust.local.web import packed_web
 from gust.model.environment import X86_64, this_architecture
+from gust.services.deployments.deployment_turn import request_deployment
 from gust.store.dynamodb import DynamoDBStore
 
 _REGION: Final = "us-east-1"
 _ACCOUNT: Final = "000000000000"
-_LOOK_EVERY: Final = 0.5
-"""Seconds between two looks at the DAG folder."""
+_LOOK_EVERY: Final = 0.25
+"""Seconds between two looks at the DAG folder, where one is quick."""
+
+_LOOK_AGAIN: Final = 0.2
+"""Seconds until the look that finds a change complete."""
+
+_LOOK_AT_LEAST_EVERY: Final = 0.5
+"""Seconds, where a look takes longer."""
+
+_SHARE_OF_LOOKS: Final = 0.01
+"""How much of a core looks take, where they are more frequent than that."""
+
+_TELL_EVERY: Final = 0.5
+"""Seconds between two looks at how far parsing is."""
 
 _PATIENCE: Final = 300.0
 """Seconds until a start has failed whose emulator or API does not answer. Parsing is no part of it."""
@@ -135,6 +148,9 @@ class LocalStack:
         self._folder: DagFolder | None = None
         self._parsing: ParseProgress | None = None
         self._building: BuildProgress | None = None
+        self._deploy: Callable[[str], object] = lambda _: None
+        """Starts a deployment of the folder, by the deployment's name."""
+        self._tell_at = 0.0
         self._trouble: list[str] = []
         self._look_for_waiting_at = 0.0
         self._look_at_disk_at = 0.0
@@ -142,6 +158,8 @@ class LocalStack:
         self._trouble_reported = ""
         self._is_full = False
         self._emulator_module = emulator
+        self._clients: dict[str, Any] = {}
+        self._making_client = threading.Lock()
         self.endpoint = ""
         """Where the emulator answers, as AWS."""
         self.outputs: Mapping[str, str] = {}
@@ -174,8 +192,11 @@ class LocalStack:
         return sign_in.link(self.client("lambda"), self.public_url, page=page)
 
     def client(self, service: str) -> Any:
-        """boto3 client of the emulator."""
-        return emulator_client(service, self.endpoint)
+        """boto3 client of the emulator, the same for each call. Safe to use from several threads."""
+        with self._making_client:
+            if service not in self._clients:
+                self._clients[service] = emulator_client(service, self.endpoint)
+            return self._clients[service]
 
     def start(self) -> None:
         """Returns when the API answers; files are still being parsed then, and `run` tells how far that is. Raises
@@ -204,13 +225,15 @@ class LocalStack:
             self._update_worker_groups(store)
         self._parsing = ParseProgress(store, objects, self._on_progress)
         self._building = BuildProgress(objects, self._on_progress)
-        self._go_on_parsing(store)
+        machine = StepFunctionsDeployments(self.outputs["DeployBundleArn"], self.client("stepfunctions"))
+        self._go_on_parsing(store, machine)
+        self._deploy = lambda name: request_deployment(store, machine, name, datetime.now(UTC))
         if self._dags:
             self._folder = DagFolder(
                 self._dags, self.client("s3"), self.outputs["BucketName"], on_progress=self._on_progress
             )
             self._folder.align()
-            self._parsing.expect()
+            self._deploy_folder()
         self._warm()
         self._await(self._is_answering, "The API did not answer", meanwhile=self._tell_of_parsing)
         self._warm_workers()
@@ -218,20 +241,43 @@ class LocalStack:
     def run(self, stop: threading.Event) -> None:
         """Keep the folder in step, and tell of its parsing, until `stop` is set. Raises LocalStackError if the emulator
         dies."""
-        while not stop.wait(_LOOK_EVERY):
+        pause = _LOOK_EVERY
+        while not stop.wait(pause):
+            pause = _LOOK_EVERY
             self._require_emulator()
             with self._trying_again():
                 self._look_at_the_disk()
             if self._is_full:
                 continue
             with self._trying_again():
-                if self._folder and self._folder.look() and self._parsing:
-                    self._parsing.expect()
+                if self._folder:
+                    pause = self._look_at(self._folder)
             self._tell_of_parsing()
             with self._trying_again():
                 self._tell_of_waiting_tasks()
 
+    def _look_at(self, folder: DagFolder) -> float:
+        """Upload what has changed. Returns the seconds until the next look."""
+        began = time.thread_time()
+        if folder.look():
+            self._deploy_folder()
+            return _LOOK_EVERY
+        if folder.is_unsettled:
+            return _LOOK_AGAIN
+        return min(_LOOK_AT_LEAST_EVERY, max(_LOOK_EVERY, (time.thread_time() - began) / _SHARE_OF_LOOKS))
+
+    def _deploy_folder(self) -> None:
+        """Have the uploaded files deployed at once. The bucket's own events come a second later, so that a burst of uploads
+        makes one bundle; here the burst is over. The deployment that they ask for finds nothing new."""
+        if self._parsing:
+            self._parsing.expect()
+        self._deploy(f"saved-{uuid.uuid4().hex}")
+
     def _tell_of_parsing(self) -> None:
+        now = time.monotonic()
+        if now < self._tell_at:
+            return
+        self._tell_at = now + _TELL_EVERY
         with self._trying_again():
             if self._building and self._parsing and self._parsing.is_expecting:
                 self._building.look()
@@ -252,9 +298,9 @@ class LocalStack:
                 f"task begun until {state['needed'] // 1_000_000} MB are free."
             )
         elif self._is_full and not is_full:
-            if self._folder and self._parsing:
+            if self._folder:
                 self._folder.align()
-                self._parsing.expect()
+                self._deploy_folder()
             self._on_progress("There is room on the disk again: going on.")
         elif state["unsaved"] > self._unsaved_reported + _UNSAVED_LONG and not is_full:
             self._on_progress(
@@ -418,23 +464,25 @@ class LocalStack:
             "scheduler": _tick(),
             "execution-api": _request("/execution/health"),
             "api": _request("/api/v2/version"),
-            "worker": {"Records": []},
         }
         self._start_invoking(list(names.items()))
 
     def _warm_workers(self) -> None:
-        """The first one took part in the start; one more for each further processor, now that the rest has had its
-        turn. They are called at the same time, because a call that finds a warm one starts no other."""
+        """One for each processor, now that the rest has had its turn. They are called at the same time, because a call that
+        finds a warm one starts no other."""
         self._start_invoking([("worker", {"Records": []})] * (os.cpu_count() or 1))
 
     def _start_invoking(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-        warming = ThreadPoolExecutor(len(calls), thread_name_prefix="warm")
         for name, event in calls:
-            warming.submit(self._invoke, f"{deployment.STACK_NAME}-{name}", event)
-        warming.shutdown(wait=False)
+            arguments = f"{deployment.STACK_NAME}-{name}", event
+            # Not waited for when the stack ends meanwhile: its client would try again for some seconds.
+            threading.Thread(target=self._invoke, args=arguments, name=f"warm-{name}", daemon=True).start()
 
     def _invoke(self, function: str, event: Mapping[str, Any]) -> None:
-        answer = self.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
+        try:
+            answer = self.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
+        except (ClientError, BotoCoreError):
+            return  # the emulator has ended, or is busy: `_await` tells what comes of it
         if answer.get("FunctionError"):
             self._trouble.append(f"{function} failed at its start: {answer['Payload'].read().decode()[:500]}")
 
@@ -454,7 +502,7 @@ class LocalStack:
             template = partial(deployment.worker_group_template, self._root)
             store.register_worker_group(worker_groups.deploy(self.client, of, group.name, template, {}))
 
-    def _go_on_parsing(self, store: DynamoDBStore) -> None:
+    def _go_on_parsing(self, store: DynamoDBStore, machine: StepFunctionsDeployments) -> None:
         """A deployment that the end of the stack cut off goes on under its own name, at once: what it had activated
         stays, and no upload waits until its turn has run out."""
         turn = store.deployment_turn()
@@ -464,7 +512,6 @@ class LocalStack:
         until = datetime.now(UTC) + _TURN_OF_CUT_OFF
         with contextlib.suppress(Stale):
             store.move_deployment_turn(turn, replace(turn, until=until))
-        machine = StepFunctionsDeployments(self.outputs["DeployBundleArn"], self.client("stepfunctions"))
         machine.start(turn.holder)
 
     def _await(

@@ -22,10 +22,9 @@ _KEPT: Final = Path(sys.prefix) / "share" / "gust"
 def packed_web(root: Path) -> Path:
     """The folder that a function would find as /opt/web. Packs it where it is not there yet."""
     script = root / "layers" / "web" / "pack.py"
-    packed = ("apache-airflow", "aws-lambda-powertools")
-    versions = sorted(
-        f"{d.name}=={d.version}" for d in distributions() if (d.name or "").replace("_", "-").startswith(packed)
-    )
+    # By the names of folders: to read the metadata of all that is installed takes a tenth of a second.
+    packed = ("apache_airflow*.dist-info", "aws_lambda_powertools-*.dist-info")
+    versions = sorted(found.name for folder in sys.path for names in packed for found in Path(folder).glob(names))
     form = root / "shared" / "gust" / "model" / "connection_form.py"
     ours = [script.read_text(), script.with_name("docs.html").read_text(), form.read_text()]
     state = hashlib.sha256("\n".join([*versions, *ours]).encode()).hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -103,15 +104,58 @@ def test_the_emulator_does_so_whatever_became_of_the_function() -> None:
     assert message["visible_at"] < NOW + 1e10
 
 
+def put_back_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `limit_processes` replaces."""
+    from ministack.core import lambda_runtime
+    from ministack.services import lambda_svc
+
+    for owner, name in (
+        *((lambda_svc, name) for name in ("acquire_worker", "reap_idle_workers", "release_worker")),
+        *((lambda_runtime, name) for name in ("kill_workers", "_LOCAL_WORKER_TTL")),
+        (lambda_runtime.Worker, "_spawn"),
+    ):
+        monkeypatch.setattr(owner, name, getattr(owner, name))
+
+
+def test_the_last_process_of_a_rare_function_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ministack.core import lambda_runtime
+    from ministack.services import lambda_svc
+
+    put_back_later(monkeypatch)
+    ministack.limit_processes({})
+    ended: list[str] = []
+
+    def idle(name: str, seconds: float, *, in_use: bool = False) -> SimpleNamespace:
+        return SimpleNamespace(
+            func_name=f"gust-{name}",
+            _proc=None,
+            in_use=in_use,
+            last_used=time.time() - seconds,
+            config={},
+            _discard_tmpdir=lambda: ended.append(name),
+        )
+
+    long = ministack.IDLE + 1
+    processes = [
+        idle("key-maker", long),
+        idle("key-rotation", 1),
+        idle("announcer", long, in_use=True),
+        idle("api", long),
+    ]
+    monkeypatch.setattr(lambda_runtime, "_workers", {each.func_name: [each] for each in processes})
+
+    assert lambda_svc.reap_idle_workers() == 1
+    assert ended == ["key-maker"]
+    assert lambda_svc.reap_idle_workers() == 0
+
+
 def test_a_process_is_idle_since_its_last_answer_and_takes_what_it_unpacked_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ministack.core import lambda_runtime
     from ministack.services import lambda_svc
 
-    replaced = [(lambda_svc, "acquire_worker"), (lambda_svc, "release_worker"), (lambda_runtime.Worker, "_spawn")]
-    for owner, name in (*replaced, (lambda_runtime, "kill_workers"), (lambda_runtime, "_LOCAL_WORKER_TTL")):
-        monkeypatch.setattr(owner, name, getattr(owner, name))
+    put_back_later(monkeypatch)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     ministack.limit_processes({})
     started = subprocess.Popen(["sleep", "60"], env=of_a_user())  # noqa: S607

@@ -17,6 +17,7 @@ class Folder:
     def __init__(self, look: Callable[[], bool]) -> None:
         self.look = look
         self.aligned = 0
+        self.is_unsettled = False
 
     def align(self) -> None:
         self.aligned += 1
@@ -85,3 +86,32 @@ def test_a_full_disk_is_told_once_and_the_folder_is_aligned_when_there_is_room(t
 def test_a_state_that_is_not_saved_is_told_each_minute(tmp_path: Path, unsaved: list[int], lines: int) -> None:
     stack = Running(tmp_path, [{"unsaved": seconds} for seconds in unsaved], Folder(lambda: False))
     assert len(stack.lives()) == lines
+
+
+class Recorded(AtOnce):
+    """Remembers how long the stack would wait between two looks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.pauses.append(timeout)
+        return super().wait(timeout)
+
+
+def test_an_uploaded_change_is_deployed_at_once_and_an_incomplete_one_is_looked_at_soon(tmp_path: Path) -> None:
+    looks = iter([(False, True), (True, False), (False, False)])
+
+    def look() -> bool:
+        uploaded, folder.is_unsettled = next(looks)
+        return uploaded
+
+    folder = Folder(look)
+    stack = Running(tmp_path, [{}, {}, {}], folder)
+    deployed: list[str] = []
+    stack._deploy = deployed.append
+    stack.stopped = Recorded()
+    stack.run(stack.stopped)
+    assert [name.partition("-")[0] for name in deployed] == ["saved"]
+    assert stack.stopped.pauses == [0.25, 0.2, 0.25, 0.25]
