@@ -101,9 +101,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bundles = warm.set_environment(Path(folder))
         warm.warm_up_for_tasks(bundles)
+        from gust.airflow_bridge import surroundings
         from gust.airflow_bridge.nursery import Nursery  # after Airflow's settings
 
-        nursery = Nursery()
+        nursery = Nursery(surroundings.look_at_modules)
         for name, document in (("default role", ""), ("role by the access document", DOCUMENT)):
             _measure(name, document, nursery, bundles, options)
     print(f"prices: us-east-1, as of {load_prices()['as_of']}, without a free tier; STS costs nothing")

@@ -137,7 +137,7 @@ def consumed(operation: str, request: dict[str, Any], status: int, answer: dict[
             return _read_units_of(together, request), 0.0
         case "BatchGetItem":
             return sum(
-                _read_units(answer["Responses"].get(table, []), wanted)
+                _read_units(_asked_for(table, wanted, answer), wanted)
                 for table, wanted in request["RequestItems"].items()
             ), 0.0
         case "TransactGetItems":
@@ -148,6 +148,13 @@ def consumed(operation: str, request: dict[str, Any], status: int, answer: dict[
             return 0.0, sum(max(1.0, _kilobytes(write.get("PutRequest", {}).get("Item", {}))) for write in writes)
     capacity = answer.get("ConsumedCapacity") or []
     return 0.0, sum(one["CapacityUnits"] for one in (capacity if isinstance(capacity, list) else [capacity]))
+
+
+def _asked_for(table: str, wanted: dict[str, Any], answer: dict[str, Any]) -> list[dict[str, Any] | None]:
+    """The items of one batch that were read, with None for each that does not exist."""
+    found: list[dict[str, Any] | None] = list(answer["Responses"].get(table, []))
+    unread = answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
+    return found + [None] * (len(wanted["Keys"]) - len(unread) - len(found))
 
 
 def item_size(value: dict[str, Any]) -> int:

@@ -1,7 +1,8 @@
 """Where the processor time of a task goes, by the process that spends it: `python -m benches.processor [--repeat 3]`.
 
 The local stack runs the fan-out and the mesh; before and after, the kernel is asked what each of its processes has used
-(`/proc`, so on Linux only). A worker's children, which run the tasks, are counted apart from the supervisor.
+(`/proc`, so on Linux only). What a worker has started is counted apart from the supervisor: the nursery, the preparers, and
+the children, which run the tasks.
 """
 
 from __future__ import annotations
@@ -86,13 +87,22 @@ def _name(folder: Path) -> str | None:
 
 
 def by_name(before: Mapping[tuple[str, int, int], Used], after: Mapping[tuple[str, int, int], Used]) -> dict[str, Used]:
-    """What was used meanwhile. A child that still runs is left out: its parent knows of it when it has ended."""
-    used: dict[str, Used] = {}
-    pids = {(name, pid) for name, pid, _ in after}
-    for (name, pid, parent), total in after.items():
-        if (name, parent) not in pids:
-            used[name] = used.get(name, Used()) + (total - before.get((name, pid, parent), Used()))
-    return used
+    """What was used meanwhile. A process that ends hands its time on to its parent, so the sums can be compared. That of a
+    function that started meanwhile counts from its start."""
+    ended, begun = _sums(after), _sums(before)
+    return {name: total - begun.get(name, Used()) for name, total in ended.items()}
+
+
+def _sums(processes: Mapping[tuple[str, int, int], Used]) -> dict[str, Used]:
+    sums: dict[str, Used] = {}
+    pids = {(name, pid) for name, pid, _ in processes}
+    for (name, _, parent), own in processes.items():
+        spent = own
+        if (name, parent) in pids:  # a nursery, a preparer, a child
+            user, system, user_of_children, system_of_children = own.parts
+            spent = Used(0.0, 0.0, user + user_of_children, system + system_of_children)
+        sums[name] = sums.get(name, Used()) + spent
+    return sums
 
 
 def table(used: Mapping[str, Used], *, tasks: int) -> str:

@@ -47,8 +47,9 @@ def measure(rounds: int = ROUNDS, say: Callable[[str], None] = lambda _: None) -
         bundles = warm.set_environment(Path(folder))
         warm.warm_up_for_tasks(bundles)
         from benches.short_run import Nursery, Run, reference  # after Airflow's settings
+        from gust.airflow_bridge import surroundings
 
-        nursery = Nursery()
+        nursery = Nursery(surroundings.look_at_modules)
         gc.freeze()
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in PARTS}
         for name in PARTS:

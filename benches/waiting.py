@@ -167,6 +167,7 @@ def measure(lives: int) -> Poll:
     with tempfile.TemporaryDirectory() as folder:
         bundles = warm.set_environment(Path(folder))
         warm.import_once(warm.TRIGGER_MODULES)
+        from gust.airflow_bridge import surroundings
         from gust.airflow_bridge.nursery import Nursery  # after Airflow's settings
         from gust.airflow_bridge.trigger import run_trigger
         from tests.unit.worker.whole import Whole
@@ -176,7 +177,7 @@ def measure(lives: int) -> Poll:
         store, api = Counted(whole.store), Timed(whole.api)
         object.__setattr__(whole.services, "store", store)
         whole.api = api  # type: ignore[assignment]  # it answers as the execution API does
-        whole.children = Nursery()
+        whole.children = Nursery(surroundings.look_at_modules)
         whole.variables = {
             "AWS_ENDPOINT_URL": aws.address,
             "AWS_DEFAULT_REGION": "us-east-1",

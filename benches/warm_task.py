@@ -1,7 +1,7 @@
 """How long a warm worker takes for a task that does nothing, from message to report, with and without a control plane's
 delay.
 
-    python benches/warm_task.py [--tasks 20] [--answer-ms 0] [--shape fan_out [--width 1000]] [--parse-once] [--no-rehearsal]
+    python benches/warm_task.py [--tasks 20] [--answer-ms 0] [--shape fan_out [--width 1000]] [--parse-each] [--no-rehearsal]
         [--immortal] [--forks]
 
 The worker is the real one: Airflow's supervisor, a forked child, a DAG file that is parsed in it. The execution API is
@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,31 @@ def pack(folder: Path, archive: Path) -> Path:
     return archive
 
 
+def prove(bundle: Path, workspace: Path, answer: int) -> None:
+    """As the parser's child."""
+    from gust.airflow_bridge.parse import proof_here
+
+    os.write(answer, proof_here(bundle, "noop.py", workspace, None, ()))
+
+
+def proof_of(bundle: Path, children: Any) -> Any:
+    """Why each task must parse the file is printed."""
+    from gust.airflow_bridge import surroundings
+    from gust.model.same_parse import SameParse
+
+    reading, writing = os.pipe()
+    with surroundings.workspace("bench") as workspace:
+        began = cpu_seconds(getattr(children, "pid", None))
+        process = children.fork(partial(prove, bundle, workspace), [writing])
+        os.close(writing)
+        with open(reading) as told:
+            found = json.loads(told.read() or '"its process ended"')
+        process.wait(None)
+        took = cpu_seconds(getattr(children, "pid", None)) - began
+        print(f"watched: {took * 1000:.0f} ms of a core, {found if isinstance(found, str) else 'may be parsed once'}")
+    return None if isinstance(found, str) else SameParse.model_validate(found)
+
+
 def cpu_seconds(nursery: int | None) -> float:
     """Processor seconds of this process, the nursery, its preparers and their dead children: unlike wall time, they do not
     depend on the machine's load."""
@@ -118,7 +144,9 @@ def main() -> None:
     parser.add_argument("--answer-ms", type=float, default=0.0)
     parser.add_argument("--shape", choices=["chain", "fan_out"], help="a task of this one of `benches/dags`")
     parser.add_argument("--width", type=int, default=100, help="tasks side by side in the file of `fan_out`")
-    parser.add_argument("--parse-once", action="store_true", help="children find the file parsed ([gust] parse_once)")
+    parser.add_argument(
+        "--parse-each", action="store_true", help="each child parses the file ([gust] parse_once = False)"
+    )
     parser.add_argument("--no-rehearsal", action="store_true")
     parser.add_argument("--forks", action="store_true", help="children are forks of the worker itself")
     parser.add_argument("--imports", nargs="*", default=[], metavar="MODULE", help="that the DAG file imports")
@@ -129,10 +157,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         collector.disable_gc()
         os.environ["AIRFLOW_HOME"] = f"{folder}/airflow"
-        os.environ["AIRFLOW__GUST__PARSE_ONCE"] = str(options.parse_once)
+        os.environ["AIRFLOW__GUST__PARSE_ONCE"] = str(not options.parse_each)
         bundles = Path(folder) / "bundles"
         warm.set_environment(bundles)
         began = time.perf_counter()
+        from gust.airflow_bridge import surroundings
         from gust.airflow_bridge.bundle import SealedBundleFolder
         from gust.airflow_bridge.execute import run_try
         from gust.airflow_bridge.nursery import Children, Forks, Nursery
@@ -149,7 +178,7 @@ def main() -> None:
         else:
             warm.warm_up_for_tasks(bundles)
         print(f"cold start: {time.perf_counter() - began:.2f} s")
-        nursery = None if options.forks else Nursery()
+        nursery = None if options.forks else Nursery(surroundings.look_at_modules)
         children: Children = nursery or Forks()
         pid = nursery and nursery.pid
         source, dag_id = DAG, "noop"
@@ -168,11 +197,13 @@ def main() -> None:
         if options.packages:
             packed = pack(options.packages, Path(folder) / "packages.zip")
             objects.put(bucket_keys.environment("packages"), packed.read_bytes())
+        of_worker = SealedBundleFolder(objects, bundles)
+        same = None if options.parse_each else proof_of(of_worker.fetch("bench"), children)
         control_plane = ControlPlane(options.answer_ms / 1000)
         ports = WorkerPorts(
             invoke=control_plane,
             objects=objects,
-            bundles=SealedBundleFolder(objects, bundles),
+            bundles=of_worker,
             sink=NoLog(),
             remaining=900,
             children=children,
@@ -198,9 +229,12 @@ def main() -> None:
                 relative_fileloc="noop.py",
                 queue="default",
                 token="bench",  # noqa: S106
+                same_parse=same,
             )
             started, cpu_before = time.perf_counter(), cpu_seconds(pid)
             run_try(workload, ports)
+            if number + 1 == immortal.IMMORTALIZE_AFTER_TASKS and ports.preparers is not None:
+                ports.preparers.mark()  # as a worker does
             to_return.append(time.perf_counter() - started)
             of_cpu.append(cpu_seconds(pid) - cpu_before)
             to_report.append(control_plane.reported - started)

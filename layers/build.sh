@@ -64,6 +64,7 @@ fill_runtime() {
     cp -R "$root/shared/gust" "$alone/gust"
     sed -n 's/^version = "\(.*\)"$/\1/p' "$root/pyproject.toml" >"$alone/gust/VERSION"
     pins "$root/requirements/layer-airflow.txt" "$root/requirements/layer-runtime.txt" >"$alone/gust/PINS"
+    python3 "$root/layers/runtime/endpoints.py" "$out/botocore/data/endpoints.json" "$alone/gust/ENDPOINTS"
     rm -rf "$alone/gust/local" "$alone/gust/cli" "$alone/gust/workbench"
     rm -f "$out/$swagger/"*.js "$out/$swagger/"*.css # layer web has them
 }

@@ -24,6 +24,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import TypeAdapter
 
 from gust import wiring
+from gust.airflow_bridge import surroundings
 from gust.airflow_bridge.bundle import SealedBundleFolder
 from gust.airflow_bridge.nursery import Nursery
 from gust.airflow_bridge.task_log import stream_name
@@ -38,7 +39,7 @@ from gust.model.workload import ForTriggerer, TriggerWorkload, WatcherWorkload
 
 warm.import_once(warm.TRIGGER_MODULES)
 collector.freeze_gc()
-children = Nursery()
+children = Nursery(surroundings.look_at_modules)
 credentials.restore()
 
 log = function_log("triggerer", sys.stderr)

@@ -25,7 +25,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import TypeAdapter
 
 from gust import wiring
-from gust.airflow_bridge import immortal
+from gust.airflow_bridge import immortal, surroundings
 from gust.airflow_bridge.bundle import SealedBundleFolder
 from gust.airflow_bridge.execute import run_try
 from gust.airflow_bridge.nursery import Nursery
@@ -40,7 +40,7 @@ from gust.function_log import function_log
 from gust.model.workload import CallbackWorkload, ConnectionTestWorkload, ForWorker, TaskWorkload
 
 warm.warm_up_for_tasks(bundles_root)
-children = Nursery()
+children = Nursery(surroundings.look_at_modules)
 credentials.restore()
 
 log = function_log("worker", sys.stderr)
@@ -93,9 +93,11 @@ def run(workload: TaskWorkload, ports: WorkerPorts) -> None:
     except StaleTaskInstance as stale:
         log.info("stale", reason=str(stale), **names)
     else:
-        log.info("ran", exit_code=exit_code, **names)
-        if next(tasks) == immortal.IMMORTALIZE_AFTER_TASKS:
-            ports.children.call(immortal.mark_all)
+        # The execution API's line about the report of a success has the same names.
+        tell = log.info if exit_code else log.debug
+        tell("ran", exit_code=exit_code, **names)
+        if next(tasks) == immortal.IMMORTALIZE_AFTER_TASKS and ports.preparers is not None:
+            ports.preparers.mark()
 
 
 def call(workload: CallbackWorkload, ports: WorkerPorts) -> None:

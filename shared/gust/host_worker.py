@@ -25,6 +25,7 @@ from botocore.config import Config  # noqa: E402
 from botocore.exceptions import BotoCoreError, ClientError  # noqa: E402
 
 from gust import wiring  # noqa: E402
+from gust.airflow_bridge import surroundings  # noqa: E402
 from gust.airflow_bridge.execute import run_try  # noqa: E402
 from gust.airflow_bridge.nursery import Nursery  # noqa: E402
 from gust.airflow_bridge.packages_of_host import PackagesOfHost  # noqa: E402
@@ -51,7 +52,7 @@ log = logging.getLogger("gust.host_worker")
 def main() -> int:
     queue_url = os.environ["GUST_TASK_QUEUE_URL"]
     warm.warm_up_for_tasks(bundles_root)
-    children = Nursery()
+    children = Nursery(surroundings.look_at_modules)
     credentials.restore()
     objects = wiring.bucket()
     ports = WorkerPorts(

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from gust.errors import Conflict, GustError, NotFound, StaleTaskInstance
-from gust.model.asset import Asset, AssetUpdate
+from gust.model.asset import Asset, AssetQueue, AssetUpdate
 from gust.model.awaited import resource_of
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import (
@@ -45,12 +45,14 @@ from gust.model.worker_group import WorkerGroup
 from gust.model.workload import CallbackWorkload, TaskWorkload, TriggerWorkload, Wake, WakeDag, WakeLimit, WakeRun
 from gust.model.xcom import XCom
 from gust.ports.clock import ManualClock
+from gust.scheduling.added_run import AssetRun
 from gust.scheduling.quick_look import Change
 from gust.scheduling.slots import changes_of_limits
 from gust.scheduling.transition import Transition
 from gust.services.assets.asset_references import change_references
 from gust.services.events.receive_events import receive_events
 from gust.services.memory_of_runs import MemoryOfRuns
+from gust.services.runs.create_asset_runs import Most, create_asset_runs
 from gust.services.runs.create_dag_run import create_due_runs
 from gust.services.scheduler.advance import advance
 from gust.services.scheduler.follow import follow, ring
@@ -132,10 +134,19 @@ class Table:
                 self._day.on_queued_event(delivery.dag_id)
             self._day.may_die()
 
-    def create_asset_run(self, made: Any) -> None:
+    def close_part(self, seen: AssetQueue, **part: datetime) -> AssetQueue:
+        self._day.may_die()
+        closed = self._store.close_part(seen, **part)
+        self._day.on_queued_event(seen.dag_id)
+        self._day.may_die()
+        return closed
+
+    def create_asset_run(self, made: AssetRun) -> None:
         self._day.may_die()
         self._store.create_asset_run(made)
         self._day.on_change(made.run.key)
+        if isinstance(made.consuming, AssetQueue) and made.consuming.part_from is not None:
+            self._day.on_queued_event(made.run.dag_id)
         self._day.may_die()
 
     def move_all(self, changes: Sequence[Transition]) -> list[Transition]:
@@ -317,8 +328,13 @@ class Day:
             (ring if is_timer else advance)(self.world.services, key)
 
     def make_runs(self, dag_id: str) -> None:
+        """A run holds few events here, so that most days have a batch that is divided."""
         with suppress(Died):
-            create_due_runs(self.world.services, dag_id)
+            dag = self.store.get_dag(dag_id)
+            if dag is not None and dag.is_asset_triggered:
+                create_asset_runs(self.world.services, dag, Most(events=self.chance.randint(1, 3)))
+            else:
+                create_due_runs(self.world.services, dag_id)
 
     def _advance(self, key: DagRunKey) -> None:
         self._any_process()
@@ -725,7 +741,8 @@ def test_each_event_from_outside_counts_once(seed: int) -> None:
     day.store.put_event_file(EventFile.of("events.yaml", [rule]))
     objects, orders = range(20), range(4)
     for number in objects:
-        day.at(day.chance.random() * 3600, lambda number=number: day.from_outside(created(number)))  # type: ignore[misc]
+        within = 0.5 if number % 2 else 3600
+        day.at(day.chance.random() * within, lambda number=number: day.from_outside(created(number)))  # type: ignore[misc]
     for number in [*orders, *orders]:
         # The shop sends each order twice, as two events.
         event = {

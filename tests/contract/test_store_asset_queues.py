@@ -27,11 +27,13 @@ from gust.model.history_query import AssetEventSource
 from gust.model.state import DagRunState, DagRunType
 from gust.ports.store import Store
 from gust.scheduling.added_run import AssetRun
+from gust.store import keyspace
 from gust.store.table import Table
 from tests.contract.given import a_run, at
 from tests.contract.stores import OnDynamoDB
 
 ORDERS, USERS = AssetKey("orders", "s3://lake/orders#1"), AssetKey("users", "s3://lake/users")
+ASSET_QUEUE = keyspace.asset_queue("etl")
 
 
 def an_event(event_id: str, seconds: float, asset: AssetKey = ORDERS, **fields: Any) -> AssetEvent:
@@ -158,6 +160,24 @@ def test_a_part_has_one_run(store: Store) -> None:
     with pytest.raises(StaleAssetQueue):
         store.create_asset_run(AssetRun(an_asset_run(1, "r2"), consuming=before, events=[]))
     assert [run.run_id for run in store.list_runs("etl")] == ["r"]
+
+
+def test_the_run_of_a_part_has_the_stream_tell_the_scheduler_of_the_rest(dynamodb: OnDynamoDB) -> None:
+    """The stream's filter passes queues with this edge. A look that made no run had taken it away."""
+    store, key = dynamodb.store, {name: {"S": value} for name, value in zip(("pk", "sk"), ASSET_QUEUE, strict=True)}
+
+    def edge() -> str | None:
+        item = dynamodb.client.get_item(TableName=dynamodb.table, Key=key, ConsistentRead=True)["Item"]
+        return item["edge"]["S"] if "edge" in item else None
+
+    given_event(store, "e1", 1, ToQueue(dag_id="etl"))
+    store.postpone(queue(store), due_at=at(1000))
+    assert edge() is None
+    part = store.close_part(queue(store), after=at(0), until=at(1))
+    store.create_asset_run(AssetRun(an_asset_run(1), consuming=part, events=[]))
+    assert edge() == "asset_event"
+    store.create_asset_run(AssetRun(an_asset_run(2, "r2"), consuming=queue(store), events=[]))
+    assert edge() is None
 
 
 def test_a_part_may_begin_with_the_first_event_there_ever_was(store: Store) -> None:

@@ -47,6 +47,13 @@ class Skipper(Work):
 
 def author(case: Case, dag_id: str) -> dict[str, Any]:
     """The serialized DAG. Raises what Airflow's parser would where such a DAG cannot be."""
+    dag = written(case, dag_id)
+    dag.relative_fileloc = "dag.py"
+    dag.check_cycle()
+    return DagSerialization.to_dict(dag)
+
+
+def written(case: Case, dag_id: str) -> DAG:
     with DAG(
         dag_id,
         schedule=None,
@@ -72,9 +79,7 @@ def author(case: Case, dag_id: str) -> dict[str, Any]:
             if isinstance(group, MappedTaskGroup):
                 for operator, _ in group._expand_input.iter_references():
                     group.set_upstream(operator)
-    dag.relative_fileloc = "dag.py"
-    dag.check_cycle()
-    return DagSerialization.to_dict(dag)
+    return dag
 
 
 def _group(case: Case, groups: dict[str, TaskGroup], name: str | None, made: dict[str, Any]) -> TaskGroup | None:

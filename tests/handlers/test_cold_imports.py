@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -37,7 +38,15 @@ def left_in(module: str, unwanted: tuple[str, ...]) -> list[str]:
 
 
 def test_a_worker_imports_nothing_of_the_table() -> None:
-    assert left_in("gust.wiring", ("gust.store", "gust.services", "jwt", "pydantic")) == []
+    unwanted = ("gust.store", "gust.services", "gust.model.dag_spec", "jwt")
+    assert left_in("gust.wiring", (*unwanted, "pydantic")) == []
+    assert left_in("gust.airflow_bridge.preparers, gust.aws.queues", unwanted) == []
+
+
+def test_a_triggerer_imports_no_database_models() -> None:
+    """Nor a worker: tests/unit/worker/test_late.py."""
+    start = "gust.airflow_bridge.warm as warm; warm.set_environment(); warm.import_once(warm.TRIGGER_MODULES)"
+    assert left_in(start, ("sqlalchemy", "airflow.models", "airflow.serialization.serialized_objects")) == []
 
 
 def test_the_control_plane_starts_without_what_few_invocations_need() -> None:
@@ -70,6 +79,53 @@ def test_clients_find_a_service_where_the_operator_says(tmp_path: Path) -> None:
     of_botocore = Session()
     of_botocore.set_config_variable("data_path", str(tmp_path))
     assert clients.loader_of(of_botocore).load_service_model("shop", "service-2") == {"of": "the shop"}
+
+
+def services_that_we_name() -> set[str]:
+    sources = (file.read_text() for folder in ("shared", "functions") for file in (ROOT / folder).rglob("*.py"))
+    return {name for text in sources for name in re.findall(r"client(?:_in)?\(\s*\"([a-z0-9-]+)\"", text)}
+
+
+def short_table(folder: Path) -> Path:
+    """As the layer has it."""
+    made, whole = folder / "ENDPOINTS", Path(Loader.BUILTIN_DATA_PATH) / "endpoints.json"
+    subprocess.run([sys.executable, ROOT / "layers/runtime/endpoints.py", whole, made], check=True)  # noqa: S603
+    return made
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1"])
+def test_a_short_table_of_endpoints_gives_the_same_clients(tmp_path: Path, region: str) -> None:
+    services, found = services_that_we_name(), []
+    for endpoints in (short_table(tmp_path), tmp_path / "none"):
+        session = Session()
+        session.register_component("data_loader", clients.loader_of(session, endpoints))
+        made = {name: session.create_client(name, region, config=clients.CONFIG) for name in services}
+        found.append({name: (each.meta.endpoint_url, each._request_signer.region_name) for name, each in made.items()})
+
+    assert found[0] == found[1]
+    assert len(services) > 8
+
+
+def test_every_service_that_we_name_is_in_the_short_table(tmp_path: Path) -> None:
+    """A client of any other would get the defaults of its partition."""
+    names = {
+        each
+        for partition in json.loads(short_table(tmp_path).read_text())["partitions"]
+        for each in partition["services"]
+    }
+    sources = (file.read_text() for folder in ("shared", "functions") for file in (ROOT / folder).rglob("*.py"))
+    services = {name for text in sources for name in re.findall(r"client(?:_in)?\(\s*\"([a-z0-9-]+)\"", text)}
+    prefixes = {Session().get_service_model(name).endpoint_prefix for name in services}
+    assert prefixes - names == set()
+
+
+def test_an_operators_own_table_of_endpoints_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "endpoints.json").write_text('{"of": "the operator"}')
+    session = Session()
+    session.set_config_variable("data_path", str(tmp_path / "models"))
+    loader = clients.loader_of(session, short_table(tmp_path))
+    assert loader.load_data("endpoints") == {"of": "the operator"}
 
 
 def test_what_was_read_ahead_about_a_service_is_not_read_again(tmp_path: Path) -> None:

@@ -806,3 +806,17 @@ def test_the_deployer_alone_reads_airflows_options_and_hears_of_their_change(res
     rule = resources["ConfigurationChanged"]["Properties"]
     assert rule["EventPattern"]["detail"]["name"] == [parameter]
     assert [target["Arn"] for target in rule["Targets"]] == [{"Fn::GetAtt": ["WakesQueue", "Arn"]}]
+
+
+def test_the_parser_sees_the_options_of_airflow_that_workers_see(resources):
+    """What the parser has proven of a file holds in a worker where these are the same (`airflow_bridge.parsed`)."""
+    of_parser, of_worker = (
+        {
+            name: value
+            for name, value in resources[function]["Properties"]["Environment"]["Variables"].items()
+            if name.startswith("AIRFLOW__")
+        }
+        for function in ("ParseFunction", "WorkerFunction")
+    )
+    assert of_parser.pop("AIRFLOW__CORE__TEST_CONNECTION") == {"Ref": "TestConnection"}  # no file asks for it
+    assert of_parser == of_worker

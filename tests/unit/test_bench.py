@@ -10,6 +10,7 @@ from benches import unpack
 from benches.cost import LAMBDAS_LINES, bill_for, load_prices
 from benches.measure import Figures, Sample, Span, sample_of
 from benches.meter import OUTSIDE, OWN_LINES, REPORT, FunctionUse, Meter, consumed, item_size
+from benches.processor import Used, by_name
 from benches.report import Results, as_json, table, targets
 from benches.shapes import CHAIN, FAN_OUT, MESH, Shape
 from gust.aws import clients
@@ -60,9 +61,15 @@ ITEM = {"v": {"S": "x" * 999}}  # 1,000 bytes
         ("Query", {"ConsistentRead": True}, {"Items": []}, (1, 0)),
         (
             "BatchGetItem",
-            {"RequestItems": {"t": {"ConsistentRead": True}}},
+            {"RequestItems": {"t": {"ConsistentRead": True, "Keys": [{}] * 2}}},
             {"Responses": {"t": [ITEM, ITEM]}},
             (2, 0),
+        ),
+        (
+            "BatchGetItem",
+            {"RequestItems": {"t": {"ConsistentRead": True, "Keys": [{}] * 4}}},
+            {"Responses": {"t": [ITEM]}, "UnprocessedKeys": {"t": {"Keys": [{}]}}},
+            (3, 0),
         ),
         (
             "BatchWriteItem",
@@ -177,3 +184,11 @@ def test_the_report_has_the_starts_and_the_cost_of_packages():
     assert "  on_lambda: 0.20 s from message to start (median of 0.10, 0.20, 0.30)" in lines
     assert any(line.startswith("  2 MB in 56 files") for line in lines)
     assert json.loads(json.dumps(as_json(results)))["unpacking"]["files"] == 56
+
+
+def test_the_processor_of_a_nurserys_children_is_its_workers():
+    """The nursery lives on: its parent has not heard of it yet. A child that runs has not told its parent either."""
+    worker, nursery, child = ("worker", 1, 0), ("worker", 2, 1), ("worker", 3, 2)
+    before = {worker: Used(1.0, 0.5), nursery: Used(0.25, 0.25, 2.0, 1.0), child: Used(0.5, 0.25)}
+    after = {worker: Used(3.0, 1.0), nursery: Used(0.5, 0.25, 6.0, 3.0)}
+    assert by_name(before, after) == {"worker": Used(2.0, 0.5, 3.75, 1.75)}

@@ -9,6 +9,7 @@ module is imported before Airflow is configured, so each function imports what i
 import asyncio
 import contextlib
 import importlib
+import json
 import logging
 import os
 import sys
@@ -17,12 +18,13 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 from gust.model.airflow_options import is_true
-from gust.model.deployment import PLUGINS_PREFIX
+from gust.model.bundle import PLUGINS_PREFIX
 from gust.model.keys import TASK_INSTANCE_NAMESPACE
 from gust.model.listener import Hook
 from gust.model.watched_stream import KINESIS_TRIGGER
@@ -66,6 +68,48 @@ def import_airflow() -> None:
     finally:
         del sys.modules["libcst"]  # what imports it from here on gets the real one
 
+
+def know_metrics() -> None:
+    """Have Airflow read its table of metrics, which the first of a process's tasks does otherwise, and in C: PyYAML's own
+    parser takes 50 ms."""
+    import yaml
+    from airflow.sdk._shared.observability.metrics import stats
+
+    plain, names = yaml.SafeLoader, vars(yaml)
+    names["SafeLoader"] = getattr(yaml, "CSafeLoader", plain)
+    try:
+        stats._get_registry()
+    finally:
+        names["SafeLoader"] = plain
+
+
+@contextlib.contextmanager
+def without_engine() -> Iterator[None]:
+    """Meanwhile Airflow, if it is imported, makes no engine for its metadata database: a worker's child would take it away
+    before it calls a DAG author's code. Airflow makes none in a process that it starts for a user to run as."""
+    if "airflow" in sys.modules or _STARTED_AGAIN in os.environ:
+        yield
+        return
+    os.environ[_STARTED_AGAIN] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_STARTED_AGAIN]
+    from airflow.configuration import conf
+
+    conf.mask_secrets()  # which Airflow does together with the engine
+
+
+def listen_to_models() -> None:
+    """What Airflow sets up together with its engine: the first object of a model has all models imported, because they name
+    each other."""
+    from airflow.utils.orm_event_handlers import setup_event_handlers
+    from sqlalchemy import create_engine
+
+    setup_event_handlers(create_engine("sqlite://"))
+
+
+_STARTED_AGAIN: Final = "_AIRFLOW__REEXECUTED_PROCESS"
 
 _DECORATORS: Final = "airflow.sdk.definitions._internal.decorators"
 """Airflow's only module that imports libcst."""
@@ -171,6 +215,14 @@ def preload() -> None:
     import airflow.utils.dag_version_inflation_checker
 
     know_executors(airflow.dag_processing.dagbag)
+    _know_decorators()
+
+
+def _know_decorators() -> None:
+    """Have Airflow look which providers bring a decorator, as each process does at its first `@task`."""
+    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
+
+    _ = ProvidersManagerTaskRuntime().taskflow_decorators
 
 
 def know_executors(dagbag: Any) -> None:
@@ -185,6 +237,12 @@ def know_executors(dagbag: Any) -> None:
 
     exists_or_is_known.knows_executors = True  # type: ignore[attr-defined]
     dagbag._executor_exists = exists_or_is_known
+
+
+def airflow_version() -> str:
+    from airflow.version import version
+
+    return str(version)
 
 
 def airflow_modules() -> frozenset[str]:
@@ -538,11 +596,20 @@ def mask_as_told(options: Mapping[str, str]) -> None:
     more = options.get("core.sensitive_var_conn_names", conf.get("core", "sensitive_var_conn_names", fallback=""))
     names = [*DEFAULT_SENSITIVE_FIELDS, *(name.strip() for name in more.split(",") if name.strip())]
     told = options.get("core.hide_sensitive_var_conn_fields")
+    hides = conf.getboolean("core", "hide_sensitive_var_conn_fields") if told is None else is_true(told)
     for masker in (_secrets_masker(), of_sdk()):
-        masker.sensitive_variables_fields = names
-        masker.hide_sensitive_var_conn_fields = (
-            conf.getboolean("core", "hide_sensitive_var_conn_fields") if told is None else is_true(told)
-        )
+        if (masker.sensitive_variables_fields, masker.hide_sensitive_var_conn_fields) != (names, hides):
+            masker.sensitive_variables_fields = names
+            masker.hide_sensitive_var_conn_fields = hides
+            vars(masker).pop("should_hide_value_for_key", None)
+        if "should_hide_value_for_key" not in vars(masker):
+            # The same ten names come with each line of a log.
+            masker.should_hide_value_for_key = _remembering(masker.should_hide_value_for_key)
+
+
+def _remembering(hides: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    known = lru_cache(maxsize=512)(hides)
+    return lambda name: known(name) if isinstance(name, str) and len(name) <= 100 else hides(name)
 
 
 def _forget_classes_of_xcoms() -> None:
@@ -650,9 +717,28 @@ def masked(text: str, secrets: Iterable[tuple[Any, str | None]]) -> str:
 
 def trigger_arguments(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """A trigger's arguments for its constructor: values that were serialized one by one, decoded."""
+    if not _is_encoded(kwargs):
+        return dict(kwargs)
     from airflow.serialization.decoders import smart_decode_trigger_kwargs
 
     return {name: smart_decode_trigger_kwargs(value) for name, value in kwargs.items()}
+
+
+def _is_encoded(value: Any) -> bool:
+    """Whether Airflow's decoder, which imports its database models, has anything to do."""
+    if isinstance(value, Mapping):
+        return any(str(key) in _TYPE for key in value) or any(map(_is_encoded, value.values()))
+    return isinstance(value, list) and any(map(_is_encoded, value))
+
+
+_TYPE: Final = ("__type", "Encoding.TYPE")
+"""The key of an encoded value's type, as it is and as some versions of Airflow have written it."""
+
+
+def needs_models(definition: Mapping[str, Any]) -> bool:
+    """Whether a child that makes this trigger needs Airflow's database models: for its template, or to decode arguments."""
+    text = json.dumps(definition)
+    return bool(definition.get("template")) or any(name in text for name in _TYPE)
 
 
 def decoded_values(encoded: Any) -> Any:

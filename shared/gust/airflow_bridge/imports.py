@@ -11,6 +11,8 @@ bounds it, and the preparer imports installed modules alone (`preparer`).
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import os
 import re
@@ -18,10 +20,12 @@ import sys
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, Final
 
 import gust
+from gust.airflow_bridge import late
 
 MOST: Final = 64
 """Modules to remember of a file, and of a task. Their own imports do not count: files import some ten."""
@@ -56,6 +60,7 @@ class Recorder:
         """File of a module → whether it was imported for the task."""
         self._is_parsed = False
         self._has_ended = False
+        self._late_sleep = late.sleeps()
         sys.addaudithook(self._note)
 
     def parsed(self) -> None:
@@ -68,15 +73,18 @@ class Recorder:
         with suppress(OSError), os.fdopen(descriptor, "wb") as file:
             file.write(self.report())
 
-    def names_below(self, folder: Path) -> tuple[str, ...]:
-        """Of the modules in a folder."""
-        files = [file for file in self._files if file.startswith(f"{folder}/")]
+    def names(self, *, below: Path | None = None) -> tuple[str, ...]:
+        """Of the modules, or of those in a folder."""
+        files = [file for file in self._files if below is None or file.startswith(f"{below}/")]
         return bounded(_without_parents(self._names_of(files)))
 
     def report(self) -> bytes:
         """The imports, as JSON for `report_of`."""
         parts = [[file for file, of_task in self._files.items() if of_task is part] for part in (False, True)]
-        return json.dumps([bounded(_without_parents(self._names_of(files))) for files in parts]).encode()
+        of_file, of_task = (bounded(_without_parents(self._names_of(files))) for files in parts)
+        if self._late_sleep and not late.sleeps():
+            of_file = (late.ROOTS[0], *of_file)[:MOST]
+        return json.dumps([of_file, of_task]).encode()
 
     @staticmethod
     def _names_of(files: Collection[str]) -> list[str]:
@@ -134,3 +142,28 @@ def bounded(names: Collection[Any]) -> tuple[str, ...]:
 
 def _is_name(name: str) -> bool:
     return len(name) <= LONGEST and _NAME.fullmatch(name) is not None and name.partition(".")[0] != gust.__name__
+
+
+# --- made before a child ------------------------------------------------------------------------------------------------
+
+
+def import_installed(name: str, installed: Sequence[str]) -> bool:
+    """Import a module, and first its parents, if each lies in one of the folders. Returns whether it did."""
+    folders = tuple(f"{os.path.realpath(folder)}/" for folder in installed)
+    parts = name.split(".")
+    for number in range(1, len(parts) + 1):
+        part = ".".join(parts[:number])
+        if part in sys.modules:
+            continue
+        spec = importlib.util.find_spec(part)  # its parent is imported by now
+        if spec is None or not _lies_in(folders, spec):
+            return False
+        importlib.import_module(part)
+    return True
+
+
+def _lies_in(folders: tuple[str, ...], spec: ModuleSpec) -> bool:
+    if spec.origin in ("built-in", "frozen"):
+        return True
+    places = [spec.origin] if spec.origin is not None else list(spec.submodule_search_locations or ())
+    return bool(places) and all(os.path.realpath(place).startswith(folders) for place in places)

@@ -205,14 +205,15 @@ def made_here() -> frozenset[int]:
 class Nursery(Asked):
     """Children are forks of this process as it was when `Nursery` was made. For a process without other threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, ready: Callable[[], object] | None = None) -> None:
+        """`ready`: what the nursery does before its first child, and after each `call`."""
         control, theirs = socket.socketpair()
         self.modules = frozenset(sys.modules)
         """Names of the modules that children inherit."""
         worker, self.pid = os.getpid(), os.fork()
         if self.pid == 0:
             control.close()
-            _be_the_nursery(theirs, worker)
+            _be_the_nursery(theirs, worker, ready)
         _made_here.add(self.pid)
         theirs.close()
         super().__init__(control)
@@ -227,11 +228,11 @@ class Nursery(Asked):
 # --- in the nursery ---------------------------------------------------------------------------------------------------
 
 
-def _be_the_nursery(control: socket.socket, worker: int) -> NoReturn:
+def _be_the_nursery(control: socket.socket, worker: int, ready: Callable[[], object] | None) -> NoReturn:
     try:
         dumpable.forbid()
         _die_with(worker)
-        serve(_close_all_but(control))
+        serve(_close_all_but(control), ready)
     except BaseException:
         traceback.print_exc()
     os._exit(0)
@@ -247,19 +248,22 @@ def _close_all_but(control: socket.socket) -> socket.socket:
     return socket.socket(fileno=kept)
 
 
-def serve(control: socket.socket) -> None:
-    """Fork children for the process at the other end, until it is gone."""
-    _Nursery(control).serve()
+def serve(control: socket.socket, ready: Callable[[], object] | None = None) -> None:
+    """Fork children for the process at the other end, until it is gone. `ready` is called before the first child, and after
+    whatever that process has called here."""
+    _Nursery(control, ready or (lambda: None)).serve()
 
 
 class _Nursery:
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, ready: Callable[[], object]) -> None:
         self._control = control
+        self._ready = ready
         self._children: dict[int, tuple[int, socket.socket]] = {}
         """By pidfd: the child's pid, and where its worker waits for its end."""
 
     def serve(self) -> None:
         """Until the worker is gone."""
+        self._ready()
         while True:
             control = self._control.fileno()
             for ready in select.select([control, *self._children], [], [])[0]:
@@ -279,6 +283,7 @@ class _Nursery:
                 pickle.loads(message)()  # noqa: S301 - from our worker
             except Exception:
                 traceback.print_exc()
+            self._ready()
             return True
         parent, pid = os.getpid(), os.fork()
         if pid == 0:

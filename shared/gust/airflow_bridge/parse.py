@@ -12,10 +12,11 @@ import json
 import logging
 import math
 import os
+import sys
 import time
 import traceback
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -27,14 +28,17 @@ from gust.airflow_bridge.bundle import BundleFolder, environments_of
 from gust.airflow_bridge.child import run_in_child
 from gust.airflow_bridge.event_file import read_event_file
 from gust.airflow_bridge.footprint import Footprint
+from gust.airflow_bridge.imports import bounded
 from gust.airflow_bridge.questions import Questions
 from gust.airflow_bridge.settings_reader import Find, ParserComms, SettingsOfFile, SettingsReader, nothing_stored
 from gust.airflow_bridge.transport import Invoke
 from gust.errors import NotFound, Unopenable
 from gust.model import bounds, bucket_keys
+from gust.model.bundle import PLUGINS_PREFIX
 from gust.model.dag_spec import DagSpec, TaskSpec
-from gust.model.deployment import PLUGINS_PREFIX, ROUND, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
+from gust.model.deployment import ROUND, FileOutcome, ParsedDag, ParseWarning, Plan, Progress
 from gust.model.event_rule import EventRule, is_events_file
+from gust.model.same_parse import SameParse
 from gust.ports.objects import Objects
 
 log = logging.getLogger(__name__)
@@ -50,6 +54,8 @@ NO_DAG_FILE: Final[dict[str, Any]] = {
     "touched": [],
     "imported": [],
     "has_assets": False,
+    "modules": [],
+    "tasks": 0,
 }
 """A child's answer for a file that Airflow's search skips."""
 
@@ -58,6 +64,15 @@ GRACE: Final = 10.0
 
 NO_TIMEOUT: Final = 240.0
 """Seconds, where `dagbag_import_timeout` is switched off."""
+
+WORTH_WATCHING: Final = 20
+"""Tasks of a file from which on it is parsed again under watch: a parse of fewer takes a child some 5 ms."""
+
+WATCHED_FOR: Final = 5.0
+"""Seconds that all files of a batch may be parsed again under watch. They hold up the deployment, which needs none of it."""
+
+MOST_KEPT: Final = 16 * 1024 * 1024
+"""Characters of specs from which on no more are kept for the watch."""
 
 LARGEST_EVENT_FILE: Final = 256 * 1024 * 1024
 """Bytes of memory to read one."""
@@ -95,6 +110,7 @@ def parse_batch(
     bundle = bundles.fetch(plan.bundle_version)
     longest = max(LONGEST_FILE, (told_import_timeout(bundle) or 0.0) + 2 * GRACE)
     finished = True
+    specs = dict[str, str]()
     if not give_up:
         ready()
     began = clock()
@@ -109,10 +125,81 @@ def parse_batch(
         else:
             progress = progress.model_copy(update={"parsing": path})
             keep(objects, key, progress)
-            outcome = parse_in_environment(bundles, bundle, path, plan.bundle_name, find)
+            outcome = parse_in_environment(bundles, bundle, path, plan.bundle_name, find, specs=specs)
         progress = progress.model_copy(update={"parsing": None, "outcomes": (*progress.outcomes, outcome)})
+    if finished and not give_up and not progress.is_watched and time_left() > longest + WATCHED_FOR:
+        progress = watched(bundles, bundle, progress, specs, keep=lambda begun: keep(objects, key, begun), clock=clock)
     keep(objects, key, progress)
     return finished
+
+
+def watched(
+    bundles: BundleFolder,
+    bundle: Path,
+    progress: Progress,
+    specs: Mapping[str, str],
+    *,
+    keep: Callable[[Progress], object],
+    clock: Callable[[], float],
+) -> Progress:
+    """Parse the files again under watch, for `WATCHED_FOR` at most; returns the progress with their proofs. If the function
+    dies at that, the outcomes are kept, and it does not try again. `specs`: key → text, of the files that this process has
+    parsed, for its role reads none; those that another one has parsed are not watched."""
+    if not any(is_worth_watching(bundle, outcome, specs) for outcome in progress.outcomes):
+        return progress
+    progress = progress.model_copy(update={"is_watched": True})
+    keep(progress)
+    until = clock() + WATCHED_FOR
+    outcomes = list(progress.outcomes)
+    for number, outcome in enumerate(outcomes):
+        if is_worth_watching(bundle, outcome, specs) and (seconds := until - clock()) > 0:
+            try:
+                outcomes[number] = with_proof(bundles, bundle, outcome, specs, timeout=seconds)
+            except Exception:
+                # The deployment needs no proof.
+                log.warning("%s could not be watched; each task parses it", outcome.relative_path, exc_info=True)
+    return progress.model_copy(update={"outcomes": tuple(outcomes)})
+
+
+def is_worth_watching(bundle: Path, outcome: FileOutcome, specs: Mapping[str, str]) -> bool:
+    from gust.airflow_bridge import parsed
+
+    if any(dag.spec_key not in specs for dag in outcome.dags):
+        return False
+    is_fit = outcome.tasks >= WORTH_WATCHING and not outcome.import_errors and not outcome.settings
+    return is_fit and parsed.is_wanted(surroundings.options_of(bundle))
+
+
+def with_proof(
+    bundles: BundleFolder, bundle: Path, outcome: FileOutcome, specs: Mapping[str, str], *, timeout: float = WATCHED_FOR
+) -> FileOutcome:
+    """The outcome of a parse; if the file may be parsed once for many tasks, its specs say so. `specs`: key → text, before;
+    `timeout`: seconds."""
+    path = outcome.relative_path
+    try:
+        environment = bundles.fetch_environment(bundle, path)
+    except Unopenable:
+        return outcome
+    with surroundings.workspace("parse") as workspace:
+        ended = run_in_child(
+            lambda: proof_here(bundle, path, workspace, environment, outcome.modules),
+            timeout=timeout,
+            memory=memory_for_child(),
+        )
+    try:
+        said = json.loads(ended.answer) if ended.answer is not None else ended.how
+        proof = SameParse.model_validate(said) if not isinstance(said, str) else None
+    except (ValueError, RecursionError):
+        said, proof = "its process gave an answer that is none", None
+    if proof is None or ended.output:
+        log.info("Each task parses %s: %s", path, said if proof is None else "it prints, warns or logs")
+        return outcome
+    dags = [
+        dag.model_copy(update={"spec_key": put_parsed(bundles.objects, "specs", json.dumps(data))})
+        for dag in outcome.dags
+        if (data := {**json.loads(specs[dag.spec_key]), "same_parse": proof.model_dump(mode="json")})
+    ]
+    return outcome.model_copy(update={"dags": tuple(dags)})
 
 
 def told_import_timeout(bundle: Path) -> float | None:
@@ -162,7 +249,9 @@ def _unparsed(path: str, reason: str) -> FileOutcome:
     )
 
 
-def parse_in_environment(bundles: BundleFolder, bundle: Path, path: str, bundle_name: str, find: Find) -> FileOutcome:
+def parse_in_environment(
+    bundles: BundleFolder, bundle: Path, path: str, bundle_name: str, find: Find, *, specs: dict[str, str] | None = None
+) -> FileOutcome:
     """`parse_file` with the packages that the bundle names for the file. Without them the outcome would differ: if they
     cannot be fetched, the file has no outcome."""
     if is_events_file(path):
@@ -171,7 +260,7 @@ def parse_in_environment(bundles: BundleFolder, bundle: Path, path: str, bundle_
         environment = bundles.fetch_environment(bundle, path)
     except Unopenable as error:
         return _unparsed(path, f"{path} could not be parsed. {error}\n")
-    return parse_file(bundles.objects, bundle, path, bundle_name, find, environment=environment)
+    return parse_file(bundles.objects, bundle, path, bundle_name, find, environment=environment, specs=specs)
 
 
 def parse_file(
@@ -182,9 +271,11 @@ def parse_file(
     find: Find = nothing_stored,
     *,
     environment: Path | None = None,
+    specs: dict[str, str] | None = None,
 ) -> FileOutcome:
     """Parse one file in a child; store specs, serialized DAGs and sources. Returns an outcome even if the child crashes.
-    `find` answers its questions for variables and connections; `environment`: packages beside Airflow's own."""
+    `find` answers its questions for variables and connections; `environment`: packages beside Airflow's own; `specs`: takes
+    the texts of the specs of a file that may be worth watching, by their keys."""
     ready()
     started = time.monotonic()
     compat.mask_as_told(surroundings.options_of(bundle))
@@ -216,6 +307,9 @@ def parse_file(
         answer = readable(json.loads(ended.answer))
         answer["import_errors"] = {name: settings.masked(trace) for name, trace in answer["import_errors"].items()}
         outcome = stored(objects, path, answer, duration).model_copy(update={"settings": settings.versions})
+        outcome = outcome.model_copy(update={"tasks": int(answer["tasks"]), "modules": bounded(answer["modules"])})
+        if specs is not None and outcome.tasks >= WORTH_WATCHING and sum(map(len, specs.values())) < MOST_KEPT:
+            specs |= {bucket_keys.parsed("specs", dag["spec"].encode()): dag["spec"] for dag in answer["dags"]}
         imported, has_assets = {str(name) for name in answer["imported"]}, bool(answer["has_assets"])
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         message = (
@@ -331,8 +425,12 @@ def ready() -> None:
     compat.preload()
     import gust.airflow_bridge.crashes
     import gust.airflow_bridge.dag_spec
+    import gust.airflow_bridge.parsed
     import gust.airflow_bridge.secrets_backend
-    import gust.airflow_bridge.sensors  # noqa: F401
+    import gust.airflow_bridge.sensors
+
+    if sys.version_info >= (3, 12):
+        import gust.airflow_bridge.pure_calls  # noqa: F401
 
     collector.freeze_gc()
 
@@ -372,7 +470,7 @@ def parse_here(
     if environment is not None:
         places[str(environment)] = surroundings.ENVIRONMENT
     footprint = Footprint(bundle)
-    recorder = imports.Recorder(surroundings.installed_for(bundle)) if environment is not None else None
+    recorder = imports.Recorder(surroundings.installed_for(bundle))
     file = bundle / path
     warning, error = compat.stability(file, bundle)
     if error is not None:
@@ -381,7 +479,8 @@ def parse_here(
         import_errors = {path: error}
     else:
         dags, import_errors, made_in = compat.import_dags(file, bundle, bundle_name)
-    modules = recorder.names_below(environment) if recorder is not None and environment is not None else ()
+    all_modules = recorder.names()
+    modules = recorder.names(below=environment) if environment is not None else ()
     to_spec = partial(build_spec, bundle_name=bundle_name, environment_size=size, modules=modules)
     parsed: list[dict[str, Any]] = []
     for dag in dags.values():
@@ -399,8 +498,18 @@ def parse_here(
             "touched": dependencies(footprint.touched(), path),
             "imported": sorted(compat.airflow_modules() - known),
             "has_assets": any(dag["assets"] for dag in parsed),
+            "modules": all_modules,
+            "tasks": sum(len(dag.task_dict) for dag in dags.values()),
         }
     ).encode()
+
+
+def proof_here(bundle: Path, path: str, workspace: Path, environment: Path | None, modules: Sequence[str]) -> bytes:
+    """Run the file under watch in this process: the child's work. The answer is JSON: a proof, or a reason."""
+    from gust.airflow_bridge import parsed
+
+    found = parsed.same_parse(bundle, path, workspace, environment, modules)
+    return json.dumps(found if isinstance(found, str) else found.model_dump(mode="json")).encode()
 
 
 def parsed_dag(dag: Any, places: Mapping[str, str], build_spec: Callable[[str], Any]) -> dict[str, Any]:

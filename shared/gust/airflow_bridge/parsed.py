@@ -1,24 +1,33 @@
 """A DAG file parsed once for many tasks: in a preparer, whose forks find the DAGs in memory.
 
-Only where no author can tell. While the file is parsed, `pure_calls` stops it before it asks for anything that differs from
-one task to the next, or does what others notice: time, random numbers, ids, files outside of the bundle, output, threads,
-processes, sockets, Airflow's variables and connections, a task's own environment variables. What the file changes in memory
-each child inherits, as if it had changed it itself, unless a child's first steps would put it back: then the file stays out,
-too. A file that stays out is parsed in each task, as in Airflow; so are all of them without `[gust] parse_once`.
+Only where no author can tell. The parser finds that out: after its own parse of a file it parses it again under watch
+(`same_parse`), in a process that is thrown away. There `pure_calls` stops the file before it asks for anything that differs
+from one task to the next, or does what others notice: time, random numbers, ids, files outside of the bundle, output,
+threads, processes, sockets, Airflow's variables and connections, a task's own environment variables. What the file changes
+in memory each child inherits, as if it had changed it itself, unless a child's first steps would put it back: then the file
+stays out, too. A file that stays out is parsed in each task, as in Airflow; so are all of them with
+`[gust] parse_once = False`.
+
+What has been watched can depend on nothing but the code of Python, Airflow and packages, the files of the bundle, and the
+environment's variables. The proof names those by a digest; a worker computes it from its own before it parses the file.
 """
 
 from __future__ import annotations
 
 import gc
+import importlib.machinery
 import io
+import json
 import logging
 import os
 import random
+import shutil
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -27,18 +36,27 @@ from zoneinfo import TZPATH
 
 import structlog
 
-from gust.airflow_bridge import compat, crashes, sensors, surroundings
+import gust
+from gust.airflow_bridge import compat, crashes, imports, sensors, surroundings
+from gust.airflow_bridge.footprint import source_of
 from gust.model.airflow_options import is_true
-from gust.model.deployment import BUNDLE_NAME, PLUGINS_PREFIX
+from gust.model.bounds import size_of
+from gust.model.bundle import BUNDLE_NAME, PLUGINS_PREFIX
+from gust.model.environment import OPTIONS_FILE, OURS, VARIABLES_FILE
+from gust.model.same_parse import SameParse
 
 OPTION: Final = "gust.parse_once"
+DEFAULT: Final = "True"
 
-LONGEST: Final = 400
-"""Characters of a reason."""
+LARGEST: Final = 4_000
+"""Bytes of a proof: each message of the file's tasks holds it."""
 
 OF_TASKS: Final = (b"AWS_CONTAINER_", b"AIRFLOW_CTX_", b"_AIRFLOW_", b"__AIRFLOW_")
 """Prefixes of the variables that children have and their preparer lacks: the way to a try's credentials, its names, and the
 DAG that Airflow parses the file for (`get_parsing_context`)."""
+
+OF_OPTIONS: Final = ("_CMD", "_SECRET")
+"""Where Airflow looks for an option in the environment, it looks for the variable's name with these ends, too."""
 
 WATCHED: Final = (
     *compat.OF_FIRST_STEPS,
@@ -60,66 +78,149 @@ _here: Parsed | None = None
 """What this process, or the one that it is a fork of, has parsed."""
 
 
-def parse_ahead(bundle: Path, file: str, workspace: Path, environment: Path | None, *, is_tried: bool) -> str | None:
-    """Parse a file for the children of this process; returns why they cannot have it, or None. `is_tried`: `reason_against`
-    has found nothing before."""
+def parse_ahead(bundle: Path, file: str, workspace: Path, environment: Path | None, same: SameParse) -> str | None:
+    """Parse a file for the children of this process, if the proof holds here; returns why they cannot have it, or None."""
     global _here  # noqa: PLW0603 - one file for the life of a preparer
-    if not is_tried and (reason := _told_by_fork(lambda: reason_against(bundle, file, workspace, environment))):
-        return reason
     with _as_in_child(bundle, workspace, environment):
-        path = tuple(sys.path)
+        if same.digest != _digest(bundle, file, workspace, environment, files=same.files, variables=same.variables):
+            return "the parser has watched another one"
+        path, modules = tuple(sys.path), set(sys.modules)
         bag = compat.bag_of(bundle.resolve(), file, bundle_name=BUNDLE_NAME)
         if not compat.is_whole(bag):
             return "its parse fails, or warns"
+        if unseen := _installed_since(modules, bundle) - set(same.modules):
+            return f"it imports {min(unseen)}"
         _here = Parsed(bag, path, tuple(sys.path))
     return None
 
 
-def _told_by_fork(ask: Callable[[], str | None]) -> str | None:
-    """Ask in a fork of this process, which stays as it is: Python slows down what it has watched, and a look at everything
-    copies it."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        said = "it ends the process"
-        try:
-            said = ask() or ""
-        except BaseException as error:
-            said = f"its parse ends with {type(error).__name__}"
-        finally:
-            os.write(writing, f"={said}"[:LONGEST].encode(errors="replace"))
-            os._exit(0)
-    os.close(writing)
-    with open(reading, "rb") as answer:
-        told = answer.read(LONGEST).decode(errors="replace")
-    os.waitpid(pid, 0)
-    return told.removeprefix("=") if told.startswith("=") else "it ends the process"
+# --- in the parser ----------------------------------------------------------------------------------------------------
 
 
-def reason_against(bundle: Path, file: str, workspace: Path, environment: Path | None) -> str | None:
-    """Parse a file under watch; returns why it must be parsed in each task, or None. For a process that is thrown away."""
+def same_parse(
+    bundle: Path, file: str, workspace: Path, environment: Path | None, modules: Sequence[str]
+) -> SameParse | str:
+    """Parse a file under watch; returns the proof that each task finds the same, or why it must be parsed in each. For a
+    process that is thrown away. `modules`: installed ones that the file imports; workers import these before it, and look
+    what they do (`preparer`), so they are not watched."""
     from gust.airflow_bridge import pure_calls  # needs Python 3.12
 
+    if file.endswith(".zip"):
+        return "it is a zip"
     if (bundle / PLUGINS_PREFIX).exists() or _has_plugins(environment):
         return "plugins run before it is parsed"
+    with surroundings.without_bundle(bundle, workspace, environment) as installed:
+        for name in modules:
+            imports.import_installed(name, installed)
+        _parse_another(workspace)
+    if environment is not None and _has_native_code(environment):
+        return "its packages have native code"
     with _as_in_child(bundle, workspace, environment), compat.questions_counted() as questions:
         if compat.says_what_it_parses():
             return "the level of logging has its parse logged"
         folders = [f"{each}/" for each in (bundle, bundle.resolve(), *sys.path, *TZPATH) if str(each).startswith("/")]
-        was = _State.now(bundle)
+        there, was = set(sys.modules), _State.now(bundle)
         gc.freeze()
-        try:
-            with _variables_of_tasks_refused() as variables, pure_calls.only(folders, variables=variables) as first:
+        with _variables_noted() as variables, pure_calls.only(folders, variables=variables) as watch:
+            try:
                 bag = compat.bag_of(bundle.resolve(), file, bundle_name=BUNDLE_NAME)
-        except BaseException as error:
-            return first() or f"its parse ends with {type(error).__name__}"
-        if reason := first():
-            return reason
+            except BaseException as error:
+                return watch.first or f"its parse ends with {type(error).__name__}"
+        if watch.first:
+            return watch.first
         if questions():
             return "it asks for a variable or a connection"
         if not compat.is_whole(bag):
             return "its parse fails, or warns"
-        return was.difference() or _kept()
+        if reason := was.difference() or _kept():
+            return reason
+        roots = tuple({f"{bundle}/", f"{bundle.resolve()}/"})
+        read = {source_of(path) for path in watch.opened if path.startswith(roots)}
+        files = sorted({path.removeprefix(f"{bundle.resolve()}/").removeprefix(f"{bundle}/") for path in read} - {file})
+        asked = sorted(variables.asked - {f"{name}{end}" for name in variables.asked for end in OF_OPTIONS})
+        digest = _digest(bundle, file, workspace, environment, files=files, variables=asked)
+        proof = SameParse(
+            digest=digest,
+            files=tuple(files),
+            variables=tuple(asked),
+            modules=tuple(sorted(_installed_since(there, bundle))),
+        )
+    return proof if size_of(proof.model_dump(mode="json")) <= LARGEST else "it reads too many files"
+
+
+def _parse_another(folder: Path) -> None:
+    """What Airflow makes at the first parse of a process, a worker has made before it forks (`rehearsal`)."""
+    file = Path(__file__).with_name("rehearsal_dag.py")
+    shutil.copy(file, folder)
+    compat.bag_of(folder, file.name, bundle_name=BUNDLE_NAME)
+    (folder / file.name).unlink()
+
+
+def _digest(
+    bundle: Path,
+    file: str,
+    workspace: Path,
+    environment: Path | None,
+    *,
+    files: Collection[str],
+    variables: Collection[str],
+) -> str:
+    """Of all that a watched parse can depend on, in this process as a child has it. Times of files do not count: they are
+    those of a worker's disk."""
+
+    def here(value: str | None) -> str | None:
+        """Without the names that folders have here."""
+        for folder, name in (
+            (bundle.resolve(), compat.DAGS_ROOT),
+            (bundle, compat.DAGS_ROOT),
+            (workspace, surroundings.WORKSPACE),
+        ):
+            value = value.replace(str(folder), name) if value is not None else None
+        return value
+
+    parts: list[Any] = [
+        sys.version,
+        compat.airflow_version(),
+        gust.__version__,
+        os.uname().machine,
+        environment and environment.name,
+    ]
+    names = sorted({*variables, *(f"{name}{end}" for name in variables for end in OF_OPTIONS)})
+    parts.append([(name, here(os.environ.get(name))) for name in names])
+    parts.append(sorted(_names(bundle)))
+    for path in (VARIABLES_FILE, OPTIONS_FILE, file, *sorted(files)):
+        with suppress(FileNotFoundError):
+            parts.append([path, sha256((bundle / path).read_bytes()).hexdigest()])
+    return sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _names(bundle: Path) -> Iterator[str]:
+    """Of files and folders, without Python's bytecode, which a worker compiles, and Gust's own."""
+    root = bundle.resolve()
+    for folder, folders, files in os.walk(root):
+        folders[:] = [each for each in folders if each != "__pycache__"]
+        within = "" if folder == str(root) else f"{folder[len(str(root)) + 1 :]}/"
+        if not within.startswith(OURS):
+            yield from (f"{within}{each}" for each in (*folders, *files))
+
+
+def _installed_since(before: Collection[str], bundle: Path) -> set[str]:
+    """Names of the modules imported since then that are not the bundle's."""
+    return {
+        name
+        for name, module in list(sys.modules.items())
+        if name not in before
+        and getattr(module, "__spec__", None) is not None
+        and not _is_of(bundle, module)
+        and not _is_of(bundle.resolve(), module)
+    }
+
+
+def _has_native_code(environment: Path) -> bool:
+    """Whether a module of these packages is native and imported: Python calls its operators unseen."""
+    ends = tuple(importlib.machinery.EXTENSION_SUFFIXES)
+    files = (str(getattr(module, "__file__", None)) for module in list(sys.modules.values()))
+    return any(file.startswith(f"{environment}/") and file.endswith(ends) for file in files)
 
 
 @contextmanager
@@ -145,9 +246,10 @@ def in_place() -> Iterator[None]:
 
 
 def is_wanted(options: Mapping[str, str]) -> bool:
-    """Whether files may be parsed ahead, by a bundle's options and this process's environment. Python 3.11 cannot watch."""
+    """Whether files may be parsed once for many tasks, by a bundle's options and this process's environment. Python 3.11
+    cannot watch."""
     can_watch = sys.version_info >= (3, 12)
-    return can_watch and is_true(options.get(OPTION, os.environ.get("AIRFLOW__GUST__PARSE_ONCE", "")))
+    return can_watch and is_true(options.get(OPTION, os.environ.get("AIRFLOW__GUST__PARSE_ONCE", DEFAULT)))
 
 
 def _has_plugins(environment: Path | None) -> bool:
@@ -162,9 +264,22 @@ def _has_plugins(environment: Path | None) -> bool:
 
 
 class _Variables(dict[bytes, bytes]):
-    """Of this process. One that only a child has may not be looked for."""
+    """Of this process; notes which are looked for. One that only a child has may not be."""
 
-    def __missing__(self, name: bytes) -> bytes:
+    def __init__(self, plain: dict[bytes, bytes]) -> None:
+        super().__init__(plain)
+        self._plain = plain
+        self._asked = set[bytes]()
+
+    @property
+    def asked(self) -> set[str]:
+        """Names."""
+        return {os.fsdecode(name) for name in self._asked}
+
+    def __getitem__(self, name: bytes) -> bytes:
+        self._asked.add(name)
+        if name in self._plain:
+            return self._plain[name]
         if name.startswith(OF_TASKS):
             from gust.airflow_bridge import pure_calls
 
@@ -173,13 +288,13 @@ class _Variables(dict[bytes, bytes]):
 
 
 @contextmanager
-def _variables_of_tasks_refused() -> Iterator[object]:
+def _variables_noted() -> Iterator[_Variables]:
     environ: Any = os.environ
     environb: Any = os.environb
     plain = environ._data
-    environ._data = environb._data = _Variables(plain)
+    environ._data = environb._data = noted = _Variables(plain)
     try:
-        yield environ._data
+        yield noted
     finally:
         environ._data = environb._data = plain
 

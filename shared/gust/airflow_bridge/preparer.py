@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import importlib
-import importlib.util
 import io
 import logging
 import os
@@ -28,12 +26,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from gust import collector
 from gust.airflow_bridge import compat, moment, nursery, orphans, parsed, surroundings
+from gust.airflow_bridge.imports import import_installed
+from gust.model.same_parse import SameParse
 
 BEGINS: Final = b"+"
 """Before the name of a module that is imported next."""
@@ -64,29 +63,29 @@ def prepare(
     environment: Path | None,
     workspace: Path,
     file: str | None = None,
-    is_tried: bool = False,
+    same: SameParse | None = None,
 ) -> None:
     """What a preparer does: import the modules, parse the `file`, if there is one, report, and fork children until its
-    worker is gone. `workspace`: the empty folder where children will run. `is_tried`: the file is known to be fit."""
+    worker is gone. `workspace`: the empty folder where children will run. `same`: the proof that the file may be parsed."""
     worker = socket.socket(fileno=control)
     sys.dont_write_bytecode = True  # a changed environment is extracted anew
     memory = _private_memory()
     took = _import_all(worker, names, bundle, environment, workspace)
-    if file is not None:
-        took += _parse(worker, bundle, file, workspace, environment, is_tried=is_tried)
+    if file is not None and same is not None:
+        took += _parse(worker, bundle, file, workspace, environment, same=same)
     collector.freeze_gc()
     worker.sendall(IS_READY + b"%d %d\n" % ((_private_memory() - memory) // 1024, took * 1000))
-    nursery.serve(worker)
+    nursery.serve(worker, surroundings.look_at_modules)
 
 
 def _parse(
-    worker: socket.socket, bundle: Path, file: str, workspace: Path, environment: Path | None, *, is_tried: bool
+    worker: socket.socket, bundle: Path, file: str, workspace: Path, environment: Path | None, *, same: SameParse
 ) -> float:
     worker.sendall(BEGINS + PARSE + b"\n")
     orphans.adopt()
     began = time.process_time()
     with _nothing_said() as said, _last_calls_noted():
-        reason = parsed.parse_ahead(bundle, file, workspace, environment, is_tried=is_tried)
+        reason = parsed.parse_ahead(bundle, file, workspace, environment, same)
         if reason is None and said():
             reason = "it prints, warns or logs"
     if reason is None and (_threads() > 1 or orphans.children()):
@@ -147,31 +146,6 @@ def _end(worker: socket.socket, reason: str) -> NoReturn:
     orphans.kill_all(except_=frozenset())
     worker.sendall(IS_OUT + reason.encode() + b"\n")
     os._exit(0)
-
-
-# --- which modules ----------------------------------------------------------------------------------------------------
-
-
-def import_installed(name: str, installed: Sequence[str]) -> bool:
-    """Import a module, and first its parents, if each lies in one of the folders. Returns whether it did."""
-    folders = tuple(f"{os.path.realpath(folder)}/" for folder in installed)
-    parts = name.split(".")
-    for number in range(1, len(parts) + 1):
-        part = ".".join(parts[:number])
-        if part in sys.modules:
-            continue
-        spec = importlib.util.find_spec(part)  # its parent is imported by now
-        if spec is None or not _lies_in(folders, spec):
-            return False
-        importlib.import_module(part)
-    return True
-
-
-def _lies_in(folders: tuple[str, ...], spec: ModuleSpec) -> bool:
-    if spec.origin in ("built-in", "frozen"):
-        return True
-    places = [spec.origin] if spec.origin is not None else list(spec.submodule_search_locations or ())
-    return bool(places) and all(os.path.realpath(place).startswith(folders) for place in places)
 
 
 # --- what children could tell -----------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ key is the bundle's version: with other files an import may mean another module.
 A preparer holds up to `HELD` bytes while others work, the one that waits longest ends first. Preparers are made while no
 child runs: no child can change the environment's files under one.
 
-From the third try in a row of one file on, the children come from a preparer that has parsed the file, too (`parsed`). An
-author's code has run in it: it ends before a try of another file, and before another preparer is made.
+From the second try in a row of one file on, the children come from a preparer that has parsed the file, too, where the
+parser has proven that each task would find the same (`parsed`). An author's code has run in it: it ends before a try of
+another file, and before another preparer is made.
 """
 
 from __future__ import annotations
@@ -28,19 +29,20 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
 
-from gust.airflow_bridge import immortal, orphans, parsed, preparer
+from gust.airflow_bridge import immortal, late, orphans, parsed, preparer
 from gust.airflow_bridge.imports import LARGEST, Imports, bounded, report_of
 from gust.airflow_bridge.nursery import Asked, Children, Nursery, ParentGone, Process, Target, made_here
 from gust.airflow_bridge.surroundings import DAGS_OF_MWAA, options_of
 from gust.model.environment import OPTIONS_FILE, VARIABLES_FILE
+from gust.model.same_parse import SameParse
 
 PATIENCE: Final = 15.0
 """Seconds that a try waits for a preparer. All `ATTEMPTS` together take less than the minute for which its message is
 hidden; what is not imported by then on a worker's processor takes a child longer than any import is worth here."""
 
-PARSED_FROM: Final = 3
-"""Tries of one file in a row on a worker, before the file is parsed for the next ones: that takes as long as some five
-parses."""
+PARSED_FROM: Final = 2
+"""The try in a row of one file on a worker that comes from a process which has parsed the file: that takes one parse, as the
+try would itself. The first one has told by then what the file imports."""
 
 TAKES_TOO_LONG: Final = "its import takes too long"
 ENDS: Final = "it ends the process"
@@ -80,6 +82,8 @@ class Subject:
     file: str
     task_id: str
     environment: Path | None
+    same: SameParse | None = None
+    """The proof that the file may be parsed once for many tasks, if there is one."""
 
     @property
     def of_file(self) -> tuple[str, str]:
@@ -136,11 +140,13 @@ class Preparer(Asked):
         above: Preparer | None,
         *,
         kept: frozenset[int],
+        is_marked: bool = False,
         patience: float = PATIENCE,
     ) -> None:
         """`memory`: kB, beside what it shares with the one `above` it, whose fork it is. `instead`: forks the children once
-        the preparer has ended. `kept`: children of the worker while no child of a DAG file runs. `patience`: seconds; a
-        package of an environment may keep it from answering."""
+        the preparer has ended. `kept`: children of the worker while no child of a DAG file runs. `is_marked`: what the
+        nursery has imported is immortal in it. `patience`: seconds; a package of an environment may keep it from
+        answering."""
         super().__init__(control)
         control.settimeout(patience)
         self._kept = kept
@@ -149,6 +155,7 @@ class Preparer(Asked):
         self._has_ended = False
         self._process = process
         self._instead = instead
+        self.is_marked = is_marked
         self._forks = 0
 
     def fork(
@@ -156,8 +163,9 @@ class Preparer(Asked):
     ) -> Process:
         self._forks += 1
         try:
-            if self._forks == immortal.IMMORTALIZE_AFTER_TASKS:  # as in the nursery
+            if self._forks == immortal.IMMORTALIZE_AFTER_TASKS and not self.is_marked:  # as in the nursery
                 self.call(immortal.mark_all)
+                self.is_marked = True
             return super().fork(target, descriptors)
         except ParentGone:
             self._has_ended = True
@@ -257,10 +265,15 @@ class Preparers:
     """The file of the last try, and how many of it there were in a row."""
     _parsed: tuple[tuple[Key, tuple[str, str]], Preparer] | None = None
     """The one that has parsed a file, under the key of its imports and the file."""
-    _tried: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
-    """Files that may be parsed ahead."""
+    _is_marked: bool = False
+    """What the nursery has imported is immortal."""
     _unparsed: OrderedDict[tuple[str, str], str] = field(default_factory=OrderedDict)
     """File → why each task parses it."""
+
+    _is_awake: bool = False
+    """Whether the nursery has imported Airflow's database models."""
+    _looked_at: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
+    """Files whose text was searched for them."""
 
     # --- what is known --------------------------------------------------------------------------------------------
 
@@ -270,14 +283,16 @@ class Preparers:
 
     def learn(self, subject: Subject, imports: Imports) -> None:
         """Take a child's report. One that came from a preparer reports what it had to import itself."""
+        if any(map(late.is_late, (*imports.of_file, *imports.of_task))):
+            self._wake()
         self.hear(subject, imports.of_file)
-        _keep(self._of_tasks, subject.of_task, imports.of_task)
+        _keep(self._of_tasks, subject.of_task, _without_late(imports.of_task))
 
     def hear(self, subject: Subject, names: Sequence[str]) -> None:
         """The modules that a file imports, beside those that are known."""
         known = self._of_files.get(subject.of_file, ())
         if not set(names) <= set(known):
-            _keep(self._of_files, subject.of_file, bounded((*known, *names)))
+            _keep(self._of_files, subject.of_file, _without_late(bounded((*known, *names))))
 
     def modules_for(self, subject: Subject) -> tuple[str, ...]:
         """The modules to import before a try, in order."""
@@ -302,6 +317,14 @@ class Preparers:
         file, times = self._row
         self._row = subject.of_file, times + 1 if file == subject.of_file else 1
 
+    def mark(self) -> None:
+        """Make what the nursery has imported immortal. A process that has parsed a file and is a fork of it is made anew at
+        the next try: it need not do the same."""
+        self.nursery.call(immortal.mark_all)
+        self._is_marked = True
+        if self._parsed is not None and self._parsed[1].above is None:
+            self._end_parsed()
+
     # --- who forks ------------------------------------------------------------------------------------------------
 
     def is_ready(self, subject: Subject) -> bool:
@@ -311,6 +334,10 @@ class Preparers:
     def children_of(self, subject: Subject, workspace: Path) -> Children:
         """Where the try's child comes from: a preparer, or the nursery. Waits for a new preparer. Ends those that hold too
         much memory beside it. While no child runs."""
+        if not self._is_awake and subject.of_file not in self._looked_at:
+            _keep(self._looked_at, subject.of_file, None)
+            if late.are_named_in(subject.bundle / subject.file):
+                self._wake()
         if self._parsed is not None and self._parsed[1].has_ended:
             self._end_parsed()
         if self._parsed is not None and not self._has_imports(subject):
@@ -326,13 +353,22 @@ class Preparers:
             return self._parsed[1]
         return prepared
 
+    def _wake(self) -> None:
+        """Have the nursery import what comes late (`late`). Preparers are forks of it as it was: they end."""
+        if not self._is_awake:
+            self._is_awake = True
+            self._end_parsed()
+            while self._ready:
+                self._forget(next(iter(self._ready)))
+            self.nursery.call(late.wake_for_children)
+
     def _of_parse(self, subject: Subject) -> tuple[Key, tuple[str, str]]:
         return _key(subject, self.modules_for(subject)), subject.of_file
 
     def _is_to_be_parsed(self, subject: Subject) -> bool:
         """Whether a process shall parse the file now."""
         file, times = self._row
-        if file != subject.of_file or times < PARSED_FROM or file in self._unparsed:
+        if subject.same is None or file != subject.of_file or times < PARSED_FROM or file in self._unparsed:
             return False
         if self._parsed is not None:
             return False
@@ -399,7 +435,7 @@ class Preparers:
             environment=subject.environment,
             workspace=workspace,
             file=subject.file if is_parsed else None,
-            is_tried=subject.of_file in self._tried,
+            same=subject.same,
         )
         with theirs:
             process = source.fork(work, [theirs.fileno()])
@@ -411,13 +447,14 @@ class Preparers:
             memory, took = figures
             if took >= (self.worth_parse if is_parsed else WORTH):
                 if is_parsed:
-                    _keep(self._tried, subject.of_file, None)
                     self.say(f"Parsed before tasks: {subject.file} ({memory:,} kB, {took:,} ms)")
                 else:
                     made = ", ".join(names)
                     self.say(f"Imported before tasks of {subject.file}: {made} ({memory:,} kB, {took:,} ms)")
                 parent = None if above is None else self._ready[above]
-                return Preparer(control, process, memory, self.nursery, parent, kept=self._kept)
+                # One that has parsed and is the nursery's fork waits for `mark`.
+                is_marked = self._is_marked or is_parsed if parent is None else parent.is_marked
+                return Preparer(control, process, memory, self.nursery, parent, kept=self._kept, is_marked=is_marked)
             if is_parsed:
                 _keep(self._unparsed, subject.of_file, "it is not worth a process")
             else:
@@ -475,6 +512,11 @@ class Preparers:
 
 def _key(subject: Subject, names: tuple[str, ...]) -> Key:
     return _around(subject), names
+
+
+def _without_late(names: Sequence[str]) -> tuple[str, ...]:
+    """The nursery imports these for all."""
+    return tuple(name for name in names if not late.is_late(name))
 
 
 def _around(subject: Subject) -> Surroundings:

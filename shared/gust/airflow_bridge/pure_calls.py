@@ -32,7 +32,7 @@ import types
 import typing
 import weakref
 import zoneinfo
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -140,6 +140,10 @@ _ASKED_BY_AIRFLOW: Final = {
     ("time", "time"): {
         "/croniter/croniter.py:croniter.__init__ < /airflow/sdk/definitions/timetables/_cron.py:CronMixin.validate",
     },
+    ("time", "perf_counter"): {
+        "/providers_discovery/providers_discovery.py:"
+        "provider_info_cache.<locals>.provider_info_cache_decorator.<locals>.wrapped_function",
+    },
     ("posix", "getpid"): {"/airflow/dag_processing/importers/python_importer.py:_timeout"},
     ("_signal", "setitimer"): {"/airflow/dag_processing/importers/python_importer.py:_timeout"},
     ("_signal", "signal"): {
@@ -171,15 +175,18 @@ _EVENTS: Final = frozenset(
 )
 """Audit events that pass. `open` and the listings only for the folders."""
 
+_GENERICPATH: Final = os.path.exists.__code__.co_filename
+_OF_TIMES: Final = frozenset({"getmtime", "getatime", "getctime"})
+_LOOKS_AT_PARENTS: Final = frozenset({_GENERICPATH, os.path.realpath.__code__.co_filename})
+
 _Key = tuple[str, str]
 
 
 @contextmanager
-def only(folders: Sequence[str], *, variables: object) -> Iterator[Callable[[], str | None]]:
-    """Meanwhile `Impure` is raised before each call that is not known to be pure. Yields a function that returns what was
-    called first, in words. `folders`: where files may be read, with a slash at the end. `variables`: the dict
-    below `os.environ`, which no native function may get."""
-    watch = _Watch(tuple(folders), variables)
+def only(folders: Sequence[str], *, variables: object) -> Iterator[Watch]:
+    """Meanwhile `Impure` is raised before each call that is not known to be pure. `folders`: where files may be read, with a
+    slash at the end. `variables`: the dict below `os.environ`, which no native function may get."""
+    watch = Watch(tuple(folders), variables)
     monitoring = sys.monitoring
     monitoring.use_tool_id(TOOL, "gust")
     monitoring.register_callback(TOOL, monitoring.events.CALL, watch.called)
@@ -187,21 +194,25 @@ def only(folders: Sequence[str], *, variables: object) -> Iterator[Callable[[], 
     watch.is_on = True
     monitoring.set_events(TOOL, monitoring.events.CALL)
     try:
-        yield lambda: watch.first
+        yield watch
     finally:
         watch.is_on = False
         monitoring.set_events(TOOL, monitoring.events.NO_EVENTS)
         monitoring.free_tool_id(TOOL)
 
 
-class _Watch:
+class Watch:
     def __init__(self, folders: tuple[str, ...], variables: object) -> None:
         self.first: str | None = None
+        """What was called first that is not pure, in words."""
+        self.opened = set[str]()
+        """Files that were read."""
         self.is_on = False
         self._folders = folders
         self._parents = {each[:end] or "/" for each in folders for end in range(len(each)) if each[end] == "/"}
         streams = (sys.stdin, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
         self._guarded = {id(each) for each in (*streams, variables) if each is not None}
+        self._caller: types.CodeType | None = None
         self._fine: dict[int, object] = {}
         """By id: functions and types that pass, unless they get a native function."""
 
@@ -211,6 +222,9 @@ class _Watch:
         kind = type(target)
         if kind is types.FunctionType or not self.is_on:
             return
+        self._caller = code
+        if code.co_filename == _GENERICPATH and code.co_name in _OF_TIMES and not _is_airflow(sys._getframe(2)):
+            self._refuse("it asks for the time of a file")
         if id(first) in self._guarded and not self._is_asked_by_airflow(self.impure(target, None)):
             self._refuse("it uses all environment variables, or stdin, stdout or stderr")
         if id(target) in self._fine and type(first) not in _NATIVE:
@@ -234,6 +248,8 @@ class _Watch:
             path, _, flags = args
             if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) or not self._may_look_at(path):
                 self._refuse(f"it opens {path}")
+            if not isinstance(path, int):
+                self.opened.add(os.fsdecode(path))
         elif event in ("os.listdir", "os.scandir") and not self._may_look_at(args[0]):
             self._refuse(f"it lists {args[0]}")
 
@@ -319,7 +335,10 @@ class _Watch:
         named = named.decode(errors="replace") if isinstance(named, bytes) else named
         if not named.startswith("/") or "/.." in named:
             return False
-        return named.startswith(self._folders) or f"{named}/" in self._folders or named in self._parents
+        if named.startswith(self._folders) or f"{named}/" in self._folders:
+            return True
+        # Others change what lies above, and when: only whether it is there may be asked.
+        return named in self._parents and self._caller is not None and self._caller.co_filename in _LOOKS_AT_PARENTS
 
     @staticmethod
     def _is_asked_by_airflow(key: _Key | None) -> bool:
@@ -352,6 +371,11 @@ _INSTALLED: Final = tuple(
     }
     | {f"{os.path.dirname(os.__file__)}/"}
 )
+
+
+def _is_airflow(frame: types.FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(tuple(f"{each}airflow/dag_processing/" for each in _INSTALLED))
+
 
 _DESCRIPTORS: Final = frozenset(
     {types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType}
@@ -387,4 +411,4 @@ def _found(kind: type, name: str) -> object:
     return vars(_owner(kind, name)).get(name)
 
 
-_JUDGE: Final = _Watch((), None)
+_JUDGE: Final = Watch((), None)

@@ -210,9 +210,18 @@ def _die_with_parent() -> None:
 def _in_child(
     target: Callable[..., object], requests: int, stdout: int, stderr: int, logs: int, *descriptors: int
 ) -> None:
-    """Airflow's first steps in a child, then `target`."""
+    """Airflow's first steps in a child, then `target`. They configure logging: the level of each logger is set, and each
+    time all loggers forget what they have cached, which writes into the memory of each. Here they forget once, after all."""
     sockets = [socket.socket(fileno=each) for each in (requests, stdout, stderr)]
-    supervisor._fork_main(*sockets, logs, partial(target, *descriptors))
+    manager: Any = logging.root.manager
+    manager._clear_cache = do_nothing
+
+    def work() -> None:
+        del manager._clear_cache  # the class's own is there again
+        manager._clear_cache()
+        target(*descriptors)
+
+    supervisor._fork_main(*sockets, logs, work)
 
 
 # --- every child ------------------------------------------------------------------------------------------------------
@@ -361,8 +370,9 @@ class TryClient(ExecutionApiClient):
         if known is None or not is_prepared:
             yield self.ports.children, []
             return
-        subject = Subject(self.bundle, self.workload.relative_fileloc, self.workload.task_id, self.environment)
-        known.hear(subject, self.workload.modules)
+        told = self.workload
+        subject = Subject(self.bundle, told.relative_fileloc, told.task_id, self.environment, told.same_parse)
+        known.hear(subject, told.modules)
         known.count(subject)
         if not known.is_ready(subject):
             self.ports.hide(HIDDEN_FOR)  # imports take a while

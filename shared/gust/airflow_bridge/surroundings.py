@@ -12,7 +12,7 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,7 @@ import gust
 from gust.airflow_bridge import compat, leftovers
 from gust.airflow_bridge.commands import LAYER_BIN
 from gust.model.airflow_options import environment_of
-from gust.model.deployment import PLUGINS_PREFIX
+from gust.model.bundle import PLUGINS_PREFIX
 from gust.model.environment import OPTIONS_FILE, VARIABLES_FILE
 from gust.model.place import TASK_VARIABLES
 from gust.model.secrets_backend import backend_of
@@ -287,8 +287,27 @@ def _make_way_for(bundle: Path | None, environment: Path | None) -> list[str]:
     return behind
 
 
-def _top_level() -> list[tuple[str, str]]:
+def _top_level() -> Sequence[tuple[str, str]]:
     """Imported modules and packages, and the files that they come from."""
+    return _seen[2] if _seen[:2] == _newest() else _top_level_now()
+
+
+def look_at_modules() -> None:
+    """In a process that children are forks of, before they are: they find `_top_level` done. To look at each module writes
+    into its memory, of which a child then has its own copy."""
+    global _seen  # noqa: PLW0603 - of this process
+    _seen = (*_newest(), tuple(_top_level_now()))
+
+
+_seen: tuple[int, str, Sequence[tuple[str, str]]] = (0, "", ())
+"""How many modules there were, the newest one, and `_top_level` of them."""
+
+
+def _newest() -> tuple[int, str]:
+    return len(sys.modules), next(reversed(sys.modules))
+
+
+def _top_level_now() -> list[tuple[str, str]]:
     return [
         (name, file)
         for name, module in list(sys.modules.items())

@@ -24,7 +24,7 @@ from airflow.sdk.module_loading import import_string
 from airflow.sdk.serde import deserialize, serialize
 from airflow.triggers.base import BaseTaskEndEvent, BaseTrigger, TriggerEvent
 
-from gust.airflow_bridge import compat
+from gust.airflow_bridge import compat, late
 from gust.airflow_bridge.pace import Pace, Parked, paced_loop, run_until_parked
 from gust.airflow_bridge.supervisor import (
     STOP_BEFORE_LIMIT,
@@ -128,6 +128,8 @@ def _run(
         environment = ports.bundles.fetch_environment(bundle, workload.relative_fileloc) if bundle else None
     except Unopenable as error:
         return {"error": str(error)}
+    if compat.needs_models(definition):
+        ports.children.call(late.wake_for_children)
     ti = _task_instance(workload)
     seconds = ports.seconds_before(STOP_BEFORE_LIMIT)
     pace = Pace(

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from gust import collector
-from gust.airflow_bridge import compat, dumpable
+from gust.airflow_bridge import compat, dumpable, late
 
 BUNDLE_CLASS: Final = "gust.airflow_bridge.execute.UnpackedBundle"
 BUNDLES: Final = Path(tempfile.gettempdir()).resolve() / f"gust-bundles-{os.getpid()}"
@@ -67,7 +67,9 @@ TASK_MODULES: Final = (
     "airflow.providers.standard.operators.trigger_dagrun",
     "airflow.providers.standard.decorators.python",
     "airflow.providers.standard.sensors.python",
+    "airflow.utils.net",
     "airflow.version",
+    "boto3",  # what hooks of AWS and many files import; our own clients do without
     "encodings.cp437",  # what zipfile decodes names with
     "jinja2.ext",
     "setproctitle",
@@ -101,7 +103,10 @@ def set_environment(bundles: Path = BUNDLES, *, bundle_name: str = "dags-folder"
     os.environ.setdefault("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", f"{os.environ['AIRFLOW_HOME']}/bundles")
     bundle = {"name": bundle_name, "classpath": BUNDLE_CLASS, "kwargs": {"root": str(bundles)}}
     configured = os.environ.setdefault("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
-    compat.import_airflow()
+    with late.binding(), compat.without_engine():
+        compat.import_airflow()
+        compat.know_metrics()
+        importlib.import_module("airflow.sdk.execution_time.task_runner")
     return Path(json.loads(configured)[0]["kwargs"]["root"])
 
 
@@ -117,19 +122,36 @@ def warm_up_for_tasks(bundles: Path) -> None:
 def import_once(modules: Iterable[str]) -> None:
     """Import the modules, silence this process's log below warnings, and forbid its children to read its memory."""
     dumpable.forbid()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), late.binding():
         # Airflow's own deprecations in its own providers: no reader of this log can act on them.
         warnings.simplefilter("ignore")
         compat.preload()
         for module in modules:
             importlib.import_module(module)
         _make_adapters_once()
-        # Hooks of the amazon provider ask who called them. The answer needs the file of every module, which Python finds
-        # once in a process: without this, in each child anew, which was half of what a poll took.
-        inspect.stack()
+        know_files_of_modules()
     # The log shipper's thread; it sleeps while a child is forked.
     warnings.filterwarnings("ignore", message="This process .* is multi-threaded", category=DeprecationWarning)
     _configure_logging()
+
+
+def know_files_of_modules() -> None:
+    """Hooks of the amazon provider ask who called them. The answer needs the file of every module, which Python finds once
+    in a process: without this, in each child anew, which was half of what a poll took.
+
+    Links are looked for once in each folder, and not for each of its files: half of the time."""
+    plain = os.path.realpath
+    folders = functools.cache(plain)
+
+    def realpath(path: str) -> str:
+        folder, name = os.path.split(path)
+        return plain(path) if os.path.islink(path) else os.path.join(folders(folder), name)
+
+    os.path.realpath = realpath  # type: ignore[assignment]
+    try:
+        inspect.getmodule(sys._getframe())
+    finally:
+        os.path.realpath = plain
 
 
 def _make_adapters_once() -> None:

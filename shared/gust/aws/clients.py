@@ -3,9 +3,11 @@
 A client takes some 20 ms to make: a function that never reads logs never pays for a client of CloudWatch Logs.
 """
 
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
+from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
@@ -15,8 +17,13 @@ from botocore.httpsession import create_urllib3_context
 from botocore.loaders import JSONFileLoader, Loader
 from botocore.session import Session
 
+import gust
+
 CONNECTIONS: Final = 32
 """Kept open per client: as many as the store writes in parallel."""
+
+ENDPOINTS: Final = Path(gust.__file__).with_name("ENDPOINTS")
+"""In a layer: botocore's table of endpoints, as `layers/runtime/endpoints.py` leaves it."""
 
 
 def user_agent(function: str) -> str:
@@ -106,10 +113,10 @@ def session() -> Any:
     return boto3.session.Session(botocore_session=of_botocore)
 
 
-def loader_of(of_botocore: Session) -> Loader:
+def loader_of(of_botocore: Session, endpoints: Path = ENDPOINTS) -> Loader:
     """Looks where the session's own one does, which an operator's `AWS_DATA_PATH` or `data_path` may have changed."""
     paths = of_botocore.get_component("data_loader").search_paths
-    return LoaderByName(extra_search_paths=[*paths], include_default_search_paths=False)
+    return LoaderByName(endpoints=endpoints, extra_search_paths=[*paths], include_default_search_paths=False)
 
 
 _READ: Final[dict[str, Any]] = {}
@@ -145,6 +152,19 @@ class LoaderByName(Loader):
     file of the type; the search for the file itself then finds out."""
 
     FILE_LOADER_CLASS = FilesReadOnce
+
+    def __init__(self, *, endpoints: Path = ENDPOINTS, **where: Any) -> None:
+        super().__init__(**where)
+        self._endpoints = endpoints
+
+    def load_data_with_path(self, name: str) -> tuple[Any, str]:
+        """The short table of endpoints, if there is one and the operator has none of their own."""
+        if name == "endpoints" and self._endpoints.is_file():
+            found = next(folder for folder in self.search_paths if os.path.isfile(f"{folder}/{name}.json"))
+            if found == self.BUILTIN_DATA_PATH:
+                return json.loads(self._endpoints.read_bytes()), f"{found}/{name}"
+        data, path = super().load_data_with_path(name)
+        return data, path
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore's signature
         return [name for folder in self.search_paths if os.path.isdir(folder) for name in os.listdir(folder)]

@@ -22,6 +22,7 @@ DIGEST: Final = ".inputs"
 MADE_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "runtime": (
         "layers/build.sh",
+        "layers/runtime",
         "requirements/layer-runtime.txt",
         "requirements/layer-airflow.txt",  # its versions are pins of environments
         "pyproject.toml",

@@ -103,7 +103,7 @@ class ExecutionApi:
         answer = self._resolver.resolve(event, context)
         if is_carried and answer["statusCode"] < 300:
             return answer  # the other request has the line of the two: bytes of logs are a part of a task's price
-        # The start of a try is told by the worker, too, and by the report of its end.
+        # The report of its end tells of the try, too.
         is_untold = answer["statusCode"] < 300 and _matched(START, event) is not None
         tell = self._log.debug if is_untold else self._log.info
         tell(

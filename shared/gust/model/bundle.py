@@ -4,6 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
+from typing import Final
+
+PLUGINS_PREFIX: Final = "plugins/"
+"""In the folder: Airflow's PLUGINS_FOLDER. The parser looks for no DAGs in it."""
+
+BUNDLE_NAME: Final = "dags-folder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

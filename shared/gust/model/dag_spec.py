@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gust.model.same_parse import SameParse
 from gust.model.state import TriggerRule
 
 SPEC_VERSION: Final = 1
@@ -273,6 +274,8 @@ class DagSpec(_Spec):
     root_children: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     """Modules of the file's environment that it imports while it is parsed. Workers import them before its tasks."""
+    same_parse: SameParse | None = None
+    """Its file may be parsed once for many tasks, where this holds."""
 
     @cached_property
     def looks_back(self) -> bool:

@@ -8,14 +8,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
+from gust.model.bundle import BUNDLE_NAME
 from gust.model.dag_spec import AssetRef
 from gust.model.environment import Environments
 from gust.model.event_rule import EventRule
-
-PLUGINS_PREFIX: Final = "plugins/"
-"""In the folder: Airflow's PLUGINS_FOLDER. The parser looks for no DAGs in it."""
-
-BUNDLE_NAME: Final = "dags-folder"
 
 ROUND: Final = 15.0
 """Seconds during which a parser begins files, counted from when it is ready. Their results are activated before the next
@@ -106,6 +102,10 @@ class FileOutcome(_Document):
     """It ran out of time, its process died, or a setting that it asked for could not be read."""
     listeners: tuple[str, ...] | None = None
     """Hooks that a listener of the bundle's plugins implements; `None`: the file's process died before it could say."""
+    tasks: int = 0
+    """Of all its DAGs."""
+    modules: tuple[str, ...] = ()
+    """Installed modules that it imported, in order."""
     parsed_at: datetime
     parse_duration: float
     """Seconds."""
@@ -119,3 +119,5 @@ class Progress(_Document):
     """File → how often the parser died while it parsed it."""
     parsing: str | None = None
     """The file that is being parsed."""
+    is_watched: bool = False
+    """All files are parsed, and parsing them again under watch has begun: it is tried once."""

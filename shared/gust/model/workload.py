@@ -8,9 +8,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gust.model.bundle import BUNDLE_NAME
 from gust.model.callback import callback_uuid
-from gust.model.deployment import BUNDLE_NAME
 from gust.model.keys import DagRunKey, TaskInstanceKey
+from gust.model.same_parse import SameParse
 
 
 class _Message(BaseModel):
@@ -69,6 +70,8 @@ class TaskWorkload(_OfDispatch):
     """The place and its reason, for the first line of the log. Empty for the default group."""
     modules: tuple[str, ...] = ()
     """Of the DagSpec: a worker that does not know yet what the file imports knows these."""
+    same_parse: SameParse | None = None
+    """Of the DagSpec."""
     refused: str = ""
     """The reason why no worker can run it. The worker starts the try, fails it, and writes the reason to its log."""
 

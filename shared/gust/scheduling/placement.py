@@ -11,13 +11,15 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gust.model.bounds import cut
-from gust.model.dag_spec import TaskSpec
 from gust.model.environment import ARM64, MACHINES, X86_64
 from gust.model.place import InGroup, Limit, OnFargate, OnLambda, Place, Refused, Workers
 from gust.model.worker_group import WorkerGroup
+
+if TYPE_CHECKING:
+    from gust.model.dag_spec import TaskSpec  # a worker does without
 
 DEFAULT_QUEUE: Final = "default"
 FARGATE_QUEUE: Final = "fargate"

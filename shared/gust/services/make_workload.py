@@ -42,6 +42,7 @@ def task_workload(
         priority_weight=task.priority_weight,
         place=describe(where),
         modules=spec.modules,
+        same_parse=spec.same_parse,
         refused=where.why if isinstance(where, Refused) else "",
     )
 

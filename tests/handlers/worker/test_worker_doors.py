@@ -269,13 +269,14 @@ def test_after_many_tasks_objects_are_counted_no_more(doors: Doors, monkeypatch:
     nursery = doors.worker.wired.children
 
     class Noting:
-        fork = nursery.fork
+        fork, modules = nursery.fork, nursery.modules
         called: ClassVar[list[object]] = []
 
         def call(self, work: object) -> None:
             self.called.append(work)
 
-    monkeypatch.setattr(doors.worker, "wired", replace(doors.worker.wired, children=Noting()))
+    preparers = replace(doors.worker.wired.preparers, nursery=Noting())
+    monkeypatch.setattr(doors.worker, "wired", replace(doors.worker.wired, children=Noting(), preparers=preparers))
     monkeypatch.setattr(doors.worker, "tasks", itertools.count(1))
     monkeypatch.setattr(doors.worker.immortal, "IMMORTALIZE_AFTER_TASKS", 2)
     for number, times in enumerate((0, 1, 1)):

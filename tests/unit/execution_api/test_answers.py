@@ -132,7 +132,7 @@ def test_the_correlation_id_comes_back(world: World) -> None:
 
 
 def test_every_request_is_one_line_in_the_log(world: World, ti: TaskInstance) -> None:
-    """Equal requests of different tries have equal messages; an accepted start is told by its worker alone."""
+    """Equal requests of different tries have equal messages; an accepted start is told by the report of its end."""
     world.request("GET", "/variables/x", token=world.token(ti))
     world.request("GET", "/nowhere")
     queued = world.given_queued("load")

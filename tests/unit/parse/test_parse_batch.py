@@ -4,14 +4,17 @@ import itertools
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
 
-from gust.airflow_bridge.parse import parse_batch
+from gust.airflow_bridge.bundle import BundleFolder
+from gust.airflow_bridge.parse import WORTH_WATCHING, parse_batch, with_proof
 from gust.aws.memory import MemoryObjects
-from gust.errors import NotFound, Unopenable
+from gust.errors import Forbidden, NotFound, Unopenable
 from gust.model import bucket_keys
+from gust.model.dag_spec import DagSpec
 from gust.model.deployment import ROUND, FileOutcome, Plan, Progress
 
 PLAN = "parses/plan/plan.json"
@@ -158,3 +161,87 @@ def parsed(batch: Batch, *lines: str) -> FileOutcome:
     batch.bundle({"a.py": "\n".join(("# airflow dag", *lines))})
     batch.parse()
     return batch.outcomes()["a.py"]
+
+
+# --- the parse under watch -------------------------------------------------------------------------------------------
+
+LARGE = """
+import {imports}
+from airflow.sdk import DAG, task
+with DAG("{dag}"):
+    @task
+    def t(): ...
+    for number in range({tasks}):
+        t.override(task_id=f"t{{number}}")()
+"""
+
+
+class ReadsNoSpec:
+    def __init__(self, bucket: MemoryObjects) -> None:
+        self.bucket = bucket
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.bucket, name)
+
+    def get(self, key: str) -> bytes:
+        if key.startswith("specs/"):
+            raise Forbidden(key)
+        return self.bucket.get(key)
+
+
+class DiesAtWatch(ReadsNoSpec):
+    def put(self, key: str, body: bytes, **told: Any) -> None:
+        self.bucket.put(key, body, **told)
+        if b'"is_watched":true' in body:
+            raise KeyboardInterrupt
+
+
+def large(dag: str, *, imports: str = "os", tasks: int = WORTH_WATCHING) -> str:
+    return LARGE.format(dag=dag, imports=imports, tasks=tasks)
+
+
+def proven(batch: Batch) -> dict[str, bool]:
+    """By dag_id: whether its spec has a proof that the file may be parsed once for many tasks."""
+    dags = [dag for outcome in batch.progress.outcomes for dag in outcome.dags]
+    specs = {dag.dag_id: DagSpec.model_validate_json(batch.objects.get(dag.spec_key)) for dag in dags}
+    return {dag_id: spec.same_parse is not None for dag_id, spec in specs.items()}
+
+
+def test_a_file_of_many_tasks_is_watched_after_all_are_parsed(batch):
+    batch.bundle(
+        {
+            "large.py": large("large"),
+            "of_time.py": large("of_time", imports="time; time.time()"),
+            "small.py": large("small", tasks=1),
+        }
+    )
+    assert batch.parse()
+    assert proven(batch) == {"large": True, "of_time": False, "small": False}
+
+
+def test_the_function_does_not_watch_again_when_it_has_died_at_that(batch):
+    batch.bundle({"large.py": large("large")})
+    with pytest.raises(KeyboardInterrupt):
+        parse_batch(DiesAtWatch(batch.objects), PLAN, 1, folder=batch.folder)
+    assert batch.progress.is_watched
+    assert batch.parse()
+    assert proven(batch) == {"large": False}
+
+
+def test_the_parser_reads_no_spec(batch):
+    """Its role has no right to."""
+    batch.bundle({"large.py": large("large")})
+    batch.objects = ReadsNoSpec(batch.objects)
+    assert batch.parse()
+    batch.objects = batch.objects.bucket
+    assert proven(batch) == {"large": True}
+
+
+def test_a_file_that_hangs_under_watch_keeps_its_outcome(batch):
+    hangs = "time\ntry:\n    time.time()\nexcept BaseException:\n    while True: pass"
+    batch.bundle({"large.py": large("large", imports=hangs)})
+    batch.parse(time_left=lambda: 0.0)
+    (outcome,) = batch.progress.outcomes
+    bundles = BundleFolder(batch.objects, batch.folder)
+    specs = {dag.spec_key: batch.objects.get(dag.spec_key).decode() for dag in outcome.dags}
+    assert with_proof(bundles, bundles.fetch("v1"), outcome, specs, timeout=0.5) == outcome

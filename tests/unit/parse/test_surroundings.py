@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -22,6 +23,20 @@ from tests.environment import of_a_user
 MEGABYTES = 1024 * 1024
 OF_THE_USER = "WHOSE = 'the user'\n"
 OURS = "WHOSE = 'ours'\n"
+
+
+def test_a_child_knows_modules_that_came_after_its_parent_had_looked(tmp_path: Path) -> None:
+    came = ModuleType("came_later")
+    came.__file__ = str(tmp_path / "came_later.py")
+
+    def seen() -> bytes:
+        surroundings.look_at_modules()
+        before = dict(surroundings._top_level())
+        sys.modules["came_later"] = came
+        now = dict(surroundings._top_level())
+        return b"knows" if now == {**before, "came_later": came.__file__} else b"does not"
+
+    assert run_in_child(seen, timeout=10, memory=100 * MEGABYTES).answer == b"knows"
 
 
 @pytest.fixture

@@ -269,6 +269,14 @@ def test_events_of_one_moment_are_in_one_run(world: World) -> None:
         happened = AssetEvent(event_id=key.name, name=key.name, uri=key.uri, timestamp=world.clock.now())
         register_asset_events(world.services, key.name, [happened])
     assert looks(world, Most(events=2)) == [["orders@1"], ["orders@2", "users@2"]]
+    event(world, ORDERS)
+    assert looks(world, Most(events=1)) == [["orders@3"]]
+    world.pass_time(seconds=1)
+    for key in (ORDERS, USERS):
+        happened = AssetEvent(event_id=f"{key.name}4", name=key.name, uri=key.uri, timestamp=world.clock.now())
+        register_asset_events(world.services, happened.event_id, [happened])
+    event(world, ORDERS)
+    assert looks(world, Most(events=1)) == [["orders@4", "users@4"], ["orders@5"]], "more than a run should hold"
 
 
 def test_events_with_a_partition_key_alone_close_no_part(world: World) -> None:

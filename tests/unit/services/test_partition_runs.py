@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -9,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from gust.errors import Invalid
 from gust.model.asset import Asset, AssetEvent
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import AssetRef, DagSpec, TimetableSpec
+from gust.scheduling.added_run import AssetRun
 from gust.services.assets.asset_references import change_references
 from gust.services.assets.register_asset_event import register_asset_events
 from gust.services.worker.emit_asset_events import OutletEvent, emit_asset_events
@@ -83,6 +86,38 @@ def test_a_partition_runs_for_its_event(world: World) -> None:
     assert look(world) == []
     event(world, "eu")
     assert told(look(world)) == [("eu", None)], "the same partition again, of an event that carries no date"
+
+
+def test_a_partition_that_the_store_takes_in_no_run_holds_up_no_other_and_is_told_of(world: World) -> None:
+    """More than 50 MB of events."""
+    given(world, on_partitions(asset(ORDERS), IDENTITY))
+    event(world, "eu")
+    event(world, "us")
+    store = world.store
+
+    class Refuses:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        def create_asset_run(self, made: AssetRun) -> None:
+            if made.run.partition_key == "eu":
+                raise Invalid("asset_events is larger than 50 MB of JSON")
+            store.create_asset_run(made)
+
+    whole = world.services
+    world.services = replace(whole, store=Refuses())  # type: ignore[arg-type] # the rest of it is the store
+    assert told(look(world)) == [("us", None)]
+    (entry,) = store.logged_events()
+    assert (entry.event, entry.dag_id) == ("partition_has_no_run", "etl")
+    assert json.loads(entry.extra or "") == {
+        "partition_key": "eu",
+        "events": 1,
+        "reason": "asset_events is larger than 50 MB of JSON",
+    }
+    world.services = whole
+    (waiting,) = store.pending_partitions("etl")
+    assert waiting.due_at == world.clock.now() + timedelta(hours=1)
+    assert told(look(world)) == [("eu", None)]
 
 
 def test_an_event_without_a_key_is_for_no_partition(world: World) -> None:

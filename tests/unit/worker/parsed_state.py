@@ -1,12 +1,16 @@
 """Of each DAG file of ours, what a child finds after its parse: one that has parsed the file itself, and one that comes from
 a process that has parsed it.
 
-Run as a program, it prints the differences as JSON: of the DAG and the log lines, and of the whole process for the files
-named as arguments. With `all` it takes a minute of a core: more files, and the process of each."""
+Run as a program, it prints the differences as JSON, of the files named as arguments, or of all corpora, which takes five
+minutes of a core:
+
+    PYTHONPATH=shared:. python tests/unit/worker/parsed_state.py [benches/dags/mesh.py …]
+"""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import re
@@ -18,16 +22,28 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 from uuid import uuid4
 
 ROOT = Path(__file__).parents[3]
-FOLDERS = ("benches/dags", "examples/dags", "tests/system/dags", "tests/system/operators")
-MORE = {
-    "tests/system/dags": "branching deferring failing keeping mapping params subclassing waits",
-    "tests/system/operators": "",
-}
-"""Of these folders, the files that are looked at without `all`."""
+FOLDERS = (
+    *("benches/dags", "examples/dags", "examples/events", "tests/system/dags", "tests/system/operators"),
+    *("tests/system/log_dags", "tests/system/asset_dags", "tests/oracle/scene_dags", "tests/unit/parse_dags"),
+)
+WHEELS = (
+    "airflow.example_dags",
+    "airflow.providers.standard.example_dags",
+    "airflow.providers.common.sql.example_dags",
+)
+"""Packages of examples that are installed."""
+RANDOM = 100
+"""DAGs of the differential test."""
+DRAWN = """
+from tests.differential.author import written
+from tests.differential.plan import Case
+written(Case.from_json({text!r}), "d")
+"""
 
 
 TI_ID = str(uuid4())
@@ -52,12 +68,10 @@ def told(ask: Callable[[], Any]) -> Any:
     with open(reading) as answer:
         found = answer.read()
     os.waitpid(pid, 0)
-    return json.loads(found)
+    return json.loads(found) if found else None
 
 
-def seen_by_child(
-    bundle: Path, file: str, workspace: Path, dag_id: str, task_id: str, *, is_whole: bool
-) -> dict[str, str]:
+def seen_by_child(bundle: Path, file: str, workspace: Path, dag_id: str, task_id: str) -> dict[str, str]:
     """A task's first steps, up to its parse; then what there is."""
     from airflow.sdk.execution_time import supervisor, task_runner
     from airflow.serialization.serialized_objects import DagSerialization
@@ -77,7 +91,7 @@ def seen_by_child(
     details = details.model_copy(update={"ti": ti, "dag_rel_path": file})
     with parsed.in_place():
         started, _, _ = task_runner.startup(details)
-    found = process_state.state() if is_whole else {}
+    found = process_state.state()
     for key in [key for key in found if key.startswith("gust.airflow_bridge.parsed.") or key.endswith("._pid")]:
         del found[key]
     found["dag"] = json.dumps(DagSerialization.to_dict(started.task.dag), sort_keys=True, default=str)
@@ -87,9 +101,10 @@ def seen_by_child(
     return found
 
 
-def differences(bundle: Path, file: str, workspace: Path, *, is_whole: bool) -> dict[str, Any]:
+def differences(bundle: Path, file: str, workspace: Path) -> dict[str, Any]:
     """In a fork that has imported what the file imports."""
-    from gust.airflow_bridge import compat, parsed, surroundings
+    from gust.airflow_bridge import compat, parse, parsed, surroundings
+    from gust.model.same_parse import SameParse
 
     bag: Any = None
     with surroundings.as_in_child(bundle, workspace, None), suppress(AttributeError):
@@ -102,10 +117,15 @@ def differences(bundle: Path, file: str, workspace: Path, *, is_whole: bool) -> 
         if str(getattr(module, "__file__", "")).startswith(f"{bundle}/"):
             del sys.modules[name]
     del bag
-    itself = told(lambda: seen_by_child(bundle, file, workspace, dag_id, task_id, is_whole=is_whole))
-    if (reason := parsed.parse_ahead(bundle, file, workspace, None, is_tried=False)) is not None:
+    itself = told(lambda: seen_by_child(bundle, file, workspace, dag_id, task_id))
+    found = json.loads(
+        told(lambda: parse.proof_here(bundle, file, workspace, None, ()).decode()) or '"it ends its process"'
+    )
+    if isinstance(found, str):
+        return {"reason": found}
+    if (reason := parsed.parse_ahead(bundle, file, workspace, None, SameParse.model_validate(found))) is not None:
         return {"reason": reason}
-    ahead = told(lambda: seen_by_child(bundle, file, workspace, dag_id, task_id, is_whole=is_whole))
+    ahead = told(lambda: seen_by_child(bundle, file, workspace, dag_id, task_id))
     return {
         "differences": {
             key: (itself.get(key), ahead.get(key))
@@ -116,9 +136,41 @@ def differences(bundle: Path, file: str, workspace: Path, *, is_whole: bool) -> 
     }
 
 
+def corpora() -> list[str]:
+    """Folder and name of each file."""
+    named = [(folder, path.name) for folder, place in _places().items() for path in sorted(place.glob("*.py"))]
+    drawn = [("random", f"{number}.py") for number in range(RANDOM)]
+    return [f"{folder}/{name}" for folder, name in (*named, *drawn) if name != "__init__.py"]
+
+
+def _places() -> dict[str, Path]:
+    specs = {package: importlib.util.find_spec(package) for package in WHEELS}
+    installed = {
+        name: Path(str(next(iter(spec.submodule_search_locations or ())))) for name, spec in specs.items() if spec
+    }
+    return {**{folder: ROOT / folder for folder in FOLDERS}, **installed}
+
+
+def copied(folder: str, bundles: Path) -> Path:
+    """A bundle with the files of a folder."""
+    bundle = bundles / folder.replace("/", "-")
+    if folder == "random":
+        from tests.differential.draw import draw_dag
+
+        bundle.mkdir()
+        for number in range(RANDOM):
+            text = draw_dag(Random(number)).to_json()  # noqa: S311
+            (bundle / f"{number}.py").write_text(DRAWN.format(text=text))
+        return bundle
+    shutil.copytree(_places()[folder], bundle, ignore=shutil.ignore_patterns("plugins", "__pycache__", "__init__.py"))
+    return bundle
+
+
 def main() -> None:
     from gust.airflow_bridge import warm
+    from gust.model.same_parse import SameParse
 
+    SameParse.model_rebuild()  # a worker validates it, the nursery never does
     root = Path(tempfile.mkdtemp()).resolve()
     bundles = warm.set_environment(root / "bundles")
     warm.warm_up_for_tasks(bundles)
@@ -126,20 +178,19 @@ def main() -> None:
     importlib.import_module("tests.unit.worker.process_state")
     workspace = root / "workspace"
     workspace.mkdir()
-    whole = set(sys.argv[1:])
     answer: dict[str, dict[str, Any]] = {"differences": {}, "not_ahead": {}}
-    for folder in FOLDERS:
+    for name in sys.argv[1:] or corpora():
+        folder, _, file = name.rpartition("/")
         bundle = bundles / folder.replace("/", "-")
-        shutil.copytree(ROOT / folder, bundle, ignore=shutil.ignore_patterns("plugins", "__pycache__"))
-        for file in sorted(bundle.glob("*.py")):
-            if folder in MORE and "all" not in whole and file.stem not in MORE[folder].split():
-                continue
-            is_whole = not whole.isdisjoint({"all", file.name})
-            found = told(partial(differences, bundle, file.name, workspace, is_whole=is_whole))
-            if "differences" in found:
-                answer["differences"][file.name] = found["differences"]
-            else:
-                answer["not_ahead"][file.name] = found.get("reason", found)
+        if not bundle.exists():
+            copied(folder, bundles)
+        found = told(partial(differences, bundle, file, workspace))
+        if "differences" in found:
+            answer["differences"][name] = found["differences"]
+        else:
+            answer["not_ahead"][name] = found.get("reason", found)
+        told_of = f"{len(found['differences'])} differences" if "differences" in found else found
+        sys.stderr.write(f"{name}: {told_of}\n")
     json.dump(answer, sys.stdout)
 
 

@@ -52,6 +52,22 @@ def test_a_task_runs_and_its_end_is_reported_once(run: Run, site: Site) -> None:
     assert start.body["hostname"] == stream_name()
 
 
+def test_loggers_know_the_levels_that_airflow_has_given_them(run: Run, site: Site) -> None:
+    """A child's loggers forget once what they knew before, not at each of the levels that are set."""
+    body = """
+import logging
+manager = logging.root.manager
+known = {name: dict(each._cache) for name, each in manager.loggerDict.items() if isinstance(each, logging.Logger)}
+manager._clear_cache()
+wrong = [name for name, levels in known.items()
+         if any(logging.getLogger(name).isEnabledFor(level) != was for level, was in levels.items())]
+print("wrong:", wrong, "hidden:", "_clear_cache" in vars(manager))
+"""
+    run(dag(body))
+
+    assert site.log.has("wrong: [] hidden: False")
+
+
 def test_every_line_of_the_log_is_structured_and_names_its_try(run: Run, site: Site) -> None:
     run(dag("print('to stdout')\nimport logging; logging.getLogger('mine').warning('to the logger')"))
 

@@ -19,7 +19,7 @@ WORKER = """
 import json, os, sys
 from dataclasses import replace
 from pathlib import Path
-from gust.airflow_bridge import own_credentials, warm
+from gust.airflow_bridge import own_credentials, surroundings, warm
 credentials = own_credentials.hide()
 bundles = warm.set_environment()
 from gust.airflow_bridge.execute import run_try
@@ -28,7 +28,7 @@ from gust.airflow_bridge.nursery import Nursery
 from tests.unit.worker.control_plane import ControlPlane, Site, workload
 
 warm.warm_up_for_tasks(bundles)
-children = Nursery()
+children = Nursery(surroundings.look_at_modules)
 credentials.restore()
 given = json.load(sys.stdin)
 

@@ -92,6 +92,9 @@ class Whole:
     options: dict[str, str] = field(default_factory=dict)
     """Airflow's options, for the next upload; functions without a bundle have them at once."""
 
+    is_watched: bool = False
+    """The parser watches each file, as it does files of many tasks."""
+
     def __post_init__(self) -> None:
         self.services = Services(
             store=self.store,
@@ -125,8 +128,12 @@ class Whole:
         self.objects.put(bucket_keys.bundle(version), archive.getvalue())
         bundle = self.bundles.fetch(version)
         for name in names:
-            outcome = parse.parse_in_environment(self.bundles, bundle, name, "dags-folder", nothing_stored)
+            specs = dict[str, str]()
+            outcome = parse.parse_in_environment(self.bundles, bundle, name, "dags-folder", nothing_stored, specs=specs)
             assert not outcome.import_errors, outcome.import_errors
+            if self.is_watched:
+                specs |= {dag.spec_key: self.objects.get(dag.spec_key).decode() for dag in outcome.dags}
+                outcome = parse.with_proof(self.bundles, bundle, outcome, specs, timeout=60)
             for parsed in outcome.dags:
                 spec = DagSpec.model_validate_json(self.objects.get(parsed.spec_key))
                 self.specs[spec.dag_id] = spec

@@ -15,7 +15,8 @@ from typing import Final
 
 from gust.errors import NotFound
 from gust.model.bounds import LARGEST_FOLDER
-from gust.model.deployment import PLUGINS_PREFIX, Manifest
+from gust.model.bundle import PLUGINS_PREFIX
+from gust.model.deployment import Manifest
 from gust.model.environment import OUTSIDE, PLUGINS_ZIP, STARTUP
 from gust.model.unreadable_zip import UNREADABLE
 from gust.ports.objects import Objects

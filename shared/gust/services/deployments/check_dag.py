@@ -42,6 +42,8 @@ def check_dag(spec: DagSpec, assets: Iterable[AssetRef]) -> None:
     _check("deadline", spec.deadline, LARGEST_ARGUMENTS)
     _check("list of listeners", spec.listeners, LARGEST_LIST)
     _check("list of imported modules", spec.modules, LARGEST_MODULES)
+    if spec.same_parse is not None:
+        _check("list of what its parse stands on", spec.same_parse.model_dump(), LARGEST_MODULES)
     for task in spec.tasks.values():
         _check(f"task {task.task_id}'s start_trigger_args", task.start_trigger_args, LARGEST_ARGUMENTS)
         _check(f"task {task.task_id}'s pool", task.pool, LONGEST_KEY)

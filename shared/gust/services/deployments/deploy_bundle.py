@@ -25,9 +25,9 @@ import gust
 from gust.errors import NotFound, ServiceUnavailable
 from gust.model import bucket_keys
 from gust.model.bounds import LARGEST_FOLDER
-from gust.model.bundle import DeploymentTurn, SourceFile, hashed, version_of
+from gust.model.bundle import PLUGINS_PREFIX, DeploymentTurn, SourceFile, hashed, version_of
 from gust.model.dag_spec import SPEC_VERSION
-from gust.model.deployment import PLUGINS_PREFIX, Manifest, Plan
+from gust.model.deployment import Manifest, Plan
 from gust.model.environment import (
     ENVIRONMENTS_FILE,
     OPTIONS_FILE,

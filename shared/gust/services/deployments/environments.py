@@ -16,7 +16,7 @@ from typing import Final
 
 from gust.errors import NotFound
 from gust.model import bucket_keys
-from gust.model.deployment import PLUGINS_PREFIX
+from gust.model.bundle import PLUGINS_PREFIX
 from gust.model.environment import (
     MACHINES,
     REQUIREMENTS,

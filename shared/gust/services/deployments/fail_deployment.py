@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gust.model.bounds import cut
-from gust.model.bundle import ImportProblem
-from gust.model.deployment import BUNDLE_NAME
+from gust.model.bundle import BUNDLE_NAME, ImportProblem
 from gust.services.context import Services
 from gust.services.deployments.deployment_turn import RESTS, keep_turn
 from gust.services.deployments.import_error_id import import_error_id

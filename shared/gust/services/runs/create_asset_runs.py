@@ -20,13 +20,14 @@ from typing import Final
 
 from aws_lambda_powertools import Logger
 
-from gust.errors import ServiceUnavailable, StaleAssetQueue
+from gust.errors import Invalid, ServiceUnavailable, StaleAssetQueue
 from gust.model.asset import AssetEvent, AssetQueue, PendingPartition
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
 from gust.model.history_query import AssetEventSource
 from gust.model.keys import DagRunKey
+from gust.model.logged_event import LoggedEvent
 from gust.model.moment import LATEST
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.model.window import Window
@@ -44,6 +45,8 @@ from gust.services.specs import load_spec
 HELD_BACK: Final = timedelta(hours=1)
 """Events that wait for room among `max_active_runs` are looked at when a run ends, and this often in case that wake-up is
 lost."""
+
+HAS_NO_RUN: Final = "partition_has_no_run"
 
 ATTEMPTS: Final = 20
 
@@ -173,12 +176,13 @@ def batch_of(services: Services, spec: DagSpec, queue: AssetQueue, most: Most) -
         makes_runs = event.partition_key is None
         if cut is None:
             size += size_of(event)
-            if len(came) < most.events and size <= most.size:
+            fits = len(came) < most.events and size <= most.size
+            # Events of one moment stay together.
+            if fits or not came or came[0].timestamp == event.timestamp:
                 came.append(event)
                 until = max(until, event.timestamp) if makes_runs else until
                 continue
-            # Events of one moment stay together.
-            cut = max((one.timestamp for one in came if one.timestamp < event.timestamp), default=event.timestamp)
+            cut = max(one.timestamp for one in came if one.timestamp < event.timestamp)
         if makes_runs or event.timestamp <= until:
             return Batch([one for one in came if one.timestamp <= cut], cut, is_cut=True)
     return Batch([event for event in came if event.timestamp <= until], until)
@@ -251,8 +255,29 @@ def create_partition_runs(services: Services, dag: Dag) -> list[DagRun]:
             if partition.due_at is not None:
                 services.store.postpone(partition, due_at=None)
             continue
-        made.append(create_partition_run(services, dag, spec, partition, mappers.date_of(partition)))
+        try:
+            made.append(create_partition_run(services, dag, spec, partition, mappers.date_of(partition)))
+        except Invalid as refused:
+            _hold_back(services, partition, reason=str(refused))
     return made
+
+
+def _hold_back(services: Services, partition: PendingPartition, *, reason: str) -> None:
+    """The store takes no run with so many events. Say so, let the other partitions run, and look again in an hour."""
+    now = services.clock.now()
+    log.error("A partition makes no run", dag_id=partition.dag_id, partition_key=partition.partition_key, reason=reason)
+    about = {"partition_key": partition.partition_key, "events": len(partition.received), "reason": reason}
+    services.store.log_event(
+        LoggedEvent(
+            when=now,
+            event=HAS_NO_RUN,
+            dag_id=partition.dag_id,
+            owner="scheduler",
+            owner_display_name="Scheduler",
+            extra=json.dumps(about),
+        )
+    )
+    services.store.postpone(partition, due_at=now + HELD_BACK)
 
 
 def create_partition_run(
