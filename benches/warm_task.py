@@ -100,8 +100,9 @@ def pack(folder: Path, archive: Path) -> Path:
 
 def prove(bundle: Path, workspace: Path, answer: int) -> None:
     """As the parser's child."""
-    from gust.airflow_bridge.parse import proof_here
+    from gust.airflow_bridge.parse import proof_here, ready
 
+    ready()  # what a parser has imported, a worker imports late
     os.write(answer, proof_here(bundle, "noop.py", workspace, None, ()))
 
 

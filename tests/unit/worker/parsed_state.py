@@ -118,9 +118,12 @@ def differences(bundle: Path, file: str, workspace: Path) -> dict[str, Any]:
             del sys.modules[name]
     del bag
     itself = told(lambda: seen_by_child(bundle, file, workspace, dag_id, task_id))
-    found = json.loads(
-        told(lambda: parse.proof_here(bundle, file, workspace, None, ()).decode()) or '"it ends its process"'
-    )
+
+    def proof() -> str:
+        parse.ready()  # what a parser has imported, a worker imports late
+        return parse.proof_here(bundle, file, workspace, None, ()).decode()
+
+    found = json.loads(told(proof) or '"it ends its process"')
     if isinstance(found, str):
         return {"reason": found}
     if (reason := parsed.parse_ahead(bundle, file, workspace, None, SameParse.model_validate(found))) is not None:

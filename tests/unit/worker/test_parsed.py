@@ -41,6 +41,12 @@ with DAG("d"):
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def parser() -> None:
+    """This process is the parser: it has imported all that Airflow's parse asks for, which a worker imports late."""
+    parse.ready()
+
+
 @pytest.fixture
 def reason(tmp_path: Path) -> Callable[..., str | None]:
     """Why a file with these lines at its top is parsed in each task. `files`: others of the bundle."""
