@@ -516,10 +516,10 @@ OVER_XCOM: Final = Expansion(kwargs=(ExpandedKwarg(kwarg="x", length=XComLength(
 ALONE: Final = (chained("alone", 1),)
 TWO: Final = frozenset({"task_00", "task_01"})
 
-CHAINED: Final = PricedPath("one more task of a chain", 5.30, (chained("chain", 4),), 3, without=ALONE)
+CHAINED: Final = PricedPath("one more task of a chain", 5.00, (chained("chain", 4),), 3, without=ALONE)
 BESIDE: Final = PricedPath("one more task side by side", 4.70, (dag("fan_out", fan_out(10)),), 10, without=ALONE)
 MESHED: Final = PricedPath(
-    "one more task that waits for eight", 5.20, (dag("mesh", mesh(2, 8)),), 8, without=(dag("layer", mesh(1, 8)),)
+    "one more task that waits for eight", 5.00, (dag("mesh", mesh(2, 8)),), 8, without=(dag("layer", mesh(1, 8)),)
 )
 RUN: Final = PricedPath("a run with its only task", 14.00, ALONE, 1)
 
@@ -538,7 +538,7 @@ PATHS: Final = (
     ),
     PricedPath(
         "one more task that defers, and whose trigger sleeps once",
-        20.60,
+        20.40,
         (chained("polls", 2),),
         1,
         Script(defers=TWO),
@@ -546,14 +546,14 @@ PATHS: Final = (
     ),
     PricedPath(
         "one more task that defers to a moment",
-        17.60,
+        17.50,
         (chained("waits", 2),),
         1,
         Script(defers=TWO, trigger=PURE_WAIT),
         without=ALONE,
     ),
     PricedPath(
-        "one more task that is rescheduled once", 17.70, (chained("pokes", 2),), 1, Script(pokes=TWO), without=ALONE
+        "one more task that is rescheduled once", 17.50, (chained("pokes", 2),), 1, Script(pokes=TWO), without=ALONE
     ),
     PricedPath(
         "an asset event that makes a run, the rest of both runs not counted",

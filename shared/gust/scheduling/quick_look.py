@@ -8,7 +8,8 @@ process, and read again before anything is concluded from it: memory is a hint, 
 can decide nothing wrong.
 
 An instance all of whose upstreams may have ended, the next of a chain, is read by its key with those directly upstream of
-it (`neighbours`), judged by the same code as in a full look, and goes by the same writes and messages.
+it (`neighbours`), judged by the same code as in a full look, and goes by the same writes and messages. In a small run two of
+them need not be read: the one of whose success the stream has told, and the one that has no item yet (`Remembered.known`).
 
 A run that keeps instances back for its own limit (`max_active_tasks`) gives the place that a success frees to the next of
 them. The memory also has the instances under way and the next ones. It holds as long as the run's item shows no other
@@ -128,6 +129,8 @@ class Remembered:
     """False if other limits than the run's own hold instances back: only a full look can tell which is next."""
     has_room_for_all: bool = False
     """The run has no more instances than may be active at once: every instance that may go is sent."""
+    written: set[InstanceId] | None = None
+    """Instances that have an item, as far as this process knows. `None`: the run is too large to keep them."""
     lengths: Mapping[str, int] = field(default_factory=dict)
     """`neighbours.known_lengths`"""
     blockers: dict[Downstream, InstanceId] = field(default_factory=dict)
@@ -154,6 +157,8 @@ class Remembered:
             self.unfinished.setdefault(key[0], {})[key[1]] = instance.dispatch_count
             if self.candidates and self.candidates[0] == key:
                 self.candidates.popleft()
+        if self.written is not None:
+            self.written.update(sent)
         for moved in decision.transitions:
             if (moved.after.task_id, moved.after.map_index) not in sent:
                 self.kept_back(moved.after)
@@ -307,6 +312,25 @@ class Remembered:
         map_index = UNMAPPED if of.map_index is None else of.map_index
         return neighbours.reads(self.spec, self.run, task, map_index, self.lengths)
 
+    def known(self, changes: Collection[Change], steps: Mapping[InstanceId, list[InstanceId]]) -> Known:
+        """Of the instances that `steps` would read, those that are known as long as the run is as remembered: any edit of a
+        person changes the run. A process that has let one go unknown to this one is found out by the conditional write."""
+        if self.written is None or self.lengths or self.run.keeps_back:
+            return Known({}, set())
+        wanted = {each for step in steps.values() for each in step}
+        ended = {
+            (change.task_id, UNMAPPED): TaskInstance(
+                dag_id=self.run.dag_id,
+                run_id=self.run.run_id,
+                task_id=change.task_id,
+                state=S.SUCCESS,
+                dispatch_count=change.dispatch_count,
+            )
+            for change in changes
+            if change.map_index == UNMAPPED and (change.task_id, UNMAPPED) in wanted
+        }
+        return Known(ended, {of for of in steps if of not in self.written and of not in ended})
+
     def judge(
         self, steps: Mapping[InstanceId, list[InstanceId]], found: Mapping[InstanceId, TaskInstance], now: datetime
     ) -> list[TaskInstance] | None:
@@ -425,6 +449,15 @@ class Plan(NamedTuple):
     """If each of these is unfinished, nothing follows for the tasks that wait for them."""
     steps: Mapping[InstanceId, list[InstanceId]]
     """Instance that may go → the instances that decide whether it does, itself among them."""
+
+
+class Known(NamedTuple):
+    """What a quick look need not read."""
+
+    ended: Mapping[InstanceId, TaskInstance]
+    """Instances of whose success the stream has told, in the fields that a verdict depends on."""
+    new: set[InstanceId]
+    """Instances without an item."""
 
 
 def is_unfinished(instance: TaskInstance | None) -> bool:
@@ -557,6 +590,7 @@ def _remembered(
         looked_at=now,
         on_the_way=admitted,
         may_admit=may_admit,
+        written=set(after) if len(spec.tasks) <= max_active_tasks else None,
         has_room_for_all=run.bundle_version is not None and _can_never_be_full(spec, run, lengths, max_active_tasks),
         lengths=lengths,
     )

@@ -328,6 +328,46 @@ def test_the_next_one_of_a_chain_goes_at_once_and_once() -> None:
     assert play.stream.full_looks == 1, "of the other process"
 
 
+def test_the_next_one_of_a_small_chain_goes_without_a_read_of_it_and_of_the_one_before() -> None:
+    play = Play(chain("first", "second"))
+    asked: list[list[Any]] = []
+    read = play.stream.get_dag_and_run
+
+    def noting(key: DagRunKey, *, pools: Any, instances: Any) -> Any:
+        asked.append(list(instances))
+        return read(key, pools=pools, instances=instances)
+
+    play.stream.get_dag_and_run = noting  # type: ignore[method-assign]
+    play.work(play.in_flight()[0])
+    assert play.tell([play.stream.records.pop()]) is Told.LET_GO
+    assert asked == [[]]
+    assert play.world.state(play.key, "second") is S.QUEUED
+
+
+def test_one_that_another_process_has_let_go_unknown_to_this_one_stays_as_it_is() -> None:
+    play = Play(chain("first", "second", "third"))
+    one, other = (replace(play.world.services, memory=MemoryOfRuns()) for _ in range(2))
+    for process in (one, other):
+        advance(process, play.key)
+    play.work(play.in_flight()[0])
+    change = play.stream.records.pop()
+    assert quick_look(one, play.key, [change]) is Told.LET_GO
+    (sent,) = play.in_flight()
+    play.world.clock.advance(1)
+    assert quick_look(other, play.key, [change]) is Told.LOOK, "its write met another dispatch"
+    assert play.in_flight() == [sent]
+
+
+def test_what_a_person_has_marked_ahead_is_not_let_go() -> None:
+    play = Play(chain("first", "second", "third"))
+    ahead = TaskInstance(dag_id=play.key.dag_id, run_id=play.key.run_id, task_id="second")
+    MemoryStore.move(play.stream, Transition("mark", ahead, replace(ahead, state=S.FAILED)))
+    play.work(play.in_flight()[0])
+    assert play.tell([play.stream.records.pop()]) is Told.LOOK
+    assert play.world.state(play.key, "second") is S.FAILED
+    assert play.world.state(play.key, "third") is S.UPSTREAM_FAILED
+
+
 def test_the_next_one_of_a_chain_waits_where_the_run_is_full() -> None:
     """The places that are free go to the most important ones, in a full run the next of the chain is not one of them."""
     play = Play(parallel_chains(8, max_active_tasks=4))

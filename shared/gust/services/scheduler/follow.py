@@ -121,14 +121,20 @@ def quick_look(services: Services, key: DagRunKey, changes: Collection[Change]) 
     now = services.clock.now()
     if is_due(remembered.run, now) and not _move_on(services, key, remembered, now=now):
         return Told.LOOK
-    outcome = _look(services, key, remembered, waiting, now=now)
+    outcome = _look(services, key, remembered, waiting, changes, now=now)
     if outcome is not Told.LOOK:
         services.memory.put(key, remembered)
     return outcome
 
 
 def _look(
-    services: Services, key: DagRunKey, remembered: Remembered, waiting: Collection[Downstream], *, now: datetime
+    services: Services,
+    key: DagRunKey,
+    remembered: Remembered,
+    waiting: Collection[Downstream],
+    changes: Collection[Change],
+    *,
+    now: datetime,
 ) -> Told:
     max_active: int | None = None
     for _ in range(READS):
@@ -144,7 +150,8 @@ def _look(
         candidates = remembered.next_up(max_active) if max_active is not None and keeps_back and not in_doubt else []
         if (candidates is None and not plan.steps) or len(in_doubt) > MOST_READ:
             return Told.LOOK
-        wanted = plan.blockers.union(candidates or (), in_doubt, *plan.steps.values())
+        known = remembered.known(changes, plan.steps)
+        wanted = plan.blockers.union(candidates or (), in_doubt, *plan.steps.values()) - known.ended.keys() - known.new
         if max_active is None and plan.steps:
             of_dag, (run, found) = services.store.get_dag_and_run(key, pools=[DEFAULT_POOL], instances=list(wanted))
             max_active = _max_active(*of_dag)
@@ -152,6 +159,7 @@ def _look(
                 return Told.LOOK
         else:
             run, found = services.store.get_run_and_instances(key, list(wanted))
+        found = {**found, **known.ended}
         if in_doubt:
             remembered.counted(found)
         if run is None or not remembered.follows(run, now):
