@@ -312,7 +312,15 @@ class Remembered:
         map_index = UNMAPPED if of.map_index is None else of.map_index
         return neighbours.reads(self.spec, self.run, task, map_index, self.lengths)
 
-    def known(self, changes: Collection[Change], steps: Mapping[InstanceId, list[InstanceId]]) -> Known:
+    def proven(self, changes: Collection[Change]) -> list[Change]:
+        """Those that end what is remembered as unfinished. Any other record may be late, and its instance cleared since."""
+        return [
+            change
+            for change in changes
+            if self.unfinished.get(change.task_id, {}).get(change.map_index) == change.dispatch_count
+        ]
+
+    def known(self, proven: Collection[Change], steps: Mapping[InstanceId, list[InstanceId]]) -> Known:
         """Of the instances that `steps` would read, those that are known as long as the run is as remembered: any edit of a
         person changes the run. A process that has let one go unknown to this one is found out by the conditional write."""
         if self.written is None or self.lengths or self.run.keeps_back:
@@ -326,7 +334,7 @@ class Remembered:
                 state=S.SUCCESS,
                 dispatch_count=change.dispatch_count,
             )
-            for change in changes
+            for change in proven
             if change.map_index == UNMAPPED and (change.task_id, UNMAPPED) in wanted
         }
         return Known(ended, {of for of in steps if of not in self.written and of not in ended})

@@ -19,6 +19,7 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
+from gust.scheduling.clearing import cleared, reset
 from gust.scheduling.decision import Decision, SendTask
 from gust.scheduling.quick_look import PATIENT, SUCCEEDED, Change
 from gust.scheduling.slots import HAS_A_WORKER, admissions, is_on_its_way
@@ -356,6 +357,24 @@ def test_one_that_another_process_has_let_go_unknown_to_this_one_stays_as_it_is(
     play.world.clock.advance(1)
     assert quick_look(other, play.key, [change]) is Told.LOOK, "its write met another dispatch"
     assert play.in_flight() == [sent]
+
+
+def test_a_record_that_is_older_than_a_clear_lets_nobody_go() -> None:
+    play = Play(chain("first", "second", "third"))
+    for _ in range(2):
+        play.work(play.in_flight()[0])
+        late = play.stream.records.pop()
+        advance(play.processes[0], play.key)
+    for instance in play.instances():
+        if (moved := cleared(play.spec, instance, at=play.world.clock.now())) is not None:
+            MemoryStore.move(play.stream, moved)
+    play.stream.update_run(play.run, reset(play.run, at=play.world.clock.now()))
+    play.world.clock.advance(1)
+    advance(play.processes[0], play.key)
+    assert [instance.task_id for instance in play.in_flight()] == ["first"]
+
+    assert play.tell([late]) is Told.LOOK
+    assert [instance.task_id for instance in play.in_flight()] == ["first"]
 
 
 def test_what_a_person_has_marked_ahead_is_not_let_go() -> None:

@@ -113,6 +113,7 @@ def quick_look(services: Services, key: DagRunKey, changes: Collection[Change]) 
     remembered = services.memory.take(key)
     if remembered is None:
         return Told.LOOK
+    proven = remembered.proven(changes)
     for change in changes:
         remembered.ended((change.task_id, change.map_index), change.dispatch_count)
     waiting = remembered.concerned(changes)
@@ -121,7 +122,7 @@ def quick_look(services: Services, key: DagRunKey, changes: Collection[Change]) 
     now = services.clock.now()
     if is_due(remembered.run, now) and not _move_on(services, key, remembered, now=now):
         return Told.LOOK
-    outcome = _look(services, key, remembered, waiting, changes, now=now)
+    outcome = _look(services, key, remembered, waiting, proven, now=now)
     if outcome is not Told.LOOK:
         services.memory.put(key, remembered)
     return outcome
@@ -132,7 +133,7 @@ def _look(
     key: DagRunKey,
     remembered: Remembered,
     waiting: Collection[Downstream],
-    changes: Collection[Change],
+    proven: Collection[Change],
     *,
     now: datetime,
 ) -> Told:
@@ -150,7 +151,7 @@ def _look(
         candidates = remembered.next_up(max_active) if max_active is not None and keeps_back and not in_doubt else []
         if (candidates is None and not plan.steps) or len(in_doubt) > MOST_READ:
             return Told.LOOK
-        known = remembered.known(changes, plan.steps)
+        known = remembered.known(proven, plan.steps)
         wanted = plan.blockers.union(candidates or (), in_doubt, *plan.steps.values()) - known.ended.keys() - known.new
         if max_active is None and plan.steps:
             of_dag, (run, found) = services.store.get_dag_and_run(key, pools=[DEFAULT_POOL], instances=list(wanted))
