@@ -162,6 +162,43 @@ def test_a_part_has_one_run(store: Store) -> None:
     assert [run.run_id for run in store.list_runs("etl")] == ["r"]
 
 
+def test_a_run_of_all_is_refused_where_a_part_was_closed_meanwhile(store: Store) -> None:
+    given_event(store, "e1", 1, ToQueue(dag_id="etl"))
+    before = queue(store)
+    store.close_part(before, after=at(0), until=at(1))
+    with pytest.raises(StaleAssetQueue):
+        store.create_asset_run(AssetRun(an_asset_run(1), consuming=before, events=[]))
+    assert store.list_runs("etl") == []
+
+
+def test_a_part_that_gets_no_run_ends(store: Store) -> None:
+    given_event(store, "e1", 1, ToQueue(dag_id="etl"))
+    part = store.close_part(queue(store), after=at(0), until=at(1))
+    store.end_part(part)
+    assert queue(store) == replace(part, part_from=None)
+    with pytest.raises(StaleAssetQueue):
+        store.end_part(part)
+
+
+def test_a_dag_that_was_deleted_meanwhile_gets_no_part(store: Store) -> None:
+    given_event(store, "e1", 1, ToQueue(dag_id="etl"))
+    seen = queue(store)
+    store.delete_asset_queues("etl")
+    with pytest.raises(StaleAssetQueue):
+        store.close_part(seen, after=at(0), until=at(1))
+    assert store.asset_queue("etl") is None
+
+
+def test_what_waits_stays_where_an_event_has_come_meanwhile(store: Store) -> None:
+    given_event(store, "e1", 1, ToQueue(dag_id="etl"))
+    seen = queue(store)
+    given_event(store, "e2", 2, ToQueue(dag_id="etl"))
+    with pytest.raises(StaleAssetQueue):
+        store.unqueue("etl", before=at(2), seen=seen)
+    assert queue(store).queued == {ORDERS: at(1)}
+    assert store.unqueue("etl", before=at(2), seen=queue(store)) == [ORDERS]
+
+
 def test_the_run_of_a_part_has_the_stream_tell_the_scheduler_of_the_rest(dynamodb: OnDynamoDB) -> None:
     """The stream's filter passes queues with this edge. A look that made no run had taken it away."""
     store, key = dynamodb.store, {name: {"S": value} for name, value in zip(("pk", "sk"), ASSET_QUEUE, strict=True)}

@@ -49,6 +49,9 @@ class AssetQueueStore(Protocol):
         Returns the queue with the part. Raises StaleAssetQueue if a run has consumed events, or another part was closed,
         since `seen` was read; events that have come do not matter."""
 
+    def end_part(self, seen: AssetQueue) -> None:
+        """Make no run of the part. Raises StaleAssetQueue as `close_part` does."""
+
     def create_asset_run(self, made: AssetRun) -> None:
         """Store the run with the events that it consumes, and take them from the queue, in one transaction. A run of a part
         leaves the queue for the rest, at which the scheduler looks next, by the run's `due_at` at the latest. Raises
@@ -60,10 +63,16 @@ class AssetQueueStore(Protocol):
         comes. Changes nothing if events have come since `seen` was read."""
 
     def unqueue(
-        self, dag_id: str, *, assets: Iterable[AssetKey] | None = None, before: datetime | None = None
+        self,
+        dag_id: str,
+        *,
+        assets: Iterable[AssetKey] | None = None,
+        before: datetime | None = None,
+        seen: AssetQueue | None = None,
     ) -> list[AssetKey]:
         """Remove what waits for the DAG, restricted to these assets and to events queued before that moment, where given.
-        The events themselves stay, and the DAG's next run consumes them. Returns the removed assets."""
+        The events themselves stay, and the DAG's next run consumes them. Returns the removed assets. Raises StaleAssetQueue
+        if events have come since `seen` was read."""
 
     def drop_partition(self, seen: PendingPartition) -> None:
         """Delete a pending partition. Raises StaleAssetQueue if events have come since it was read."""

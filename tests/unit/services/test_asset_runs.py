@@ -16,11 +16,13 @@ from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState, DagRunTriggeredByType, DagRunType
 from gust.model.workload import WakeDag
+from gust.scheduling.added_run import AssetRun
+from gust.scheduling.timetable import NextRun
 from gust.services.assets.asset_references import change_references
 from gust.services.assets.register_asset_event import register_asset_events
 from gust.services.backfills.start_waiting_runs import start_waiting_runs
 from gust.services.people.pause_dag import set_paused
-from gust.services.runs.create_asset_runs import Most, create_asset_runs, size_of
+from gust.services.runs.create_asset_runs import Most, create_asset_runs, run_of, size_of
 from gust.services.runs.create_dag_run import create_due_runs
 from gust.services.scheduler.tick import tick
 from gust.store.dynamodb.asset_queues import event_document
@@ -325,6 +327,32 @@ def test_what_was_queued_is_forgotten_if_parts_have_taken_all_of_it(world: World
     assert (after.queued, after.due_at) == ({}, None)
     event(world, ORDERS)
     assert looks(world, Most()) == [["orders@2"]]
+
+
+def test_a_part_of_assets_that_the_schedule_no_longer_names_makes_no_run(world: World) -> None:
+    given(world, on_assets(asset(USERS)))
+    event(world, USERS)
+    seen = world.store.asset_queue("etl")
+    assert seen is not None
+    world.store.close_part(seen, after=at(1), until=at(1.5))  # of other assets
+    event(world, USERS)
+    assert looks(world, Most()) == [["users@2"]]
+
+
+def test_a_dag_whose_waiting_events_a_person_has_deleted_keeps_no_tick_busy(world: World) -> None:
+    given(world, on_assets(asset(ORDERS)))
+    for _ in range(2):
+        event(world, ORDERS)
+    seen = world.store.asset_queue("etl")
+    assert seen is not None
+    part = world.store.close_part(seen, after=START, until=at(1))
+    world.store.unqueue("etl")
+    run = run_of(world.dag("etl"), on_assets(asset(ORDERS)), NextRun(at(1)), now=world.clock.now())
+    world.store.create_asset_run(AssetRun(run, consuming=part, events=[]))
+    assert looks(world, Most()) == []
+    after = world.store.asset_queue("etl")
+    assert after is not None
+    assert after.due_at is None
 
 
 @pytest.mark.parametrize("seed", range(8))

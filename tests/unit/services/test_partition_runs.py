@@ -114,9 +114,13 @@ def test_a_partition_that_the_store_takes_in_no_run_holds_up_no_other_and_is_tol
         "events": 1,
         "reason": "asset_events is larger than 50 MB of JSON",
     }
-    world.services = whole
     (waiting,) = store.pending_partitions("etl")
     assert waiting.due_at == world.clock.now() + timedelta(hours=1)
+    event(world, "eu")
+    assert told(look(world)) == []
+    assert store.logged_events() == [entry], "events of the next hour cause no other trial"
+    world.services = whole
+    world.pass_time(seconds=3600)
     assert told(look(world)) == [("eu", None)]
 
 

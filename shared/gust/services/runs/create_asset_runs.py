@@ -109,6 +109,8 @@ def create_queued_run(services: Services, dag: Dag, most: Most) -> DagRun | None
     that came while the DAG had no room. Of more than `most`, the run takes the first, and a look at the rest follows."""
     queue = services.store.asset_queue(dag.dag_id)
     if queue is None or not queue.queued:
+        if queue is not None and queue.due_at is not None:  # an API user has taken what waited
+            services.store.postpone(queue, due_at=None)
         return None
     spec = load_spec(services.objects, dag.spec_key)
     expression = spec.timetable.asset_expression
@@ -132,8 +134,11 @@ def create_queued_run(services: Services, dag: Dag, most: Most) -> DagRun | None
     run_after, events = batch.until, batch.events
     if queue.part_from is None and queue.consumed_until is not None and run_after <= queue.consumed_until:
         # Parts have taken all that was queued.
-        services.store.unqueue(dag.dag_id, before=queue.consumed_until + _TICK)
+        services.store.unqueue(dag.dag_id, before=queue.consumed_until + _TICK, seen=queue)
         return None
+    if queue.part_from is not None and not events:
+        services.store.end_part(queue)
+        raise StaleAssetQueue(f"the schedule of DAG {dag.dag_id!r} no longer names the assets of a part")
     run = run_of(dag, spec, NextRun(run_after), now=now)
     services.store.note_consumers(run.key, events)
     run, deadlines = with_deadlines(services, run, spec)
@@ -242,7 +247,7 @@ def create_partition_runs(services: Services, dag: Dag) -> list[DagRun]:
 
     spec = load_spec(services.objects, dag.spec_key)
     mappers = mappers_of(spec.timetable, asking(services, dag))
-    expression = spec.timetable.asset_expression
+    expression, now = spec.timetable.asset_expression, services.clock.now()
     made = []
     for partition in pending:
         if partition.fingerprint != mappers.fingerprint:
@@ -255,6 +260,8 @@ def create_partition_runs(services: Services, dag: Dag) -> list[DagRun]:
             if partition.due_at is not None:
                 services.store.postpone(partition, due_at=None)
             continue
+        if partition.due_at is not None and partition.due_at > now + 2 * NOTICED_WITHIN:
+            continue  # `_hold_back` alone sets so late a moment
         try:
             made.append(create_partition_run(services, dag, spec, partition, mappers.date_of(partition)))
         except Invalid as refused:

@@ -168,6 +168,12 @@ class DynamoDBAssetQueues(DynamoDBHistory):
             raise _moved_on(seen) from failed
         return replace(seen, part_from=after, consumed_until=until)
 
+    def end_part(self, seen: AssetQueue) -> None:
+        try:
+            self._table.update(_key(seen), _as_closed(seen).change({"part_from": None}))
+        except ConditionFailed as failed:
+            raise _moved_on(seen) from failed
+
     def create_asset_run(self, made: AssetRun) -> None:
         run, consuming = made.run, made.consuming
         self._note_day(run.run_after)
@@ -193,10 +199,17 @@ class DynamoDBAssetQueues(DynamoDBHistory):
             return
 
     def unqueue(
-        self, dag_id: str, *, assets: Iterable[AssetKey] | None = None, before: datetime | None = None
+        self,
+        dag_id: str,
+        *,
+        assets: Iterable[AssetKey] | None = None,
+        before: datetime | None = None,
+        seen: AssetQueue | None = None,
     ) -> list[AssetKey]:
         wanted = None if assets is None else set(assets)
         while (queue := self.asset_queue(dag_id)) is not None:
+            if seen is not None and queue.arrivals != seen.arrivals:
+                raise _moved_on(seen)
             gone = fences.unqueued(queue, assets=wanted, before=before)
             if not gone:
                 return []
@@ -451,12 +464,13 @@ def _unchanged(seen: AssetQueue | PendingPartition) -> Expression:
     still: dict[str, Attribute | None] = {"arrivals": items.number(seen.arrivals)}
     if isinstance(seen, PendingPartition):
         still["created_at"] = items.moment(seen.created_at)
-    return Expression().still(still)
+        return Expression().still(still)
+    return _as_closed(seen).still(still)
 
 
 def _as_closed(seen: AssetQueue) -> Expression:
     closed = fences.closed_time(seen)
-    return Expression().still({name: items.moment(at) if at else None for name, at in closed.items()})
+    return Expression().exists().still({name: items.moment(at) if at else None for name, at in closed.items()})
 
 
 def _key(of: AssetQueue | PendingPartition) -> Key:

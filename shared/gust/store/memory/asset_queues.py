@@ -74,6 +74,10 @@ class MemoryAssetQueues(MemoryRuns):
         return part
 
     @atomic
+    def end_part(self, seen: AssetQueue) -> None:
+        self._queues[seen.dag_id] = replace(self._as_closed(seen), part_from=None)
+
+    @atomic
     def create_asset_run(self, made: AssetRun) -> None:
         run, consuming = made.run, made.consuming
         part = consuming if isinstance(consuming, AssetQueue) and consuming.part_from is not None else None
@@ -111,9 +115,16 @@ class MemoryAssetQueues(MemoryRuns):
 
     @atomic
     def unqueue(
-        self, dag_id: str, *, assets: Iterable[AssetKey] | None = None, before: datetime | None = None
+        self,
+        dag_id: str,
+        *,
+        assets: Iterable[AssetKey] | None = None,
+        before: datetime | None = None,
+        seen: AssetQueue | None = None,
     ) -> list[AssetKey]:
         queue = self._queues.get(dag_id, AssetQueue(dag_id=dag_id))
+        if seen is not None and queue.arrivals != seen.arrivals:
+            raise StaleAssetQueue(f"events have come for {dag_id!r}")
         gone = fences.unqueued(queue, assets=None if assets is None else set(assets), before=before)
         if gone:
             left = {asset: at for asset, at in queue.queued.items() if asset not in gone}
@@ -193,6 +204,8 @@ class MemoryAssetQueues(MemoryRuns):
             current = self._queues.get(seen.dag_id)
         if current is None or current.arrivals != seen.arrivals or _birth(current) != _birth(seen):
             raise StaleAssetQueue(f"events came for DAG {seen.dag_id!r} meanwhile")
+        if isinstance(seen, AssetQueue):
+            self._as_closed(seen)
 
 
 def _deliveries(updates: Sequence[AssetUpdate]) -> list[tuple[AssetEvent, Delivery]]:
