@@ -1,11 +1,14 @@
 """The log of a function, one JSON object a line.
 
 Bytes of logs are a part of a task's price. CloudWatch notes the time of each line (`@timestamp`), so lines do not repeat it;
-nor do they tell where in our code they come from, or name the trace of a request that X-Ray does not keep.
+nor do they tell where in our code they come from, or name the trace of a request that X-Ray does not keep. Warnings and
+errors have the time: with JSON logs Lambda takes a line without one for INFO (AWS Lambda's developer guide, "Log-level
+filtering").
 """
 
 import json
 import os
+from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 from aws_lambda_powertools.logging import Logger
@@ -20,6 +23,8 @@ def function_log(service: str, stream: TextIO | None = None) -> Logger:
 
 
 def _line(fields: dict[str, Any]) -> str:
+    if fields.get("level") not in {"DEBUG", "INFO"}:
+        fields["timestamp"] = datetime.now(tz=UTC).isoformat(timespec="milliseconds")
     if "Sampled=1" not in os.environ.get(_TRACE, ""):
         fields.pop("xray_trace_id", None)
     return json.dumps(fields, default=str, separators=(",", ":"), ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from datetime import datetime
 
 import pytest
 
@@ -29,3 +30,13 @@ def test_a_line_names_what_happened_and_the_trace_that_is_kept(
     line = json.loads(written.getvalue())
     assert line.pop("service") == f"test-{id(written)}"
     assert line == {"level": "INFO", "message": "ran", "dag_id": "etl", **named}
+
+
+@pytest.mark.parametrize("level", ["warning", "error"])
+def test_what_goes_wrong_has_its_time(level: str) -> None:
+    """Lambda would take the line for INFO."""
+    written = io.StringIO()
+    getattr(function_log(f"test-{id(written)}", written), level)("went wrong")
+    line = json.loads(written.getvalue())
+    assert datetime.fromisoformat(line["timestamp"]).tzinfo is not None
+    assert line["level"] == level.upper()

@@ -62,6 +62,8 @@ class ExecutionApi:
         """The current request needs no fence any longer."""
         self._rendered_fields: dict[str, Any] | None = None
         """What the report that is being served stores with its move."""
+        self._reported = ""
+        """The state that the current request reports, for the log."""
         self._resolver = Resolver(strip_prefixes=[BASE_PATH])
         for route in ROUTES:
             self._resolver.route(_rule(route.path), method=route.method)(self._endpoint(route))
@@ -99,7 +101,7 @@ class ExecutionApi:
         rendered_fields: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         began, self._caller, self._is_fenced = time.perf_counter(), NOBODY, is_fenced
-        self._rendered_fields = rendered_fields
+        self._rendered_fields, self._reported = rendered_fields, ""
         answer = self._resolver.resolve(event, context)
         if is_carried and answer["statusCode"] < 300:
             return answer  # the other request has the line of the two: bytes of logs are a part of a task's price
@@ -113,6 +115,7 @@ class ExecutionApi:
             extra={
                 "status": answer["statusCode"],
                 "ms": round((time.perf_counter() - began) * 1000, 1),
+                **({"state": self._reported} if self._reported else {}),
                 **self._names(event),
             },
         )
@@ -125,9 +128,13 @@ class ExecutionApi:
 
     def _names(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """What a log line says of the request: of its caller, and of the request that its run began with."""
-        of_try = {**asdict(self._caller.key), "try_number": self._caller.try_number} if self._caller.key.task_id else {}
-        correlation_id = _correlation_id(event)
-        return of_try | ({"correlation_id": correlation_id} if correlation_id else {})
+        caller = self._caller
+        names = {**asdict(caller.key), "try_number": caller.try_number} if caller.key.task_id else {}
+        if caller.callback_id:
+            names["callback_id"] = caller.callback_id
+        if correlation_id := _correlation_id(event):
+            names["correlation_id"] = correlation_id
+        return names
 
     def _endpoint(self, route: Route) -> Any:
         def endpoint(**encoded: str) -> Response[str]:
@@ -167,6 +174,7 @@ class ExecutionApi:
         _check_version(headers)
         query = None if route.query is None else parse_query(route.query, event.get("rawQueryString") or "")
         body = _parsed_body(self._services, route, event, headers)
+        self._reported = str(getattr(body, "state", ""))
         if route.fence in (Fence.AT_WORK, Fence.LAST_WORDS) and not self._is_fenced:
             check_caller(self._services, caller, last_words=route.fence is Fence.LAST_WORDS)
         services = replace(self._services, correlation_id=_correlation_id(event), rendered_fields=self._rendered_fields)

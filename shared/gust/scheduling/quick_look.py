@@ -313,7 +313,7 @@ class Remembered:
         return neighbours.reads(self.spec, self.run, task, map_index, self.lengths)
 
     def proven(self, changes: Collection[Change]) -> list[Change]:
-        """Those that end what is remembered as unfinished. Any other record may be late, and its instance cleared since."""
+        """Changes that end what is remembered as unfinished. Any other may be late, and its instance cleared since."""
         return [
             change
             for change in changes

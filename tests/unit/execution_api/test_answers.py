@@ -150,6 +150,19 @@ def test_every_request_is_one_line_in_the_log(world: World, ti: TaskInstance) ->
     ]
 
 
+def test_the_line_about_a_report_has_its_state(world: World, ti: TaskInstance) -> None:
+    world.request(
+        "PATCH",
+        f"/task-instances/{ti.key.uuid(1)}/state",
+        token=world.token(ti),
+        body={"state": "failed", "end_date": END},
+    )
+    world.request("GET", "/variables/x", token=world.token(ti))
+    first, second = [json.loads(line) for line in world.log.getvalue().splitlines()]
+    assert (first["message"], first["status"], first["state"]) == ("PATCH /task-instances/{id}/state", 204, "failed")
+    assert "state" not in second
+
+
 def test_a_line_in_the_log_names_the_try_and_the_request_that_its_run_began_with(
     world: World, ti: TaskInstance
 ) -> None:

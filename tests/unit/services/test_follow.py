@@ -476,13 +476,15 @@ def test_workers_that_are_heard_of_cost_no_full_look() -> None:
     assert play.stream.full_looks == 0
 
 
-def test_a_silent_worker_is_found_lost_by_a_full_look() -> None:
+def test_a_silent_worker_is_found_lost_by_a_full_look(caplog: pytest.LogCaptureFixture) -> None:
     play = long_tasks()
     play.world.clock.advance(30)
     wait_until_due(play, silent=1)
     assert not quick_ring(play.processes[0], play.key)
     ring(play.processes[0], play.key)
     assert play.world.state(play.key, "t000") is S.FAILED
+    (told,) = [record for record in caplog.records if record.message == "A try was lost"]
+    assert (told.levelname, vars(told)["task_id"], vars(told)["try_number"]) == ("WARNING", "t000", 1)
 
 
 def test_a_success_that_comes_when_the_timer_is_due_lets_the_next_one_go() -> None:

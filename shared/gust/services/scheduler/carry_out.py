@@ -63,7 +63,9 @@ def carry_out(services: Services, spec: DagSpec, run: DagRun, decision: Decision
     for stage in stages(spec, run, sealed_decision(services, decision)):
         match stage:
             case Moves(moves):
-                if services.store.move_all(moves):
+                stale = services.store.move_all(moves)
+                tell_of_lost_tries(run, [moved for moved in moves if moved not in stale])
+                if stale:
                     return False
             case SendThenWrite(moves):
                 if send_then_write(services, spec, run, moves):
@@ -87,6 +89,21 @@ def carry_out(services: Services, spec: DagSpec, run: DagRun, decision: Decision
             case _:
                 assert_never(stage)
     return True
+
+
+def tell_of_lost_tries(run: DagRun, moves: Sequence[Transition]) -> None:
+    """A try whose function died has no line of its own."""
+    for moved in moves:
+        if moved.edge == "lose":
+            of_try = moved.before
+            log.warning(
+                "A try was lost",
+                **run.names,
+                task_id=of_try.task_id,
+                map_index=of_try.map_index,
+                try_number=of_try.try_number,
+                reason=moved.after.reason,
+            )
 
 
 def send_then_write(services: Services, spec: DagSpec, run: DagRun, moves: Sequence[Transition]) -> list[Transition]:
