@@ -39,7 +39,7 @@ API_VERSION: Final = "2026-06-30"
 JSON: Final = "application/json"
 
 SHORT: Final = 300
-"""Characters of rendered fields that are stored with the report of a dispatch's end: with them most instances stay below
+"""Bytes of rendered fields that are stored with the report of a dispatch's end: with them most instances stay below
 1 KB, a write unit. Longer ones are stored beside the instance, where the scheduler does not read them."""
 
 NOBODY: Final = Dispatch(TaskInstanceKey("", "", ""), 0, 0)
@@ -195,7 +195,7 @@ def _matched(pattern: re.Pattern[str], event: Mapping[str, Any]) -> tuple[str, s
 def _short_fields(carried: Mapping[str, Any]) -> dict[str, Any] | None:
     """Fields that the report's own write shall store; None where they need a write of their own, or are none at all."""
     text = carried.get("body")
-    if not isinstance(text, str) or len(text) > SHORT or carried.get("isBase64Encoded"):
+    if not isinstance(text, str) or len(text.encode()) > SHORT or carried.get("isBase64Encoded"):
         return None
     try:
         fields = parse_json(text, finite=False)
