@@ -71,9 +71,9 @@ def prepare(
     sys.dont_write_bytecode = True  # a changed environment is extracted anew
     memory = _private_memory()
     took = _import_all(worker, names, bundle, environment, workspace)
+    collector.freeze_gc()  # before an author's code runs: the objects that it makes are collected as in any task
     if file is not None and same is not None:
         took += _parse(worker, bundle, file, workspace, environment, same=same)
-    collector.freeze_gc()
     worker.sendall(IS_READY + b"%d %d\n" % ((_private_memory() - memory) // 1024, took * 1000))
     nursery.serve(worker, surroundings.look_at_modules)
 
@@ -93,7 +93,6 @@ def _parse(
     if reason is not None:
         _end(worker, reason)
     orphans.leave_to_parent()
-    collector.freeze_gc()
     return time.process_time() - began
 
 

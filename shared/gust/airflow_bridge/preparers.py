@@ -38,7 +38,8 @@ from gust.model.same_parse import SameParse
 
 PATIENCE: Final = 15.0
 """Seconds that a try waits for a preparer. All `ATTEMPTS` together take less than the minute for which its message is
-hidden; what is not imported by then on a worker's processor takes a child longer than any import is worth here."""
+hidden, anew before a parse; what is not imported by then on a worker's processor takes a child longer than any import is
+worth here."""
 
 PARSED_FROM: Final = 2
 """The try in a row of one file on a worker that comes from a process which has parsed the file: that takes one parse, as the
@@ -156,14 +157,15 @@ class Preparer(Asked):
         self._process = process
         self._instead = instead
         self.is_marked = is_marked
-        self._forks = 0
+        self.forks = 0
+        """Children that it was asked for."""
 
     def fork(
         self, target: Target, descriptors: Sequence[int], *, not_for_child: Sequence[socket.socket] = ()
     ) -> Process:
-        self._forks += 1
+        self.forks += 1
         try:
-            if self._forks == immortal.IMMORTALIZE_AFTER_TASKS and not self.is_marked:  # as in the nursery
+            if self.forks == immortal.IMMORTALIZE_AFTER_TASKS and not self.is_marked:  # as in the nursery
                 self.call(immortal.mark_all)
                 self.is_marked = True
             return super().fork(target, descriptors)
@@ -331,9 +333,11 @@ class Preparers:
         """Whether `children_of` answers at once."""
         return self._has_imports(subject) and not self._is_to_be_parsed(subject)
 
-    def children_of(self, subject: Subject, workspace: Path) -> Children:
-        """Where the try's child comes from: a preparer, or the nursery. Waits for a new preparer. Ends those that hold too
-        much memory beside it. While no child runs."""
+    def children_of(
+        self, subject: Subject, workspace: Path, before_parse: Callable[[], object] | None = None
+    ) -> Children:
+        """Where the try's child comes from: a preparer, or the nursery. Waits for a new preparer, and calls `before_parse`
+        before it waits for one that parses. Ends those that hold too much memory beside it. While no child runs."""
         if not self._is_awake and subject.of_file not in self._looked_at:
             _keep(self._looked_at, subject.of_file, None)
             if late.are_named_in(subject.bundle / subject.file):
@@ -344,14 +348,31 @@ class Preparers:
             # It may have changed files since they were looked at. The next try makes the preparer.
             self._end_parsed()
             return self.nursery
+        self._mark_above_parsed()
         prepared = self._with_imports(subject, workspace)
         if self._is_to_be_parsed(subject):
             self._end_parsed()
+            if before_parse is not None:
+                before_parse()
             if (made := self._made(subject, self._fit(subject), workspace, is_parsed=True)) is not None:
                 self._parsed = self._of_parse(subject), made
         if self._parsed is not None and self._parsed[0] == self._of_parse(subject):
             return self._parsed[1]
         return prepared
+
+    def _mark_above_parsed(self) -> None:
+        """Where a process that has parsed a file has run many tasks: make what was imported before the parse immortal, and
+        let the process be made anew. What an author's code has made must die as in Airflow."""
+        if self._parsed is None:
+            return
+        _, used = self._parsed
+        above = used.above
+        if above is None or above.is_marked or used.forks < immortal.IMMORTALIZE_AFTER_TASKS:
+            return
+        self._end_parsed()
+        above.is_marked = True
+        with suppress(ParentGone):
+            above.call(immortal.mark_all)
 
     def _wake(self) -> None:
         """Have the nursery import what comes late (`late`). Preparers are forks of it as it was: they end."""
@@ -452,8 +473,8 @@ class Preparers:
                     made = ", ".join(names)
                     self.say(f"Imported before tasks of {subject.file}: {made} ({memory:,} kB, {took:,} ms)")
                 parent = None if above is None else self._ready[above]
-                # One that has parsed and is the nursery's fork waits for `mark`.
-                is_marked = self._is_marked or is_parsed if parent is None else parent.is_marked
+                # One that has parsed is never marked itself: what is above it is (`mark`, `_mark_above_parsed`).
+                is_marked = is_parsed or (self._is_marked if parent is None else parent.is_marked)
                 return Preparer(control, process, memory, self.nursery, parent, kept=self._kept, is_marked=is_marked)
             if is_parsed:
                 _keep(self._unparsed, subject.of_file, "it is not worth a process")

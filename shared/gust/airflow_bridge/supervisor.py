@@ -375,7 +375,7 @@ class TryClient(ExecutionApiClient):
         known.count(subject)
         if not known.is_ready(subject):
             self.ports.hide(HIDDEN_FOR)  # imports take a while
-        children = known.children_of(subject, workspace)
+        children = known.children_of(subject, workspace, partial(self.ports.hide, HIDDEN_FOR))
         if known.knows(subject):
             yield children, []
             return

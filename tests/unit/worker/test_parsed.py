@@ -18,15 +18,16 @@ from zipfile import ZipFile
 
 import pytest
 
-from gust.airflow_bridge import parse, parsed
+from gust.airflow_bridge import immortal, parse, parsed
 from gust.airflow_bridge.nursery import Nursery
-from gust.airflow_bridge.preparers import PARSED_FROM, Preparers
+from gust.airflow_bridge.preparers import PARSED_FROM, Preparers, Subject
 from gust.model.environment import OPTIONS_FILE, VARIABLES_FILE
 from gust.model.same_parse import SameParse
 from gust.model.state import DagRunState
 from tests.environment import of_a_user
 from tests.part import part_of
 from tests.unit.worker.parsed_state import corpora, told
+from tests.unit.worker.test_preparers import SLOW
 from tests.unit.worker.whole import Whole
 
 ROOT = Path(__file__).parents[3]
@@ -341,6 +342,60 @@ def test_tasks_of_a_file_come_from_a_process_that_has_parsed_it_until_another_fi
     assert not os.path.exists(f"/proc/{of_parse}")
     assert of_parse not in parents(gust)[TASKS:]
     assert [line.partition(" (")[0] for line in SAID[1:]] == ["Parsed before tasks: e.py"]
+
+
+OF_OBJECTS = """
+import gc, os, slow, weakref
+from airflow.sdk import DAG, task
+class A: ...
+ONE, RING = A(), A()
+RING.itself = RING
+REFS = weakref.ref(ONE), weakref.ref(RING)
+with DAG("d"):
+    @task
+    def t(x):
+        del globals()["ONE"], globals()["RING"]
+        before = [ref() is None for ref in REFS]
+        gc.collect()
+        print("said", os.getppid())
+        print("said", before, [ref() is None for ref in REFS])
+    t.expand(x=list(range(6)))
+"""
+
+
+def test_objects_of_a_file_die_in_each_task_as_in_airflow(gust: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the process has run many tasks, and what was imported before the parse becomes immortal."""
+    monkeypatch.setattr(immortal, "IMMORTALIZE_AFTER_TASKS", 3)
+    gust.environments = {"": {"slow.py": SLOW}}
+    gust.upload(d=OF_OBJECTS)
+    run(gust)
+    assert gust.said("said ")[1::2] == ["[True, False] [True, True]"] * 6
+    assert [line.partition(" (")[0] for line in SAID] == [
+        "Imported before tasks of d.py: slow",
+        *["Parsed before tasks: d.py"] * 2,
+    ]
+    of_imports, *of_parse = parents(gust)
+    assert [each == of_parse[0] for each in of_parse] == [True] * 3 + [False] * 2
+    assert of_imports not in of_parse
+
+
+def test_a_message_is_hidden_again_before_its_file_is_parsed(tmp_path: Path, nursery: Nursery) -> None:
+    """The imports before may have taken nearly the minute."""
+    bundle, workspace = tmp_path / "bundle", tmp_path / "workspace"
+    bundle.mkdir()
+    workspace.mkdir()
+    (bundle / "d.py").write_text(PLAIN.format(lines=""))
+    proof = SameParse.model_validate_json(told(lambda: parse.proof_here(bundle, "d.py", workspace, None, ()).decode()))
+    subject, preparers, hidden = (
+        Subject(bundle, "d.py", "t", None, proof),
+        Preparers(nursery, worth_parse=0),
+        list[str](),
+    )
+    for _ in range(PARSED_FROM + 1):
+        preparers.count(subject)
+        preparers.children_of(subject, workspace, lambda: hidden.append("before" if not preparers._parsed else "after"))
+    preparers._end_parsed()
+    assert hidden == ["before"]
 
 
 def test_the_log_of_a_task_says_the_same(gust: Whole) -> None:
