@@ -320,6 +320,8 @@ def _what_differs_stood_for(watch: pure_calls.Watch) -> Iterator[Callable[[], bo
         put(sys, name, stream)
         put(sys, f"__{name}__", stream)
     put(*compat.way_to_supervisor(), comms)
+    put(logging.root, "handlers", watch.stand_in("it looks at the handlers of logs", {"__bool__": lambda _: True}))
+    put(structlog.contextvars, "_CONTEXT_VARS", watch.stand_in("it looks at what Airflow's log says of its task"))
 
     def refused(*_: object) -> NoReturn:
         watch.refuse("it looks at structlog's configuration, or at the number of a thread")

@@ -58,7 +58,7 @@ PURE_TYPES: Final[frozenset[Any]] = frozenset(
         *(type(iter(each)) for each in _ITERATED),
         *(type({}.keys()), type({}.values()), type({}.items()), type(iter(int, 0))),
         # its library's
-        *(each for each in vars(itertools).values() if isinstance(each, type)),
+        *(each for each in vars(itertools).values() if isinstance(each, type) and each is not itertools.groupby),
         *(operator.attrgetter, operator.itemgetter),
         *(collections.deque, collections.OrderedDict, collections.defaultdict, functools.partial, _LRU_CACHE),
         *(type(iter(collections.OrderedDict().keys())), type(collections.OrderedDict().items())),
@@ -124,6 +124,9 @@ _FUNCTIONS: Final = frozenset(
 )
 _NAMES: Final = frozenset((module, name) for module, names in _FUNCTIONS for name in names.split())
 """Module and name of the functions of other modules."""
+
+_CALLS_OTHERS: Final = frozenset({("_operator", "call")})
+"""Their arguments may be native functions, which they call unseen when they are called unseen themselves."""
 
 _OF_FILES: Final = frozenset(
     {
@@ -356,7 +359,7 @@ class Watch:
             key = (target.__module__ or "", name)
             if key in _OF_FILES:
                 return None if self._may_look_at(first) else key
-            if key not in _NAMES and key[0] not in _MODULES:
+            if (key not in _NAMES and key[0] not in _MODULES) or key in _CALLS_OTHERS:
                 return key
             return None if key[1] in _LOOK_AT_FUNCTIONS else self._of_first(first)
         if id(bound) in self._guarded:

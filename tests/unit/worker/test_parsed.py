@@ -158,6 +158,11 @@ HOSTILE = {
     "an end": "import os\nos._exit(0)",
     "a compiled module": "import _testcapi",
     "the time, by methodcaller": "import datetime, operator\nNOW = operator.methodcaller('now')(datetime.datetime)",
+    "the time, by call": "import operator, time\nNOW = list(map(operator.call, [time.time]))",
+    "the time, by reduce": "import functools, operator, time\nNOW = functools.reduce(operator.call, [time.ctime, None])",
+    "the time, by groupby": "import itertools, time\nNOW = [key for key, _ in itertools.groupby([None], time.ctime)]",
+    "its names, by structlog's variables": "import structlog\n"
+    "NAMES = [each.get() for each in structlog.contextvars._CONTEXT_VARS.values()]",
     "its names in Airflow's log": "import structlog\nTASK = structlog.contextvars.get_contextvars().get('task_id')",
     "its names in the context": "import contextvars\nNAMES = [each.name for each in contextvars.copy_context()]",
     "the way to its supervisor": "from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS",
@@ -174,6 +179,8 @@ HOSTILE = {
     "all variables, unseen": "import posix\nALL = {**posix.environ}",
     "a task's variable, caught": "import os\ntry:\n    URI = os.environ['AWS_CONTAINER_CREDENTIALS_FULL_URI']\n"
     "except BaseException: URI = None",
+    "how many handlers a log has": "import logging\nNUMBER = len(logging.getLogger().handlers)",
+    "the stream of a log": "import logging\nNAME = logging.root.handlers[0].stream.name",
     "structlog's configuration": "import structlog\nIS = structlog.get_config()['cache_logger_on_first_use']",
     "the number of its thread": "import threading\nNUMBER = threading.main_thread().native_id",
 }
