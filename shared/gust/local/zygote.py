@@ -39,7 +39,8 @@ IMPORTED: Final = (
     "gust.bootstrap",
     "gust.execution_api.app",
     "gust.services.deployments.deploy_bundle",
-    # Of Airflow, which parser, worker and triggerer import; none of these reads Airflow's settings:
+    # Of Airflow, which parser, worker and triggerer import. None of these reads Airflow's settings, or comes late in a
+    # worker (`gust.airflow_bridge.late`):
     "httpcore",
     "httpx",
     "jinja2.ext",
@@ -48,11 +49,6 @@ IMPORTED: Final = (
     "pathspec",
     "pendulum",
     "pydantic.v1",
-    "sqlalchemy.dialects.mysql",
-    "sqlalchemy.dialects.postgresql",
-    "sqlalchemy.dialects.sqlite",
-    "sqlalchemy.ext.asyncio",
-    "sqlalchemy.orm",
     "structlog",
     "tenacity",
     "yaml",

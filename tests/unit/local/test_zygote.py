@@ -254,3 +254,16 @@ def variables_of_functions() -> set[str]:
     every = set(re.findall(r'spawn_env(?:\[|\.setdefault\()"(\w+)"', Path(lambda_runtime.__file__).read_text()))
     assert {"GUST_TABLE", "POWERTOOLS_LOG_LEVEL", "AIRFLOW__API__BASE_URL"} <= given
     return given | every | set(lambda_runtime._RESERVED_RUNTIME_ENV_VARS) | {"all of them"}
+
+
+def test_what_a_worker_imports_late_is_not_in_the_zygote() -> None:
+    """A worker of the local stack then starts as one on AWS."""
+    code = f"import importlib, sys; [importlib.import_module(name) for name in {zygote.IMPORTED}]; print(*sys.modules)"
+    loaded = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code],
+        env=of_a_user(PYTHONPATH=str(ROOT / "shared")),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert not [name for name in loaded if name.partition(".")[0] in {"airflow", "sqlalchemy"}]
