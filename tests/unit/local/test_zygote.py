@@ -85,6 +85,26 @@ for kind in (True, False):
     assert ended == told["False"][1:] == ["something for the log\n", 0, 0]
 
 
+def test_a_module_of_the_emulators_own_folder_is_not_a_functions(tmp_path: Path) -> None:
+    """The emulator's command may lie in a package whose name a DAG folder has, too."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "__init__.py").write_text("WHOSE = 'the emulator'")
+    code = f"import tests{EMULATOR}print(popen(sys.argv[1]).stdout.readline())"
+    looks = script(
+        tmp_path, "import sys; print([name for name in ('gust', 'tests') if name in sys.modules], flush=True)"
+    )
+    ended = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code, str(looks)],
+        env=of_a_user(PYTHONPATH=str(ROOT / "shared")),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert ended.stdout.strip() == "['gust']"
+
+
 def test_a_function_knows_nothing_of_the_one_before(tmp_path: Path) -> None:
     then = """
 for number in (1, 2):
