@@ -138,10 +138,10 @@ class _Late(MetaPathFinder):
         self.is_bound = False
         self._answer_for(sys.modules.get("airflow"))
         for name, module in list(sys.modules.items()):
-            if isinstance(module, _StandIn):
+            if type(module) is _StandIn:
                 del sys.modules[name]
                 parent, _, child = name.rpartition(".")
-                vars(sys.modules.get(parent, module)).pop(child, None)
+                _names_in(sys.modules.get(parent, module)).pop(child, None)
 
     def _answer_for(self, airflow: ModuleType | None) -> None:
         """`import airflow` is enough for `airflow.models`, where Airflow has imported that."""
@@ -161,8 +161,8 @@ class _Late(MetaPathFinder):
     def leave(self) -> None:
         """The next import of a late module is nothing special."""
         if self in sys.meta_path:
-            self.close()
             sys.meta_path.remove(self)
+            self.close()
 
     def wake(self) -> None:
         if self._wakes:
@@ -181,11 +181,18 @@ class _Late(MetaPathFinder):
         for name in self.names:
             importlib.import_module(name)
         for module in list(sys.modules.values()):
-            if isinstance(module, ModuleType):
-                for key, value in list(vars(module).items()):
+            if issubclass(type(module), ModuleType):
+                names = _names_in(module)
+                for key, value in list(names.items()):
                     if type(value) is _Name or type(value) is _StandIn:
-                        vars(module)[key] = value.real()
+                        names[key] = value.real()
         compat.listen_to_models()
+
+
+def _names_in(module: ModuleType) -> dict[str, Any]:
+    """Without a question to the module itself: some load at the first (`importlib.util.LazyLoader`)."""
+    names: dict[str, Any] = object.__getattribute__(module, "__dict__")
+    return names
 
 
 class _First(Loader):

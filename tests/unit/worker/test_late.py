@@ -48,11 +48,24 @@ from airflow.dag_processing.bundles import manager
 print(manager.select is sa.select, manager.DagBundleModel, manager.DagBundleModel.__class__)
 """,
     "a part of a circle": "from airflow.serialization.decoders import decode_timetable; print(decode_timetable.__name__)",
-    "names that Airflow has imported": """
+    "names that Airflow has imported, beside a module that loads at its first use and cannot": """
+import importlib.abc, importlib.util
+class Optional(importlib.abc.Loader):
+    def exec_module(self, module):
+        import not_installed
+spec = importlib.util.spec_from_loader("optional", importlib.util.LazyLoader(Optional()))
+sys.modules["optional"] = optional = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(optional)
 from airflow.configuration import secrets_backend_list as backends
 from airflow.providers.standard.operators.trigger_dagrun import DagModel, TriggerDagRunOperator
 print(backends[0]._connection_class.get_uri.__qualname__)
 print(TriggerDagRunOperator.__mro__, isinstance(1, DagModel))
+from airflow.models import Variable
+print(Variable, type(optional))
+try:
+    optional.name
+except ImportError as at_its_use:
+    print(at_its_use)
 """,
 }
 """What an author may write, each in a child of its own."""
