@@ -15,7 +15,7 @@ import gc
 import importlib
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -52,6 +52,9 @@ must be imported in Airflow's order."""
 
 _SPELLED: Final = (b"sqlalchemy", b"airflow.models")
 """What a file says that most likely imports some of them."""
+
+_STARTS_THREAD: Final = ("_thread.start_new_thread", "_thread.start_joinable_thread")
+"""What Python says to audit hooks before it starts one."""
 
 
 def is_late(name: str) -> bool:
@@ -94,6 +97,19 @@ def wake() -> None:
     """Import the late modules, if they are not there. Does nothing the second time."""
     if (late := _finder()) is not None:
         late.wake()
+
+
+def wake_before_threads() -> None:
+    """Import them before this process starts its next thread, where they are not there by then. While two threads import
+    them, each finds modules that the other has not finished: their circles can be imported in one order alone."""
+    if sleeps():
+        sys.addaudithook(_before_thread)
+
+
+def _before_thread(event: str, args: tuple[Any, ...]) -> None:  # noqa: ARG001 - as Python calls it
+    if event in _STARTS_THREAD:
+        with suppress(Exception):  # an import of the author's raises it where it belongs
+            wake()
 
 
 def wake_for_children() -> None:

@@ -71,11 +71,13 @@ except ImportError as at_its_use:
 """What an author may write, each in a child of its own."""
 
 WARM = """
-import contextlib, importlib, json, os, sys, tempfile
+import contextlib, importlib, json, os, pathlib, sys, tempfile, threading
 from gust.airflow_bridge import compat, imports, late, warm
 if sys.argv[1] == "plain":
     late.binding = compat.without_engine = contextlib.nullcontext
 bundles = warm.set_environment()
+started = []
+sys.addaudithook(lambda event, _: started.append(event) if event.startswith("_thread.start_") else None)
 warm.warm_up_for_tasks(bundles)
 late_ones = sorted(name for name in sys.modules if late.is_late(name))
 
@@ -107,9 +109,33 @@ def reports():
     import airflow.models
     asked.write(os.dup(1))
 
+IN_THREADS = (
+    "import sqlalchemy.orm",
+    "from airflow.models import Variable",
+    "from airflow.providers.common.sql.hooks.sql import DbApiHook",
+)
+
+def of_a_try():
+    from airflow.sdk.execution_time import task_runner
+    from gust.airflow_bridge import supervisor
+    threads = [threading.Thread(target=exec, args=(code,)) for code in IN_THREADS]
+    def work():
+        print(late.sleeps())
+        threads[0].start()
+        print(late.sleeps())
+        for thread in threads[1:]:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    task_runner.main = work
+    threading.excepthook = lambda failed: print(failed.exc_value)
+    with tempfile.TemporaryDirectory() as folder:
+        supervisor._run_task(pathlib.Path(folder), pathlib.Path(folder), None, {})
+
 said = {name: of_a_child(lambda: exec(code, {"sys": sys})) for name, code in json.loads(sys.argv[2]).items()}
-children = {"added": of_a_child(added), "reports": of_a_child(reports)} if sys.argv[1] == "late" else {}
-print(json.dumps({"late": late_ones, "said": said, **children}))
+children = {"added": added, "reports": reports, "try": of_a_try} if sys.argv[1] == "late" else {}
+children = {name: of_a_child(work) for name, work in children.items()}
+print(json.dumps({"late": late_ones, "started": started, "said": said, **children}))
 """
 
 
@@ -138,6 +164,15 @@ def test_a_warm_worker_has_no_models(workers: tuple[dict[str, Any], dict[str, An
     asleep, plain = workers
     assert asleep["late"] == []
     assert "sqlalchemy.orm" in plain["late"]
+
+
+def test_a_task_that_starts_threads_has_the_models_before_its_first(
+    workers: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    """Threads that import them side by side find each other's half of a circle. A warm worker's whole task starts none."""
+    asleep, _ = workers
+    assert asleep["started"] == []
+    assert asleep["try"].split() == ["True", "False"]
 
 
 @pytest.mark.parametrize("what", SNIPPETS)
