@@ -3,9 +3,9 @@
 A worker has no database. Airflow imports the models all the same, because modules that a task needs name them at their top:
 the loader of DAG files, the settings, operators of the standard provider. While `binding`, each such name gets a stand-in.
 
-Afterwards nothing shows that the modules are missing. The first import of one of them, by an author's file or by Airflow,
-and the first use of a stand-in, imports them all, as Airflow would have, and puts the real objects in the place of the
-stand-ins. A child whose code asks for them imports them itself and reports it, and the nursery has them for all later
+Afterwards `sys.modules` lacks them, and no import or call shows it. The first import of one of them, by an author's file or
+by Airflow, and the first use of a stand-in, imports them all, as Airflow would have, and puts the real objects in the place
+of the stand-ins. A child whose code asks for them imports them itself and reports it, and the nursery has them for all later
 children. So it has before the first child of a file whose text names them (`preparers`).
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import pkgutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -200,7 +201,7 @@ class _Late(MetaPathFinder):
             if issubclass(type(module), ModuleType):
                 names = _names_in(module)
                 for key, value in list(names.items()):
-                    if type(value) is _Name or type(value) is _StandIn:
+                    if type(value) in _OURS:
                         names[key] = value.real()
         compat.listen_to_models()
 
@@ -244,12 +245,16 @@ class _StandIn(ModuleType):
     def __init__(self, name: str, late: _Late) -> None:
         super().__init__(name)
         self._late = late
-        self._names: dict[str, _Name] = {}
+        self._names: dict[str, _Name | _Exception] = {}
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return self._names.setdefault(name, _Name(self._late, self.__name__, name))
+        if name not in self._names:
+            is_exception = self.__name__.endswith(".exc")
+            made = _exception(self.__name__, name) if is_exception else _Name(self._late, self.__name__, name)
+            self._names[name] = made
+        return self._names[name]
 
     def real(self) -> ModuleType:
         return importlib.import_module(self.__name__)
@@ -284,6 +289,16 @@ class _Name:
     def __getitem__(self, key: Any) -> Any:
         return self.real()[key]
 
+    def __or__(self, other: Any) -> Any:
+        return self.real() | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | self.real()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process may not have Gust."""
+        return pkgutil.resolve_name, (f"{self._module}:{self._attribute}",)
+
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[Any, ...]:
         return (self.real(),)
 
@@ -292,3 +307,29 @@ class _Name:
 
     def __subclasscheck__(self, subclass: type) -> bool:
         return issubclass(subclass, self.real())
+
+
+class _Exception(type):
+    """Of a late module's exception: a class, because `except` takes nothing else. It catches nothing: what raises the real
+    one has the late modules imported."""
+
+    def real(cls) -> Any:
+        wake()
+        return getattr(importlib.import_module(cls.__module__), cls.__name__)
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return cls.real()(*args, **kwargs)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, cls.real())
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, cls.real())
+
+
+def _exception(module: str, name: str) -> _Exception:
+    return _Exception(name, (Exception,), {"__module__": module})
+
+
+_OURS: Final = (_StandIn, _Name, _Exception)
+"""Types of all that stands in a namespace for what is to come."""

@@ -1,4 +1,4 @@
-"""Airflow's database models come to a worker when code asks for them, and no author can tell."""
+"""Airflow's database models come to a worker when code asks for them, and authors' code runs as with Airflow."""
 
 from __future__ import annotations
 
@@ -49,7 +49,18 @@ print(manager.select is sa.select, manager.DagBundleModel, manager.DagBundleMode
 """,
     "a part of a circle": "from airflow.serialization.decoders import decode_timetable; print(decode_timetable.__name__)",
     "names that Airflow has imported, beside a module that loads at its first use and cannot": """
-import importlib.abc, importlib.util
+import importlib.abc, importlib.util, pickle
+from airflow.providers.standard.operators import trigger_dagrun as its
+try:
+    print(1 / 0)
+except its.NoResultFound:
+    print("is not raised")
+except ZeroDivisionError as raised:
+    print(raised)
+model, missing = its.DagModel, its.NoResultFound
+print(pickle.loads(pickle.dumps(model)), model | None, str | model)
+print(repr(missing("none")), isinstance(missing("none"), its.NoResultFound))
+print(isinstance(1, missing), issubclass(KeyError, missing))
 class Optional(importlib.abc.Loader):
     def exec_module(self, module):
         import not_installed
