@@ -514,6 +514,13 @@ def ask_through(comms: Any) -> None:
     task_runner.SUPERVISOR_COMMS = comms
 
 
+def way_to_supervisor() -> tuple[Any, str]:
+    """Module and name under which Airflow puts a child's way to ask its supervisor."""
+    from airflow.sdk.execution_time import task_runner
+
+    return task_runner, "SUPERVISOR_COMMS"
+
+
 @contextlib.contextmanager
 def questions_counted() -> Iterator[Callable[[], int]]:
     """In a process without a supervisor: meanwhile each question to one counts, and fails."""

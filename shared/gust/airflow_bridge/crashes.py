@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import faulthandler
 import signal
-import sys
 from contextlib import suppress
 
 from airflow import settings
 from airflow.policies import hookimpl as policy_hook
+
+_STDERR = 2
+"""Its descriptor, also where a DAG file, or a watch of its parse, has put something in the place of `sys.stderr`."""
 
 
 def make_fatal() -> None:
@@ -36,4 +38,4 @@ def handle() -> None:
     with suppress(ValueError):  # not in the main thread: then Airflow has put in none either
         # The interpreter's handler ends by handing over to the one before it, which must not be Airflow's.
         signal.signal(signal.SIGSEGV, signal.SIG_DFL)
-    faulthandler.enable(sys.stderr)
+    faulthandler.enable(_STDERR)

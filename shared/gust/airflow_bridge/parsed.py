@@ -20,18 +20,20 @@ import io
 import json
 import logging
 import os
+import posix
 import random
 import shutil
 import sys
+import threading
 import types
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from zoneinfo import TZPATH
 
 import structlog
@@ -45,6 +47,9 @@ from gust.model.bundle import BUNDLE_NAME, PLUGINS_PREFIX
 from gust.model.environment import OPTIONS_FILE, OURS, VARIABLES_FILE
 from gust.model.same_parse import SameParse
 
+if TYPE_CHECKING:
+    from gust.airflow_bridge import pure_calls  # needs Python 3.12
+
 OPTION: Final = "gust.parse_once"
 DEFAULT: Final = "True"
 
@@ -57,6 +62,8 @@ DAG that Airflow parses the file for (`get_parsing_context`)."""
 
 OF_OPTIONS: Final = ("_CMD", "_SECRET")
 """Where Airflow looks for an option in the environment, it looks for the variable's name with these ends, too."""
+
+STREAMS: Final = ("stdin", "stdout", "stderr")
 
 WATCHED: Final = (
     *compat.OF_FIRST_STEPS,
@@ -81,11 +88,13 @@ _here: Parsed | None = None
 def parse_ahead(bundle: Path, file: str, workspace: Path, environment: Path | None, same: SameParse) -> str | None:
     """Parse a file for the children of this process, if the proof holds here; returns why they cannot have it, or None."""
     global _here  # noqa: PLW0603 - one file for the life of a preparer
-    with _as_in_child(bundle, workspace, environment):
+    with _as_in_child(bundle, workspace, environment), compat.questions_counted() as questions:
         if same.digest != _digest(bundle, file, workspace, environment, files=same.files, variables=same.variables):
             return "the parser has watched another one"
         path, modules = tuple(sys.path), set(sys.modules)
         bag = compat.bag_of(bundle.resolve(), file, bundle_name=BUNDLE_NAME)
+        if questions():
+            return "it asks for a variable or a connection"
         if not compat.is_whole(bag):
             return "its parse fails, or warns"
         if unseen := _installed_since(modules, bundle) - set(same.modules):
@@ -115,21 +124,23 @@ def same_parse(
         _parse_another(workspace)
     if environment is not None and _has_native_code(environment):
         return "its packages have native code"
-    with _as_in_child(bundle, workspace, environment), compat.questions_counted() as questions:
+    with _as_in_child(bundle, workspace, environment), compat.questions_counted():
         if compat.says_what_it_parses():
             return "the level of logging has its parse logged"
         folders = [f"{each}/" for each in (bundle, bundle.resolve(), *sys.path, *TZPATH) if str(each).startswith("/")]
+        watch, variables = pure_calls.Watch(folders), set[str]()
         there, was = set(sys.modules), _State.now(bundle)
         gc.freeze()
-        with _variables_noted() as variables, pure_calls.only(folders, variables=variables) as watch:
+        with _variables_noted(watch, variables), _what_differs_stood_for(watch) as is_one_kept:
             try:
-                bag = compat.bag_of(bundle.resolve(), file, bundle_name=BUNDLE_NAME)
+                with pure_calls.only(watch):
+                    bag = compat.bag_of(bundle.resolve(), file, bundle_name=BUNDLE_NAME)
             except BaseException as error:
                 return watch.first or f"its parse ends with {type(error).__name__}"
-        if watch.first:
-            return watch.first
-        if questions():
-            return "it asks for a variable or a connection"
+            if watch.first:
+                return watch.first
+            if is_one_kept():
+                return "it keeps stdin, stdout or stderr, or the way to its supervisor"
         if not compat.is_whole(bag):
             return "its parse fails, or warns"
         if reason := was.difference() or _kept():
@@ -137,7 +148,7 @@ def same_parse(
         roots = tuple({f"{bundle}/", f"{bundle.resolve()}/"})
         read = {source_of(path) for path in watch.opened if path.startswith(roots)}
         files = sorted({path.removeprefix(f"{bundle.resolve()}/").removeprefix(f"{bundle}/") for path in read} - {file})
-        asked = sorted(variables.asked - {f"{name}{end}" for name in variables.asked for end in OF_OPTIONS})
+        asked = sorted(variables - {f"{name}{end}" for name in variables for end in OF_OPTIONS})
         digest = _digest(bundle, file, workspace, environment, files=files, variables=asked)
         proof = SameParse(
             digest=digest,
@@ -263,40 +274,65 @@ def _has_plugins(environment: Path | None) -> bool:
 # --- what a child could tell ------------------------------------------------------------------------------------------
 
 
-class _Variables(dict[bytes, bytes]):
-    """Of this process; notes which are looked for. One that only a child has may not be."""
+@contextmanager
+def _variables_noted(watch: pure_calls.Watch, asked: set[str]) -> Iterator[None]:
+    """Meanwhile the names of the variables that are looked for are added to `asked`. Not fine: all of them, or one
+    that only a child has."""
+    environ: Any = os.environ
+    environb: Any = os.environb
+    plain: dict[bytes, bytes] = environ._data
 
-    def __init__(self, plain: dict[bytes, bytes]) -> None:
-        super().__init__(plain)
-        self._plain = plain
-        self._asked = set[bytes]()
-
-    @property
-    def asked(self) -> set[str]:
-        """Names."""
-        return {os.fsdecode(name) for name in self._asked}
-
-    def __getitem__(self, name: bytes) -> bytes:
-        self._asked.add(name)
-        if name in self._plain:
-            return self._plain[name]
+    def value(_: object, name: bytes) -> bytes:
+        asked.add(os.fsdecode(name))
+        if name in plain:
+            return plain[name]
         if name.startswith(OF_TASKS):
-            from gust.airflow_bridge import pure_calls
-
-            raise pure_calls.Impure(f"it looks for {name.decode(errors='replace')}")
+            watch.refuse(f"it looks for {name.decode(errors='replace')}")
         raise KeyError(name)
+
+    def contains(_: object, name: bytes) -> bool:
+        with suppress(KeyError):
+            value(_, name)
+            return True
+        return False
+
+    noted = watch.stand_in("it uses all environment variables", {"__getitem__": value, "__contains__": contains})
+    environ._data = environb._data = posix.environ = noted
+    try:
+        yield
+    finally:
+        environ._data = environb._data = posix.environ = plain
 
 
 @contextmanager
-def _variables_noted() -> Iterator[_Variables]:
-    environ: Any = os.environ
-    environb: Any = os.environb
-    plain = environ._data
-    environ._data = environb._data = noted = _Variables(plain)
+def _what_differs_stood_for(watch: pure_calls.Watch) -> Iterator[Callable[[], bool]]:
+    """Meanwhile stand-ins are in the place of what a child's first steps make anew, and has other attributes there. Yields
+    whether one of them is kept."""
+    found: list[tuple[Any, str, object]] = []
+
+    def put(where: Any, name: str, new: object) -> None:
+        found.append((where, name, getattr(where, name)))
+        setattr(where, name, new)
+
+    streams = [watch.stand_in(f"it looks at {name}") for name in STREAMS]
+    comms = watch.stand_in("it asks for a variable or a connection, or looks at its way there")
+    for name, stream in zip(STREAMS, streams, strict=True):
+        put(sys, name, stream)
+        put(sys, f"__{name}__", stream)
+    put(*compat.way_to_supervisor(), comms)
+
+    def refused(*_: object) -> NoReturn:
+        watch.refuse("it looks at structlog's configuration, or at the number of a thread")
+
+    for module in (structlog, structlog._config):
+        put(module, "get_config", refused)
+    put(threading.Thread, "native_id", property(refused))
+    was = [sys.getrefcount(each) for each in (*streams, comms)]
     try:
-        yield noted
+        yield lambda: [sys.getrefcount(each) for each in (*streams, comms)] != was
     finally:
-        environ._data = environb._data = plain
+        for where, name, plain in reversed(found):
+            setattr(where, name, plain)
 
 
 @dataclass(frozen=True, slots=True)

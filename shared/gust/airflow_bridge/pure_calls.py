@@ -32,9 +32,9 @@ import types
 import typing
 import weakref
 import zoneinfo
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 
 class Impure(BaseException):
@@ -59,7 +59,7 @@ PURE_TYPES: Final[frozenset[Any]] = frozenset(
         *(type({}.keys()), type({}.values()), type({}.items()), type(iter(int, 0))),
         # its library's
         *(each for each in vars(itertools).values() if isinstance(each, type)),
-        *(operator.attrgetter, operator.itemgetter, operator.methodcaller),
+        *(operator.attrgetter, operator.itemgetter),
         *(collections.deque, collections.OrderedDict, collections.defaultdict, functools.partial, _LRU_CACHE),
         *(type(iter(collections.OrderedDict().keys())), type(collections.OrderedDict().items())),
         *(re.Pattern, re.Match, type(re.compile("").scanner(""))),  # type: ignore[attr-defined]
@@ -91,6 +91,9 @@ PURE_PACKAGES: Final = frozenset({"rpds"})
 _OF_MOMENT: Final = frozenset({"now", "utcnow", "today", "__subclasses__"})
 """Methods of the types above that are not pure."""
 
+_OF_DICTS: Final = frozenset({"items", "keys", "values"})
+"""What a `methodcaller` may call: it calls the method of a native object unseen."""
+
 _MODULES: Final = frozenset(
     {
         *("math", "cmath", "_operator", "_functools", "_collections", "_json", "_sre", "_string", "_codecs", "_bisect"),
@@ -112,7 +115,6 @@ _FUNCTIONS: Final = frozenset(
         "_imp": "acquire_lock release_lock lock_held is_builtin is_frozen is_frozen_package find_frozen get_frozen_object"
         " _fix_co_filename source_hash extension_suffixes",
         "_thread": "allocate_lock allocate_lock get_ident",
-        "_contextvars": "copy_context",
         "_warnings": "_filters_mutated",
         "_asyncio": "_get_running_loop get_running_loop current_task",
         "_io": "text_encoding",
@@ -175,6 +177,36 @@ _EVENTS: Final = frozenset(
 )
 """Audit events that pass. `open` and the listings only for the folders."""
 
+_SPECIAL: Final = frozenset(
+    {
+        *(name for kind in (object, str, int, float, set) for name in vars(kind) if name.startswith("__")),
+        *("__bool__", "__call__", "__enter__", "__exit__", "__fspath__", "__setitem__", "__delitem__", "__iter__"),
+        *(
+            "__reversed__",
+            "__complex__",
+            "__bytes__",
+            "__next__",
+            "__await__",
+            "__aiter__",
+            "__matmul__",
+            "__rmatmul__",
+        ),
+        *(
+            "__ior__",
+            "__iadd__",
+            "__imul__",
+            "__get__",
+            "__set__",
+            "__set_name__",
+            "__mro_entries__",
+            "__length_hint__",
+        ),
+        *("__instancecheck__", "__subclasscheck__"),
+    }
+    - {"__new__", "__init__", "__init_subclass__", "__class__", "__doc__"}
+)
+"""Methods that Python looks for in an object's class."""
+
 _GENERICPATH: Final = os.path.exists.__code__.co_filename
 _OF_TIMES: Final = frozenset({"getmtime", "getatime", "getctime"})
 _LOOKS_AT_PARENTS: Final = frozenset({_GENERICPATH, os.path.realpath.__code__.co_filename})
@@ -183,10 +215,8 @@ _Key = tuple[str, str]
 
 
 @contextmanager
-def only(folders: Sequence[str], *, variables: object) -> Iterator[Watch]:
-    """Meanwhile `Impure` is raised before each call that is not known to be pure. `folders`: where files may be read, with a
-    slash at the end. `variables`: the dict below `os.environ`, which no native function may get."""
-    watch = Watch(tuple(folders), variables)
+def only(watch: Watch) -> Iterator[None]:
+    """Meanwhile `Impure` is raised before each call that is not known to be pure."""
     monitoring = sys.monitoring
     monitoring.use_tool_id(TOOL, "gust")
     monitoring.register_callback(TOOL, monitoring.events.CALL, watch.called)
@@ -194,7 +224,7 @@ def only(folders: Sequence[str], *, variables: object) -> Iterator[Watch]:
     watch.is_on = True
     monitoring.set_events(TOOL, monitoring.events.CALL)
     try:
-        yield watch
+        yield
     finally:
         watch.is_on = False
         monitoring.set_events(TOOL, monitoring.events.NO_EVENTS)
@@ -202,19 +232,38 @@ def only(folders: Sequence[str], *, variables: object) -> Iterator[Watch]:
 
 
 class Watch:
-    def __init__(self, folders: tuple[str, ...], variables: object) -> None:
+    def __init__(self, folders: Sequence[str]) -> None:
+        """`folders`: where files may be read, with a slash at the end."""
         self.first: str | None = None
         """What was called first that is not pure, in words."""
         self.opened = set[str]()
         """Files that were read."""
         self.is_on = False
-        self._folders = folders
+        self._folders = tuple(folders)
         self._parents = {each[:end] or "/" for each in folders for end in range(len(each)) if each[end] == "/"}
         streams = (sys.stdin, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
-        self._guarded = {id(each) for each in (*streams, variables) if each is not None}
+        self._guarded = {id(each): (each, "it uses stdin, stdout or stderr") for each in streams if each is not None}
+        """By id: what no native function may get, and what code does that gives it one."""
         self._caller: types.CodeType | None = None
         self._fine: dict[int, object] = {}
         """By id: functions and types that pass, unless they get a native function."""
+
+    def stand_in(self, what: str, passes: Mapping[str, Callable[..., object]] = types.MappingProxyType({})) -> Any:
+        """Returns an object for the place of one that differs from one task to the next: Python makes no call that is seen
+        where code reads an attribute, or uses an operator. `what`: the code does, in words, that does more with it than to
+        ask whether it is there. `passes`: special methods that may be used."""
+
+        def refused(*_: object) -> NoReturn:
+            self.refuse(what)
+
+        made = type("StandIn", (), {**dict.fromkeys(_SPECIAL, refused), **passes})()
+        self._guarded[id(made)] = made, what
+        return made
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Raise `Impure`, and keep the reason: the code may catch it."""
+        self.first = self.first or reason
+        raise Impure(reason)
 
     # --- called by Python -----------------------------------------------------------------------------------------
 
@@ -224,40 +273,36 @@ class Watch:
             return
         self._caller = code
         if code.co_filename == _GENERICPATH and code.co_name in _OF_TIMES and not _is_airflow(sys._getframe(2)):
-            self._refuse("it asks for the time of a file")
+            self.refuse("it asks for the time of a file")
         if id(first) in self._guarded and not self._is_asked_by_airflow(self.impure(target, None)):
-            self._refuse("it uses all environment variables, or stdin, stdout or stderr")
+            self.refuse(self._guarded[id(first)][1])
         if id(target) in self._fine and type(first) not in _NATIVE:
             return
         if (key := self.impure(target, first)) is None:
             if (
                 kind in _DESCRIPTORS
-                or isinstance(target, type)
+                or (isinstance(target, type) and target is not operator.methodcaller)
                 or (kind is types.BuiltinFunctionType and _is_plain(target))
             ):
                 self._fine[id(target)] = target
         elif not self._is_asked_by_airflow(key):
-            self._refuse(f"it calls {'.'.join(key)}")
+            self.refuse(f"it calls {'.'.join(key)}")
 
     def heard(self, event: str, args: tuple[Any, ...]) -> None:
         if not self.is_on:
             return
         if event not in _EVENTS:
-            self._refuse(f"it does {event}")
+            self.refuse(f"it does {event}")
         elif event == "open":
             path, _, flags = args
             if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) or not self._may_look_at(path):
-                self._refuse(f"it opens {path}")
+                self.refuse(f"it opens {path}")
             if not isinstance(path, int):
                 self.opened.add(os.fsdecode(path))
         elif event in ("os.listdir", "os.scandir") and not self._may_look_at(args[0]):
-            self._refuse(f"it lists {args[0]}")
+            self.refuse(f"it lists {args[0]}")
 
     # --- what passes ----------------------------------------------------------------------------------------------
-
-    def _refuse(self, reason: str) -> None:
-        self.first = self.first or reason
-        raise Impure(reason)
 
     def impure(self, target: Any, first: Any) -> _Key | None:
         """Module and name of what is called, or of what it will call; None if that is pure."""
@@ -266,6 +311,10 @@ class Watch:
             return None
         if kind is types.MethodType:
             return self.impure(target.__func__, target.__self__)
+        if target is operator.methodcaller:
+            return None if type(first) is str and first in _OF_DICTS else ("operator", "methodcaller")
+        if kind is operator.methodcaller:
+            return self.impure(kind, target.__reduce__()[1][0])
         if isinstance(target, type):
             return self._of_type(target, first)
         if kind is types.BuiltinFunctionType:
@@ -380,7 +429,7 @@ def _is_airflow(frame: types.FrameType) -> bool:
 _DESCRIPTORS: Final = frozenset(
     {types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType}
 )
-_NATIVE: Final = frozenset({types.BuiltinFunctionType, functools.partial, *_DESCRIPTORS})
+_NATIVE: Final = frozenset({types.BuiltinFunctionType, functools.partial, operator.methodcaller, *_DESCRIPTORS})
 """Kinds of functions that a pure one may call unseen when it gets them first."""
 
 _LOOK_AT_FUNCTIONS: Final = frozenset({"getattr", "hasattr", "isinstance", "callable", "id", "hash", "repr", "dir"})
@@ -411,4 +460,4 @@ def _found(kind: type, name: str) -> object:
     return vars(_owner(kind, name)).get(name)
 
 
-_JUDGE: Final = Watch((), None)
+_JUDGE: Final = Watch(())

@@ -193,7 +193,6 @@ def enter_child(
     speech.in_the_order_said()
     # Bytecode written into a bundle would be run by later tries.
     sys.dont_write_bytecode = True
-    logging.getLogger("httpx").setLevel(logging.NOTSET)
     surroundings.enter(bundle, workspace, environment, credentials)
 
 

@@ -8,6 +8,7 @@ modules of these names, as in Airflow, and a DAG file imports the DAG folder's.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import sys
@@ -91,6 +92,7 @@ def enter(
     """Prepare this process for a DAG author's code: in `workspace`, with the plugins and modules of `bundle`, the packages
     of `environment`, and the variables by which AWS's SDKs find `credentials`. For a child made for one bundle. Modules of
     ours that are not imported yet may be unreachable afterwards."""
+    logging.getLogger("httpx").setLevel(logging.NOTSET)  # which a worker sets for its own clients
     _set_variables(bundle, workspace, environment, credentials)
     if bundle is not None:
         compat.use_dags_folder(bundle)

@@ -45,6 +45,42 @@ from tests.differential.plan import Case
 written(Case.from_json({text!r}), "d")
 """
 
+LOOKS = """
+import sys
+from airflow.sdk import DAG, task
+
+def said(value):
+    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        return repr(value)[:80]
+    if isinstance(value, (list, tuple, set, frozenset, dict)):
+        return f"{type(value).__name__} of {len(value)}"
+    return type(value).__name__
+
+def inside(value):
+    where = str(type(value).__module__).partition(".")[0]
+    if isinstance(value, type) or where in ("airflow", "structlog", "logging", "gust", "threading"):
+        try:
+            return list(vars(value).items())
+        except Exception:
+            return []
+    return []
+
+SEEN = {}
+for module_name, module in list(sys.modules.items()):
+    if module_name == "__main__":
+        continue
+    for name, value in list(getattr(module, "__dict__", {}).items()):
+        SEEN[f"{module_name}.{name}"] = said(value)
+        for attribute, each in inside(value):
+            SEEN[f"{module_name}.{name}.{attribute}"] = said(each)
+SEEN = {name: value for name, value in SEEN.items() if ".SEEN" not in name}
+with DAG("d"):
+    @task
+    def t(): ...
+    t()
+"""
+"""A DAG file that keeps what it finds in memory while it is parsed."""
+
 
 TI_ID = str(uuid4())
 
@@ -139,6 +175,33 @@ def differences(bundle: Path, file: str, workspace: Path) -> dict[str, Any]:
     }
 
 
+def during(bundle: Path, workspace: Path) -> dict[str, Any]:
+    """What differs while a file is parsed: name → in a child that parses itself, and in a process that parses for its
+    children. Its file has no proof, so that it may look."""
+    from gust.airflow_bridge import compat, parsed
+    from gust.model.same_parse import SameParse
+
+    (bundle / "looks.py").write_text(LOOKS)
+
+    def seen() -> dict[str, str]:
+        seen_by_child(bundle, "looks.py", workspace, "d", "t")
+        (file,) = (each for name, each in sys.modules.items() if name.endswith("_looks"))
+        return dict(file.SEEN)
+
+    itself = told(seen)
+    with parsed._as_in_child(bundle, workspace, None), compat.questions_counted():
+        digest = parsed._digest(bundle, "looks.py", workspace, None, files=(), variables=())
+    sys.dont_write_bytecode = True  # as in a preparer
+    parsed._installed_since = lambda *_: set()  # type: ignore[assignment]
+    reason = parsed.parse_ahead(bundle, "looks.py", workspace, None, SameParse(digest=digest))
+    ahead = told(seen) if reason is None else {"reason": reason}
+    return {
+        key: (itself.get(key), ahead.get(key))
+        for key in itself.keys() | ahead.keys()
+        if itself.get(key) != ahead.get(key)
+    }
+
+
 def corpora() -> list[str]:
     """Folder and name of each file."""
     named = [(folder, path.name) for folder, place in _places().items() for path in sorted(place.glob("*.py"))]
@@ -194,6 +257,9 @@ def main() -> None:
             answer["not_ahead"][name] = found.get("reason", found)
         told_of = f"{len(found['differences'])} differences" if "differences" in found else found
         sys.stderr.write(f"{name}: {told_of}\n")
+    bundle = bundles / "looks"
+    bundle.mkdir()
+    answer["during"] = told(partial(during, bundle, workspace))
     json.dump(answer, sys.stdout)
 
 
