@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 KEPT = (
-    *("dynamodb", "events", "kinesis", "lambda", "logs", "s3", "secretsmanager", "sqs", "ssm", "states"),
-    *("streams.dynamodb", "sts"),
+    *("cloudformation", "dynamodb", "events", "kinesis", "lambda", "logs", "s3", "secretsmanager", "sqs", "ssm"),
+    *("states", "streams.dynamodb", "sts"),
 )
 """Botocore's endpoint prefixes of the services."""
 

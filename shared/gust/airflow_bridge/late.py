@@ -3,9 +3,9 @@
 A worker has no database. Airflow imports the models all the same, because modules that a task needs name them at their top:
 the loader of DAG files, the settings, operators of the standard provider. While `binding`, each such name gets a stand-in.
 
-Afterwards nothing shows that the modules are missing. The first import of one of them, by an author's file or by Airflow,
-and the first use of a stand-in, imports them all, as Airflow would have, and puts the real objects in the place of the
-stand-ins. A child whose code asks for them imports them itself and reports it, and the nursery has them for all later
+Afterwards `sys.modules` lacks them, and no import or call shows it. The first import of one of them, by an author's file or
+by Airflow, and the first use of a stand-in, imports them all, as Airflow would have, and puts the real objects in the place
+of the stand-ins. A child whose code asks for them imports them itself and reports it, and the nursery has them for all later
 children. So it has before the first child of a file whose text names them (`preparers`).
 """
 
@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import gc
 import importlib
+import pkgutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -52,6 +53,9 @@ must be imported in Airflow's order."""
 
 _SPELLED: Final = (b"sqlalchemy", b"airflow.models")
 """What a file says that most likely imports some of them."""
+
+_STARTS_THREAD: Final = ("_thread.start_new_thread", "_thread.start_joinable_thread")
+"""What Python says to audit hooks before it starts one."""
 
 
 def is_late(name: str) -> bool:
@@ -96,6 +100,19 @@ def wake() -> None:
         late.wake()
 
 
+def wake_before_threads() -> None:
+    """Import them before this process starts its next thread, where they are not there by then. While two threads import
+    them, each finds modules that the other has not finished: their circles can be imported in one order alone."""
+    if sleeps():
+        sys.addaudithook(_before_thread)
+
+
+def _before_thread(event: str, args: tuple[Any, ...]) -> None:  # noqa: ARG001 - as Python calls it
+    if event in _STARTS_THREAD:
+        with suppress(Exception):  # an import of the author's raises it where it belongs
+            wake()
+
+
 def wake_for_children() -> None:
     """The same where children come from, which all find them then."""
     if sleeps():
@@ -138,10 +155,10 @@ class _Late(MetaPathFinder):
         self.is_bound = False
         self._answer_for(sys.modules.get("airflow"))
         for name, module in list(sys.modules.items()):
-            if isinstance(module, _StandIn):
+            if type(module) is _StandIn:
                 del sys.modules[name]
                 parent, _, child = name.rpartition(".")
-                vars(sys.modules.get(parent, module)).pop(child, None)
+                _names_in(sys.modules.get(parent, module)).pop(child, None)
 
     def _answer_for(self, airflow: ModuleType | None) -> None:
         """`import airflow` is enough for `airflow.models`, where Airflow has imported that."""
@@ -161,8 +178,8 @@ class _Late(MetaPathFinder):
     def leave(self) -> None:
         """The next import of a late module is nothing special."""
         if self in sys.meta_path:
-            self.close()
             sys.meta_path.remove(self)
+            self.close()
 
     def wake(self) -> None:
         if self._wakes:
@@ -181,11 +198,18 @@ class _Late(MetaPathFinder):
         for name in self.names:
             importlib.import_module(name)
         for module in list(sys.modules.values()):
-            if isinstance(module, ModuleType):
-                for key, value in list(vars(module).items()):
-                    if type(value) is _Name or type(value) is _StandIn:
-                        vars(module)[key] = value.real()
+            if issubclass(type(module), ModuleType):
+                names = _names_in(module)
+                for key, value in list(names.items()):
+                    if type(value) in _OURS:
+                        names[key] = value.real()
         compat.listen_to_models()
+
+
+def _names_in(module: ModuleType) -> dict[str, Any]:
+    """Without a question to the module itself: some load at the first (`importlib.util.LazyLoader`)."""
+    names: dict[str, Any] = object.__getattribute__(module, "__dict__")
+    return names
 
 
 class _First(Loader):
@@ -221,12 +245,16 @@ class _StandIn(ModuleType):
     def __init__(self, name: str, late: _Late) -> None:
         super().__init__(name)
         self._late = late
-        self._names: dict[str, _Name] = {}
+        self._names: dict[str, _Name | _Exception] = {}
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return self._names.setdefault(name, _Name(self._late, self.__name__, name))
+        if name not in self._names:
+            is_exception = self.__name__.endswith(".exc")
+            made = _exception(self.__name__, name) if is_exception else _Name(self._late, self.__name__, name)
+            self._names[name] = made
+        return self._names[name]
 
     def real(self) -> ModuleType:
         return importlib.import_module(self.__name__)
@@ -261,6 +289,16 @@ class _Name:
     def __getitem__(self, key: Any) -> Any:
         return self.real()[key]
 
+    def __or__(self, other: Any) -> Any:
+        return self.real() | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | self.real()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process may not have Gust."""
+        return pkgutil.resolve_name, (f"{self._module}:{self._attribute}",)
+
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[Any, ...]:
         return (self.real(),)
 
@@ -269,3 +307,29 @@ class _Name:
 
     def __subclasscheck__(self, subclass: type) -> bool:
         return issubclass(subclass, self.real())
+
+
+class _Exception(type):
+    """Of a late module's exception: a class, because `except` takes nothing else. It catches nothing: what raises the real
+    one has the late modules imported."""
+
+    def real(cls) -> Any:
+        wake()
+        return getattr(importlib.import_module(cls.__module__), cls.__name__)
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return cls.real()(*args, **kwargs)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, cls.real())
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, cls.real())
+
+
+def _exception(module: str, name: str) -> _Exception:
+    return _Exception(name, (Exception,), {"__module__": module})
+
+
+_OURS: Final = (_StandIn, _Name, _Exception)
+"""Types of all that stands in a namespace for what is to come."""

@@ -70,6 +70,7 @@ from gust.airflow_bridge import (
     crashes,
     dumpable,
     imports,
+    late,
     orphans,
     parsed,
     preparer,
@@ -448,6 +449,7 @@ def _run_task(
     """The child's work. `report`: where to write what it imports."""
     preparer.seed_anew()
     preparer.register_last_calls_anew()
+    late.wake_before_threads()
     enter_child(bundle, workspace, environment, credentials)
     from airflow.sdk.execution_time import task_runner
 

@@ -106,6 +106,8 @@ def set_environment(bundles: Path = BUNDLES, *, bundle_name: str = "dags-folder"
         compat.import_airflow()
         compat.know_metrics()
         importlib.import_module("airflow.sdk.execution_time.task_runner")
+    if not late.sleeps():  # another module had imported them before us
+        compat.listen_to_models()
     return Path(json.loads(configured)[0]["kwargs"]["root"])
 
 

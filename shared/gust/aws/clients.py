@@ -18,6 +18,7 @@ from botocore.loaders import JSONFileLoader, Loader
 from botocore.session import Session
 
 import gust
+from gust.model.container_start import HOST
 
 CONNECTIONS: Final = 32
 """Kept open per client: as many as the store writes in parallel."""
@@ -33,7 +34,8 @@ def user_agent(function: str) -> str:
 
 def caller(environment: Mapping[str, str]) -> str:
     """The function that this process is, by its full name, or `container`; empty for any other process."""
-    return environment.get("AWS_LAMBDA_FUNCTION_NAME") or ("container" if "GUST_WORKLOAD" in environment else "")
+    is_container = environment.get("GUST_LOG_STREAM", "").startswith(HOST)
+    return environment.get("AWS_LAMBDA_FUNCTION_NAME") or ("container" if is_container else "")
 
 
 CONFIG: Final = Config(

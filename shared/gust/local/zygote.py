@@ -39,7 +39,8 @@ IMPORTED: Final = (
     "gust.bootstrap",
     "gust.execution_api.app",
     "gust.services.deployments.deploy_bundle",
-    # Of Airflow, which parser, worker and triggerer import; none of these reads Airflow's settings:
+    # Of Airflow, which parser, worker and triggerer import. None of these reads Airflow's settings, or comes late in a
+    # worker (`gust.airflow_bridge.late`):
     "httpcore",
     "httpx",
     "jinja2.ext",
@@ -48,11 +49,6 @@ IMPORTED: Final = (
     "pathspec",
     "pendulum",
     "pydantic.v1",
-    "sqlalchemy.dialects.mysql",
-    "sqlalchemy.dialects.postgresql",
-    "sqlalchemy.dialects.sqlite",
-    "sqlalchemy.ext.asyncio",
-    "sqlalchemy.orm",
     "structlog",
     "tenacity",
     "yaml",
@@ -171,7 +167,7 @@ def _prepare(modules: Iterable[str], services: Iterable[str]) -> None:
 
     setproctitle.setproctitle(TITLE)
     if not sys.flags.safe_path:
-        del sys.path[0]  # the folder of our own command
+        _forget_modules_of(sys.path.pop(0))  # the folder of our own command
     collector.disable_gc()
     for module in modules:
         importlib.import_module(module)
@@ -181,6 +177,22 @@ def _prepare(modules: Iterable[str], services: Iterable[str]) -> None:
         clients.read_ahead(services)
     immortal.mark_all()
     collector.freeze_gc()
+
+
+def _forget_modules_of(folder: str) -> None:
+    """A DAG folder may have modules of the same names."""
+    here = os.path.abspath(folder)
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if "." not in name and name != "__main__" and file and _folder_of(file) == here:
+            for other in [each for each in sys.modules if each == name or each.startswith(f"{name}.")]:
+                del sys.modules[other]
+
+
+def _folder_of(file: str) -> str:
+    """Where the module or package lies."""
+    folder, name = os.path.split(os.path.abspath(file))
+    return os.path.dirname(folder) if name.startswith("__init__.") else folder
 
 
 # --- in a function's process ------------------------------------------------------------------------------------------

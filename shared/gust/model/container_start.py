@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from gust.model.place import OnFargate
-from gust.model.task_instance import TaskInstance
-from gust.model.workload import TaskWorkload
+if TYPE_CHECKING:  # every function imports this module, with its AWS clients
+    from gust.model.place import OnFargate
+    from gust.model.task_instance import TaskInstance
+    from gust.model.workload import TaskWorkload
 
 HOST: Final = "fargate/"
 """`host` begins so."""

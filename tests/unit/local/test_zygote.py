@@ -85,6 +85,26 @@ for kind in (True, False):
     assert ended == told["False"][1:] == ["something for the log\n", 0, 0]
 
 
+def test_a_module_of_the_emulators_own_folder_is_not_a_functions(tmp_path: Path) -> None:
+    """The emulator's command may lie in a package whose name a DAG folder has, too."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "__init__.py").write_text("WHOSE = 'the emulator'")
+    code = f"import tests{EMULATOR}print(popen(sys.argv[1]).stdout.readline())"
+    looks = script(
+        tmp_path, "import sys; print([name for name in ('gust', 'tests') if name in sys.modules], flush=True)"
+    )
+    ended = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code, str(looks)],
+        env=of_a_user(PYTHONPATH=str(ROOT / "shared")),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert ended.stdout.strip() == "['gust']"
+
+
 def test_a_function_knows_nothing_of_the_one_before(tmp_path: Path) -> None:
     then = """
 for number in (1, 2):
@@ -254,3 +274,16 @@ def variables_of_functions() -> set[str]:
     every = set(re.findall(r'spawn_env(?:\[|\.setdefault\()"(\w+)"', Path(lambda_runtime.__file__).read_text()))
     assert {"GUST_TABLE", "POWERTOOLS_LOG_LEVEL", "AIRFLOW__API__BASE_URL"} <= given
     return given | every | set(lambda_runtime._RESERVED_RUNTIME_ENV_VARS) | {"all of them"}
+
+
+def test_what_a_worker_imports_late_is_not_in_the_zygote() -> None:
+    """A worker of the local stack then starts as one on AWS."""
+    code = f"import importlib, sys; [importlib.import_module(name) for name in {zygote.IMPORTED}]; print(*sys.modules)"
+    loaded = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code],
+        env=of_a_user(PYTHONPATH=str(ROOT / "shared")),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert not [name for name in loaded if name.partition(".")[0] in {"airflow", "sqlalchemy"}]

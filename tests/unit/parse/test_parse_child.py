@@ -1,6 +1,5 @@
 """The parent notices every end of a child in time, and no process of it survives."""
 
-import mmap
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from gust.airflow_bridge.child import OUTPUT_KEPT, run_in_child
 from gust.airflow_bridge.questions import FD
 from tests.environment import of_a_user
 
+ROOT = Path(__file__).parents[3]
 MEMORY = 256 * 1024 * 1024
 
 
@@ -146,46 +146,19 @@ def test_a_daemon_ends_with_the_child_that_started_it(tmp_path: Path):
     assert gone(int(pid_file.read_text()))
 
 
-def test_memory_that_processes_share_is_limited_too():
-    def work():
-        shared = mmap.mmap(-1, 4 * MEMORY)
-        for at in range(0, len(shared), 4096):
-            shared[at] = 1
-        time.sleep(600)
-        return b""
-
-    ended = run(work)
-    assert (ended.answer, ended.how) == (
-        None,
-        "It took more than 256 MB of memory, with all that it started, and was killed.",
+@pytest.mark.parametrize("name", ["alone", "of_a_large_parent", "with_three_more"])
+def test_memory_is_limited_that_the_kernel_does_not_count(name: str) -> None:
+    """Memory that processes share, whether their parent is large, and that of all descendants together."""
+    ended = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "tests.unit.parse.large_children", name],
+        env=of_a_user(PYTHONPATH=f"{ROOT / 'shared'}:{ROOT}"),
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert not ended.took_too_long
-
-
-def test_memory_of_a_large_parent_is_not_given_to_its_child():
-    held = b"\1" * (2 * MEMORY)
-
-    def work():
-        shared = mmap.mmap(-1, MEMORY * 3 // 2)
-        for at in range(0, len(shared), 4096):
-            shared[at] = held[at % len(held)]
-        time.sleep(600)
-        return b""
-
-    assert "It took more than 256 MB of memory" in run(work, timeout=5.0).how
-
-
-def test_memory_of_many_processes_is_counted_together():
-    def work():
-        for _ in range(4):
-            if os.fork() == 0:
-                kept = bytearray(MEMORY // 2)
-                time.sleep(600)
-                os._exit(len(kept) % 2)
-        time.sleep(600)
-        return b""
-
-    assert "It took more than 256 MB of memory" in run(work).how
+    assert ended.stdout == (
+        "None False It took more than 256 MB of memory, with all that it started, and was killed.\n"
+    )
 
 
 def test_an_answer_has_a_size():

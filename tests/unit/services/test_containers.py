@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gust.aws import clients
 from gust.aws.containers import overrides
 from gust.aws.memory import MemoryContainers
 from gust.errors import Conflict
@@ -18,6 +19,7 @@ from gust.model.place import NOT_ITS_TASK, TASK_VARIABLES, Limit, OnFargate, Wor
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
+from gust.model.worker_group import ELSEWHERE
 from gust.model.workload import WakeRun
 from gust.scheduling import transition
 from gust.services.people.clear_task_instances import Clear, clear_task_instances
@@ -35,6 +37,13 @@ def test_the_variables_of_a_dag_file_do_not_steer_the_supervisor() -> None:
     (container,) = overrides(OnFargate(cpu=256, memory=512, environment=given, why=""), "w")["ContainerOverrides"]
     variables = {each["Name"]: each["Value"] for each in container["Environment"]}
     assert variables == {"GUST_WORKLOAD": "w", TASK_VARIABLES: json.dumps(dict(given))}
+
+
+def test_a_container_is_named_in_the_calls_that_it_makes() -> None:
+    """By what `gust.container` leaves in its environment: no longer the key of its workload."""
+    assert clients.caller({"GUST_LOG_STREAM": host("workloads/w.json", {})}) == "container"
+    assert clients.caller({"GUST_LOG_STREAM": f"{ELSEWHERE}queue/host/1"}) == ""
+    assert clients.caller({"AWS_LAMBDA_FUNCTION_NAME": "gust-worker"}) == "gust-worker"
 
 
 @pytest.fixture

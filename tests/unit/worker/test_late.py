@@ -1,4 +1,4 @@
-"""Airflow's database models come to a worker when code asks for them, and no author can tell."""
+"""Airflow's database models come to a worker when code asks for them, and authors' code runs as with Airflow."""
 
 from __future__ import annotations
 
@@ -48,21 +48,47 @@ from airflow.dag_processing.bundles import manager
 print(manager.select is sa.select, manager.DagBundleModel, manager.DagBundleModel.__class__)
 """,
     "a part of a circle": "from airflow.serialization.decoders import decode_timetable; print(decode_timetable.__name__)",
-    "names that Airflow has imported": """
+    "names that Airflow has imported, beside a module that loads at its first use and cannot": """
+import importlib.abc, importlib.util, pickle
+from airflow.providers.standard.operators import trigger_dagrun as its
+try:
+    print(1 / 0)
+except its.NoResultFound:
+    print("is not raised")
+except ZeroDivisionError as raised:
+    print(raised)
+model, missing = its.DagModel, its.NoResultFound
+print(pickle.loads(pickle.dumps(model)), model | None, str | model)
+print(repr(missing("none")), isinstance(missing("none"), its.NoResultFound))
+print(isinstance(1, missing), issubclass(KeyError, missing))
+class Optional(importlib.abc.Loader):
+    def exec_module(self, module):
+        import not_installed
+spec = importlib.util.spec_from_loader("optional", importlib.util.LazyLoader(Optional()))
+sys.modules["optional"] = optional = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(optional)
 from airflow.configuration import secrets_backend_list as backends
 from airflow.providers.standard.operators.trigger_dagrun import DagModel, TriggerDagRunOperator
 print(backends[0]._connection_class.get_uri.__qualname__)
 print(TriggerDagRunOperator.__mro__, isinstance(1, DagModel))
+from airflow.models import Variable
+print(Variable, type(optional))
+try:
+    optional.name
+except ImportError as at_its_use:
+    print(at_its_use)
 """,
 }
 """What an author may write, each in a child of its own."""
 
 WARM = """
-import contextlib, importlib, json, os, sys, tempfile
+import contextlib, importlib, json, os, pathlib, sys, tempfile, threading
 from gust.airflow_bridge import compat, imports, late, warm
 if sys.argv[1] == "plain":
     late.binding = compat.without_engine = contextlib.nullcontext
 bundles = warm.set_environment()
+started = []
+sys.addaudithook(lambda event, _: started.append(event) if event.startswith("_thread.start_") else None)
 warm.warm_up_for_tasks(bundles)
 late_ones = sorted(name for name in sys.modules if late.is_late(name))
 
@@ -94,9 +120,33 @@ def reports():
     import airflow.models
     asked.write(os.dup(1))
 
+IN_THREADS = (
+    "import sqlalchemy.orm",
+    "from airflow.models import Variable",
+    "from airflow.providers.common.sql.hooks.sql import DbApiHook",
+)
+
+def of_a_try():
+    from airflow.sdk.execution_time import task_runner
+    from gust.airflow_bridge import supervisor
+    threads = [threading.Thread(target=exec, args=(code,)) for code in IN_THREADS]
+    def work():
+        print(late.sleeps())
+        threads[0].start()
+        print(late.sleeps())
+        for thread in threads[1:]:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    task_runner.main = work
+    threading.excepthook = lambda failed: print(failed.exc_value)
+    with tempfile.TemporaryDirectory() as folder:
+        supervisor._run_task(pathlib.Path(folder), pathlib.Path(folder), None, {})
+
 said = {name: of_a_child(lambda: exec(code, {"sys": sys})) for name, code in json.loads(sys.argv[2]).items()}
-children = {"added": of_a_child(added), "reports": of_a_child(reports)} if sys.argv[1] == "late" else {}
-print(json.dumps({"late": late_ones, "said": said, **children}))
+children = {"added": added, "reports": reports, "try": of_a_try} if sys.argv[1] == "late" else {}
+children = {name: of_a_child(work) for name, work in children.items()}
+print(json.dumps({"late": late_ones, "started": started, "said": said, **children}))
 """
 
 
@@ -125,6 +175,15 @@ def test_a_warm_worker_has_no_models(workers: tuple[dict[str, Any], dict[str, An
     asleep, plain = workers
     assert asleep["late"] == []
     assert "sqlalchemy.orm" in plain["late"]
+
+
+def test_a_task_that_starts_threads_has_the_models_before_its_first(
+    workers: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    """Threads that import them side by side find each other's half of a circle. A warm worker's whole task starts none."""
+    asleep, _ = workers
+    assert asleep["started"] == []
+    assert asleep["try"].split() == ["True", "False"]
 
 
 @pytest.mark.parametrize("what", SNIPPETS)
