@@ -138,14 +138,14 @@ def test_tasks_run_where_they_ask_to_or_say_why_they_cannot(stack: LocalGust) ->
     assert first_line(stack, "far_away", run, "far") == "Runs on Fargate (1 vCPU, 2 GB): queue='fargate'."
     assert "its execution_timeout of 2:00:00" in first_line(stack, "far_away", run, "long")
     assert "(1 vCPU, 2 GB, Spot)" in first_line(stack, "far_away", run, "on_spot")
-    assert "found 42" in stack.logs("far_away", run, "near")
-    assert "colour blue" in stack.logs("far_away", run, "coloured")
-    assert "of Gust []" in stack.logs("far_away", run, "coloured")
-    assert stack.logs("far_away", run, "impossible").endswith(
+    stack.await_log("far_away", run, "near", "found 42")
+    stack.await_log("far_away", run, "coloured", "colour blue")
+    stack.await_log("far_away", run, "coloured", "of Gust []")
+    assert stack.await_log("far_away", run, "impossible", "leave the CPU out").endswith(
         "Fargate has no container with cpu=256 and 8192 MB of memory: with that CPU it has 2048 MB at most. "
         "Write cpu=1024, or leave the CPU out."
     )
-    assert "No worker takes tasks of the queue 'spark'." in stack.logs("far_away", run, "nowhere")
+    stack.await_log("far_away", run, "nowhere", "No worker takes tasks of the queue 'spark'.")
     assert stack.task_instance("far_away", run, "nowhere")["try_number"] == 1
     assert stack.task_instance("far_away", run, "far")["hostname"].startswith("fargate/")
 
