@@ -8,6 +8,7 @@ from typing import Final
 TESTS: Final = Path(__file__).parent
 
 LONGEST: Final = (
+    "unit/worker/test_parsed.py",
     "system/test_airflow_browser_suite.py",
     "system/golden/test_features.py",
     "system/test_packages.py",
@@ -19,7 +20,8 @@ LONGEST: Final = (
     "differential/test_differential.py",
     "chaos/test_weather.py",
 )
-"""Modules that take minutes. The longest begins; the two that only compute come last, because the browser suite is patient
+"""Modules that take minutes. The first one watches parses in its own process, which no other test has changed by then. Then
+the longest begins; the two that only compute come last, because the browser suite is patient
 for seconds only and waits less beside modules that wait themselves."""
 
 PUNCTUAL: Final = (
