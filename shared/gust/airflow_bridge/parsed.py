@@ -326,7 +326,7 @@ def _what_differs_stood_for(watch: pure_calls.Watch) -> Iterator[Callable[[], bo
     def refused(*_: object) -> NoReturn:
         watch.refuse("it looks at structlog's configuration, or at the number of a thread")
 
-    for module in (structlog, structlog._config):
+    for module in (structlog, sys.modules[structlog.get_config.__module__]):
         put(module, "get_config", refused)
     put(threading.Thread, "native_id", property(refused))
     was = [sys.getrefcount(each) for each in (*streams, comms)]

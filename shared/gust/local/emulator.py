@@ -61,6 +61,9 @@ _CHECKPOINT_PATIENCE: Final = 30.0
 """Seconds without processor time after which a child that writes a checkpoint is killed: it inherited a lock that no
 thread will release. A child that makes progress, however slowly, may finish."""
 
+_FINISH_WITHIN: Final = 1.0
+"""Seconds that functions get at the end for what they are at."""
+
 _LOOK_AT_DISK_EVERY: Final = 1.0
 """Seconds."""
 
@@ -195,13 +198,20 @@ class Emulator:
         if server.done():
             server.result()  # it ends by itself only if it cannot serve
         keeper.cancel()
-        self._closed = True
         log.info("stopping")
+        await self._let_finish()
+        self._closed = True
         saved = await self._checkpoint()
         ministack.end_functions()
         ministack.end_containers()
         # A normal exit would wait for threads that wait for answers of functions.
         os._exit(0 if saved else 1)
+
+    async def _let_finish(self) -> None:
+        """Wait a moment for functions with work: a task's last lines of log follow its state."""
+        until = time.monotonic() + _FINISH_WITHIN
+        while self.pool and not self.pool.is_idle() and time.monotonic() < until:
+            await asyncio.sleep(0.02)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:

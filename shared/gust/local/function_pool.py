@@ -166,6 +166,10 @@ class FunctionPool:
         function = self._functions.get(name)
         return len(function.waiting) if function else 0
 
+    def is_idle(self) -> bool:
+        """Whether no process of any function has work."""
+        return not any(process.in_use for name in list(self._functions) for process in self.processes(name))
+
     def busy(self, name: str) -> int:
         """Processes that work on an invocation, without those that are still importing."""
         starting = self._functions[name].starting

@@ -8,7 +8,8 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -118,12 +119,20 @@ def end_left_over(data: Path, *, grace: float = 2.0) -> int:
     for process in doomed:
         with contextlib.suppress(psutil.Error):
             process.terminate()
-    _, stubborn = psutil.wait_procs(doomed, timeout=grace)
-    for process in stubborn:
+    for process in _living(doomed, after=grace):
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(stubborn, timeout=grace)
+    _living(doomed, after=grace)
     return len(doomed)
+
+
+def _living(doomed: Iterable[psutil.Process], *, after: float) -> list[psutil.Process]:
+    """Those that still live after that many seconds; sooner if none does. One that has ended and that its parent has not
+    waited for, as in a container without an init, lives no more: psutil would wait for it."""
+    until = time.monotonic() + after
+    while (living := [process for process in doomed if _lives(process)]) and time.monotonic() < until:
+        time.sleep(0.02)
+    return living
 
 
 def _marked(data: Path) -> Iterator[psutil.Process]:

@@ -1,13 +1,18 @@
 """How many processes a function gets, against a stand-in for MiniStack's workers."""
 
+import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
+from gust.local import emulator as local_emulator
+from gust.local.checkpoint import Checkpoints
+from gust.local.front_door import FrontDoor
 from gust.local.function_pool import FunctionPool, default_workers
 from gust.local.stack import waiting_line
 
@@ -175,3 +180,27 @@ def test_the_terminal_says_why_tasks_wait() -> None:
     assert waiting_line(number=1, seconds=12.4, busy=1, workers=4) == (
         "1 task waits for a worker since 12 s: more workers are starting."
     )
+
+
+async def unused(*_: object) -> NoReturn:
+    raise AssertionError
+
+
+@pytest.mark.parametrize(("work", "waited"), [(0.3, True), (5.0, False)])
+def test_a_stop_waits_for_the_last_lines_of_a_log_but_not_for_a_long_task(
+    work: float, *, waited: bool, tmp_path: Path
+) -> None:
+    functions = Emulator()
+    emulator = local_emulator.Emulator(
+        unused, Checkpoints(tmp_path), restored=None, public_port=1, door=FrontDoor(), pool=functions.pool
+    )
+    assert functions.pool.is_idle()
+    functions.acquire("gust-worker")
+    assert not functions.pool.is_idle()
+    threading.Timer(work, lambda: setattr(functions.processes[0], "in_use", False)).start()
+
+    before = time.monotonic()
+    asyncio.run(emulator._let_finish())
+
+    assert functions.pool.is_idle() is waited
+    assert time.monotonic() - before < 4
