@@ -3,8 +3,8 @@
 MiniStack starts a process for each invocation that finds none free, as AWS does with execution environments. On one
 machine fifty clients would start fifty processes that all import at once. Here a function gets a process per processor.
 A further invocation waits for a free process; after a second it may start another, up to the function's limit and at
-most one per processor at a time. So many short tasks share a few processes, and long ones, such as sensors, get one
-each.
+most one per processor at a time, if the processors have time for it or no process has become free for a second. So many
+short tasks share a few processes, and those that wait, such as sensors, get one each.
 """
 
 from __future__ import annotations
@@ -17,8 +17,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final, Protocol
 
+import psutil
+
 PATIENCE: Final = 1.0
 """Seconds that an invocation waits for a free process before it starts another."""
+
+IDLE_ENOUGH: Final = 0.25
+"""Share of the processors' time that must be idle for a further process to be of use to those that are there."""
 
 SHED_AFTER: Final = 25.0
 """Seconds after which a request to the API is refused as too many: a gateway would time out after thirty."""
@@ -34,6 +39,32 @@ LOOK_EVERY: Final = 0.2
 """Seconds between two checks of a waiting invocation, if no change wakes it."""
 
 ANSWERS_PEOPLE: Final = "api"
+
+
+class Processors:
+    """Tells how busy the machine is, from the counts that its kernel keeps."""
+
+    window: Final = 0.5
+    """Seconds that an answer speaks of, at least; at most four times that."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._sample = self._now()
+        self._idle = 0.0
+
+    def idle(self) -> float:
+        """The share of all processors' time, 0 to 1, in which they had nothing to do lately. 0 where nobody has asked for
+        some seconds: that it was quiet an hour ago says nothing."""
+        (was_at, was_idle, was_total), now = self._sample, self._now()
+        at, idle, total = now
+        if at - was_at >= self.window:
+            is_recent = at - was_at <= 4 * self.window and total > was_total
+            self._sample, self._idle = now, (idle - was_idle) / (total - was_total) if is_recent else 0.0
+        return self._idle
+
+    def _now(self) -> tuple[float, float, float]:
+        times = psutil.cpu_times()
+        return self._clock(), times.idle + getattr(times, "iowait", 0.0), sum(times)
 
 
 class Process(Protocol):
@@ -83,6 +114,8 @@ def process_limits(workers: int, triggerers: int, processors: int) -> dict[str, 
 @dataclass
 class _Function:
     waiting: deque[object] = field(default_factory=deque)
+    first_since: float = 0.0
+    """When the invocation that is next became that."""
     starting: set[int] = field(default_factory=set)
     """Processes that are still importing, by `id`."""
 
@@ -99,6 +132,8 @@ class FunctionPool:
     patience: float = PATIENCE
     shed_after: float = SHED_AFTER
     clock: Callable[[], float] = time.monotonic
+    idle: Callable[[], float] = field(default_factory=lambda: Processors().idle)
+    """Returns the share of the processors' time that is free."""
     _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
     _functions: dict[str, _Function] = field(init=False)
 
@@ -125,6 +160,8 @@ class FunctionPool:
         asked_at = self.clock()
         with self._changed:
             function = self._functions.setdefault(name, _Function())
+            if not function.waiting:
+                function.first_since = asked_at
             function.waiting.append(ticket)
             try:
                 while not self._may_have_one(name, ticket, self.clock() - asked_at):
@@ -136,6 +173,8 @@ class FunctionPool:
                     function.starting.add(id(process))
                 return process, how
             finally:
+                if function.waiting[0] is ticket:
+                    function.first_since = self.clock()
                 function.waiting.remove(ticket)
                 self._changed.notify_all()
 
@@ -146,8 +185,12 @@ class FunctionPool:
         processes = self.processes(name)
         if any(not process.in_use for process in processes):
             return True
-        may_start = len(processes) < self.at_once or waited >= self.patience
+        may_start = len(processes) < self.at_once or (waited >= self.patience and self._would_help(function))
         return may_start and len(processes) < (self._limit(name) or 0) and len(function.starting) < self.at_once
+
+    def _would_help(self, function: _Function) -> bool:
+        """Whether a further process would: those that are there are all held up, or they leave the processors time."""
+        return self.clock() - function.first_since >= self.patience or self.idle() >= IDLE_ENOUGH
 
     def started(self, process: Process) -> None:
         """The process has imported, or failed to."""

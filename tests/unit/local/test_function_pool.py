@@ -13,7 +13,7 @@ import pytest
 from gust.local import emulator as local_emulator
 from gust.local.checkpoint import Checkpoints
 from gust.local.front_door import FrontDoor
-from gust.local.function_pool import FunctionPool, default_workers
+from gust.local.function_pool import FunctionPool, Processors, default_workers
 from gust.local.stack import waiting_line
 
 GB = 10**9
@@ -32,6 +32,7 @@ class Emulator:
     at_once: int = 2
     patience: float = 0.05
     shed_after: float = 60.0
+    idle: float = 1.0
     name: str = "gust-worker"
     limited: str = ""
     """What the pool limits, if not by the name."""
@@ -46,6 +47,7 @@ class Emulator:
             at_once=self.at_once,
             patience=self.patience,
             shed_after=self.shed_after,
+            idle=lambda: self.idle,
         )
 
     def acquire(self, name: str) -> tuple[Fake, str]:
@@ -104,8 +106,17 @@ def test_calls_that_come_together_warm_a_process_for_each_processor() -> None:
     assert len(emulator.processes) == 2
 
 
-def test_long_calls_get_a_process_each() -> None:
-    emulator = Emulator(most=8)
+@pytest.mark.parametrize(("idle", "processes"), [(0.0, 2), (1.0, 8)])
+def test_short_calls_that_keep_the_processors_busy_start_no_further_process(idle: float, processes: int) -> None:
+    emulator = Emulator(most=8, at_once=2, patience=0.1, idle=idle)
+    emulator.invoke_many(60, work=0.02)
+    assert len(emulator.processes) == processes
+
+
+@pytest.mark.parametrize("idle", [0.0, 1.0])
+def test_long_calls_get_a_process_each(idle: float) -> None:
+    """However busy something else keeps the machine."""
+    emulator = Emulator(most=8, idle=idle)
     emulator.invoke_many(8, company=threading.Barrier(8))
     assert len(emulator.processes) == 8
 
@@ -180,6 +191,19 @@ def test_the_terminal_says_why_tasks_wait() -> None:
     assert waiting_line(number=1, seconds=12.4, busy=1, workers=4) == (
         "1 task waits for a worker since 12 s: more workers are starting."
     )
+
+
+def test_the_processors_are_judged_by_the_last_moments() -> None:
+    now = 0.0
+    processors = Processors(lambda: now)
+    assert processors.idle() == 0.0
+
+    now = 1.0
+    time.sleep(0.3)
+    assert 0.0 <= processors.idle() <= 1.0
+
+    now = 60.0
+    assert processors.idle() == 0.0, "it speaks of an hour"
 
 
 async def unused(*_: object) -> NoReturn:
