@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from samtranslator.yaml_helper import yaml_parse
 
 from gust.aws import clients
 from gust.aws.queues import COMES_BACK_AFTER
@@ -33,6 +34,8 @@ from tests.template.rights import statements
 ROOT = Path(__file__).parents[2]
 LARGEST_STORAGE = 10240
 """MB; Lambda has no larger /tmp."""
+LARGEST_MEMORY_OF_A_NEW_ACCOUNT = 3008
+"""MB."""
 
 Resources = dict[str, dict[str, Any]]
 
@@ -466,6 +469,21 @@ def test_a_writer_of_keys_uses_kms_for_these_parameters_alone(resources: Resourc
             else:
                 assert (role, statement["Action"]) == ("KeyMakerRole", "kms:Decrypt")
                 assert statement["Condition"]["StringLike"]["kms:EncryptionContext:SecretARN"]
+
+
+@pytest.mark.parametrize("template", ["template.yaml", "worker_group.yaml"])
+def test_a_new_account_can_have_the_stack_as_it_comes(template: str) -> None:
+    """Lambda refuses functions above 3008 MB to an account that has used little of it, and the whole stack with them."""
+    written = yaml_parse((ROOT / template).read_text())
+    sizes = {
+        name: each["Properties"]["MemorySize"]
+        for name, each in written["Resources"].items()
+        if "MemorySize" in each.get("Properties", {})
+    }
+    assert sizes
+    for name, size in sizes.items():
+        given = written["Parameters"][size["Ref"]]["Default"] if isinstance(size, dict) else size
+        assert given <= LARGEST_MEMORY_OF_A_NEW_ACCOUNT, name
 
 
 def test_the_doctor_looks_for_the_right_with_which_cloudformation_calls_the_key_maker(resources: Resources) -> None:
