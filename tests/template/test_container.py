@@ -110,6 +110,7 @@ def test_a_container_may_what_the_lambda_worker_may_but_reach_no_queue(resources
         "s3:PutObject",
         "lambda:GetLayerVersion",
         "lambda:InvokeFunction",
+        "kms:Decrypt",
     }
     assert "ExecutionApiFunction" in allowed["lambda:InvokeFunction"]
     assert "transfers/*" in allowed["s3:PutObject"]
