@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[3]
 NAMES = {
     "Cluster": "cluster",
-    "TaskDefinition": "worker:1",
-    "X86TaskDefinition": "x86-worker:1",
+    "TaskDefinition": "worker",
+    "X86TaskDefinition": "worker-x86",
     "Subnets": "subnet-a,subnet-b",
     "SecurityGroups": "sg-a",
     "AssignPublicIp": "ENABLED",
@@ -110,7 +110,7 @@ def test_the_scheduler_is_told_of_a_container_that_ended(machine: Machine) -> No
     assert told["container"]["ended"] == DONE
 
 
-@pytest.mark.parametrize(("number", "definition"), [(0, "worker:1"), (1, "x86-worker:1")])
+@pytest.mark.parametrize(("number", "definition"), [(0, "worker"), (1, "worker-x86")])
 def test_the_container_is_of_the_architecture_that_the_scheduler_names_also_when_it_asks_again(
     machine: Machine, number: int, definition: str
 ) -> None:
