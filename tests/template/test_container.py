@@ -16,6 +16,7 @@ import pytest
 from gust.aws.containers import CONTAINER, DEFINITIONS
 from gust.model.bucket_keys import WORKLOADS
 from gust.model.environment import ARM64, X86_64
+from gust.model.place import NO_GUST
 from gust.scheduling.placement import DEFAULT_CPU, DEFAULT_MEMORY
 from tests.template.rights import statements
 
@@ -69,6 +70,23 @@ def test_an_image_without_gust_fetches_the_layers_and_runs_its_entry(
     )
     assert ran.stdout == "runs True\n", ran.stderr
     assert os.access(tmp_path / "opt" / "bin" / "airflow", os.X_OK)
+
+
+def test_a_container_whose_layers_are_gone_says_so_by_its_exit_code(definition: dict[str, Any], tmp_path: Path) -> None:
+    """The state machine then asks for another one (tests/unit/local/test_fargate_task.py)."""
+    (tmp_path / "boto3.py").write_text("def client(*_, **__): raise RuntimeError('no layer version 7')")
+    (tmp_path / "botocore").mkdir()
+    (tmp_path / "botocore" / "config.py").write_text("class Config:\n    def __init__(self, **_): ...")
+    (container,) = definition["ContainerDefinitions"]
+    ran = subprocess.run(  # noqa: S603 - as above
+        [sys.executable, "-S", *container["EntryPoint"][1:], *container["Command"]],
+        env={"GUST_LAYERS": "arn", "GUST_OPT": str(tmp_path), "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == NO_GUST
+    assert "no layer version 7" in ran.stderr, "the container's own log says what was missing"
 
 
 def test_the_container_is_told_what_the_lambda_worker_is_told(
