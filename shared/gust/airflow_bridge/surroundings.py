@@ -13,7 +13,7 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -273,48 +273,61 @@ def _forget_session() -> None:
 def _make_way_for(bundle: Path | None, environment: Path | None) -> list[str]:
     """The user's folders before ours on the path, and no module of ours in the place of one of theirs. Airflow's packages
     come first, and those of the environment next. Returns our folders."""
-    door, runtime = os.environ.get("LAMBDA_TASK_ROOT"), os.environ.get("LAMBDA_RUNTIME_DIR")
+    door, behind = _our_folders()
     theirs = [
         *([str(environment)] if environment is not None else []),
         *([str(bundle / PLUGINS_PREFIX.rstrip("/")), str(bundle)] if bundle is not None else []),
     ]
-    behind = [*([str(HOME)] if HOME_IS_OURS else []), *([runtime] if runtime else [])]
-    moved = {door, *theirs, *behind, ""}
+    moved = {*door, *theirs, *behind, ""}
     sys.path[:] = [*(entry for entry in sys.path if entry not in moved), *theirs, *behind]
-    from_behind = tuple(f"{folder}/" for folder in behind)
-    for name, file in _top_level():
-        is_door = door is not None and file.startswith(f"{door}/")
-        if is_door or (file.startswith(from_behind) and any(_has(their, name) for their in theirs)):
+    for name, file in _modules_in((*door, *behind)):
+        is_door = file.startswith(tuple(f"{folder}/" for folder in door))
+        if is_door or any(_has(their, name) for their in theirs):
             _forget(name)
     return behind
 
 
-def _top_level() -> Sequence[tuple[str, str]]:
-    """Imported modules and packages, and the files that they come from."""
-    return _seen[2] if _seen[:2] == _newest() else _top_level_now()
+def _our_folders() -> tuple[list[str], list[str]]:
+    """Of `sys.path`: the function's own, which no child needs, and those that stand behind an author's."""
+    door, runtime = os.environ.get("LAMBDA_TASK_ROOT"), os.environ.get("LAMBDA_RUNTIME_DIR")
+    return [door] if door else [], [*([str(HOME)] if HOME_IS_OURS else []), *([runtime] if runtime else [])]
+
+
+Modules = tuple[tuple[str, str], ...]
+"""Imported modules and packages, without those inside packages: name and file."""
 
 
 def look_at_modules() -> None:
-    """In a process that children are forks of, before they are: they find `_top_level` done. To look at each module writes
-    into its memory, of which a child then has its own copy."""
+    """In a process that children are forks of, before they are: they find `_modules_in` our folders done. To look at each
+    module writes into its memory, of which a child then has its own copy."""
     global _seen  # noqa: PLW0603 - of this process
-    _seen = (*_newest(), tuple(_top_level_now()))
+    door, behind = _our_folders()
+    folders = (*door, *behind)
+    _seen = (folders, *_newest(), _modules_in_now(folders))
 
 
-_seen: tuple[int, str, Sequence[tuple[str, str]]] = (0, "", ())
-"""How many modules there were, the newest one, and `_top_level` of them."""
+_seen: tuple[tuple[str, ...], int, str, Modules] = ((), 0, "", ())
+"""Folders, how many modules there were, the newest one, and those in the folders."""
 
 
 def _newest() -> tuple[int, str]:
     return len(sys.modules), next(reversed(sys.modules))
 
 
-def _top_level_now() -> list[tuple[str, str]]:
-    return [
+def _modules_in(folders: tuple[str, ...]) -> Modules:
+    return _seen[3] if _seen[:3] == (folders, *_newest()) else _modules_in_now(folders)
+
+
+def _modules_in_now(folders: tuple[str, ...]) -> Modules:
+    inside = tuple(f"{folder}/" for folder in folders)
+    return tuple(
         (name, file)
         for name, module in list(sys.modules.items())
-        if "." not in name and name != "__main__" and (file := getattr(module, "__dict__", {}).get("__file__"))
-    ]
+        if "." not in name
+        and name != "__main__"
+        and (file := getattr(module, "__dict__", {}).get("__file__"))
+        and file.startswith(inside)
+    )
 
 
 def _has(folder: str, name: str) -> bool:
