@@ -6,12 +6,14 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from gust.cli import artifacts, changes, workers
 from gust.cli import aws as cli_aws
 from gust.cli.aws import AwsError, Clients
+from gust.cli.containers import containers_of, scheduler_paused, what_stops
 from gust.cli.event_sources import why_receiver_stays
 from gust.cli.resources import store_of
 
@@ -43,6 +45,7 @@ def delete(
     ask: Callable[[str], str] | None,
     say: Callable[[str], None],
     pause: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> int:
     """`ask` shows a prompt and returns what was typed; without it, `--yes` is needed. Returns the exit code."""
     stack = cli_aws.require_stack(aws, options.stack)
@@ -51,6 +54,13 @@ def delete(
     if described.get("DeletionProtectionEnabled"):
         raise AwsError(
             f"the table is protected; ./gust deploy --stack {stack.name} --set DeletionProtection=Disabled removes that."
+        )
+    cloudformation = aws("cloudformation")
+    known = cloudformation.describe_stacks(StackName=stack.name)["Stacks"][0]
+    if known.get("EnableTerminationProtection"):
+        raise AwsError(
+            "the stack is protected; `aws cloudformation update-termination-protection "
+            f"--no-enable-termination-protection --stack-name {stack.name}` removes that."
         )
     store = store_of(aws, stack)
     if groups := [group.name for group in store.list_worker_groups()]:
@@ -82,6 +92,9 @@ def delete(
     groups = workers.named(aws, stack)
     if groups:
         say(f"It also deletes the stacks of its worker groups: {', '.join(groups)}.")
+    containers = containers_of(aws, stack)
+    if containers and (running := containers.count()):
+        say(what_stops(running))
     if not options.yes:
         if ask is None:
             raise AwsError("this asks before it deletes anything, and here is no terminal: give --yes.")
@@ -98,11 +111,13 @@ def delete(
     for group in groups:
         worker_groups.remove(aws, stack.name, group)
         say(f"Deleted the workers of {group!r}.")
-    cloudformation = aws("cloudformation")
-    stack_id = cloudformation.describe_stacks(StackName=stack.name)["Stacks"][0]["StackId"]
-    before = changes.newest_event(cloudformation, stack_id)
-    cloudformation.delete_stack(StackName=stack.name)
-    changes.follow(cloudformation, stack_id, before, 0, say, pause=pause)
+    before = changes.newest_event(cloudformation, known["StackId"])
+    with scheduler_paused(aws, stack, say) if containers else nullcontext():
+        if containers:
+            containers.stop_all(say, pause=pause, clock=clock)
+            pause = containers.stopping(pause)
+        cloudformation.delete_stack(StackName=stack.name)
+    changes.follow(cloudformation, known["StackId"], before, 0, say, pause=pause)
     if options.bucket == "delete":
         _delete_bucket(aws("s3"), bucket)
         say(f"Deleted the bucket {bucket}.")

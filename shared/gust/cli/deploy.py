@@ -22,6 +22,7 @@ from gust import __version__
 from gust.cli import ROOT, artifacts, changes, concurrency, layers, workers
 from gust.cli import aws as cli_aws
 from gust.cli.aws import AwsError, Clients, Stack
+from gust.cli.containers import containers_of, loses_containers, what_stops
 from gust.cli.event_sources import why_receiver_stays
 from gust.cli.resources import of_type, resources_of
 
@@ -135,10 +136,16 @@ def deploy(
     say(f"CloudFormation would {'create' if change.is_creation else 'change'}:")
     for line in changes.told(change):
         say(line)
+    containers = containers_of(aws, present) if present and loses_containers(change) else None
+    if containers and (running := containers.count()):
+        say(what_stops(running))
     if options.dry_run or (ask and not options.yes and not ask("Deploy this?", False)):
         changes.discard(aws, change, name)
         say("Nothing was changed.")
         return 0 if options.dry_run else 1
+    if containers:
+        containers.stop_all(say, pause=pause)
+        pause = containers.stopping(pause)
     changes.carry_out(aws, change, say, pause=pause)
     deployed = cli_aws.require_stack(aws, name)
     if not is_new:

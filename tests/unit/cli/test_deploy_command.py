@@ -6,7 +6,7 @@ import argparse
 import io
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from gust import __version__
 from gust.cli import artifacts, changes, deploy
 from gust.cli.aws import AwsError, Stack, require_stack
 from gust.cli.changes import DeploymentFailedError
-from tests.unit.cli.cloud import CloudFormation, Lambda, Sts, refusal
+from gust.store.keyspace import TABLE_DEFINITION
+from tests.unit.cli.cloud import OUTPUTS, CloudFormation, Fargate, Lambda, Sts, refusal
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = artifacts.source_template(ROOT)
@@ -85,16 +86,18 @@ def run(
     limit: int = 1000,
     at_terminal: bool = True,
     api_gateway: Any = None,
+    pause: Callable[[float], None] = lambda _: None,
+    **others: Any,
 ) -> int:
     parser = argparse.ArgumentParser()
     deploy.add_arguments(parser)
-    clients = {"cloudformation": cloud, "s3": s3, "sts": Sts(), "lambda": Lambda(limit)}
+    clients = {"cloudformation": cloud, "s3": s3, "sts": Sts(), "lambda": Lambda(limit), **others}
     return deploy.deploy(
         parser.parse_args(words),
         clients.__getitem__,
         ask=terminal.ask if at_terminal else None,
         say=terminal.say,
-        pause=lambda _: None,
+        pause=pause,
     )
 
 
@@ -154,6 +157,60 @@ def test_a_change_that_loses_state_is_marked_and_a_no_changes_nothing(s3: Any) -
     again = CloudFormation(status="UPDATE_COMPLETE", changes=found)
     assert run(Terminal(), again, s3, "--dry-run", at_terminal=False) == 0
     assert again.calls == ["discard"]
+
+
+WITHOUT_FARGATE = [
+    ("Remove", "FargateCluster", "AWS::ECS::Cluster", "False"),
+    ("Remove", "FargateTask", "AWS::StepFunctions::StateMachine", "False"),
+]
+
+
+def test_turning_fargate_off_stops_what_runs_in_containers_before_and_while_it_does(s3: Any) -> None:
+    """Until CloudFormation has changed the scheduler, that starts containers."""
+    fargate = Fargate("etl")
+
+    class Cloud(CloudFormation):
+        def execute_change_set(self, **asked: Any) -> None:
+            assert fargate.containers == {"etl": 0}
+            fargate.start("next")
+            super().execute_change_set(**asked)
+
+    cloud = Cloud(
+        status="UPDATE_COMPLETE",
+        changes=WITHOUT_FARGATE,
+        events=[("gust", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "")],
+        resources=Fargate.RESOURCES,
+    )
+
+    def end(_: float) -> None:
+        if "next" in fargate.containers and "next" not in fargate.executions:
+            cloud.to_come = [("gust", "UPDATE_COMPLETE", "")]
+            cloud._happen()
+
+    terminal, clients = Terminal(False), {"stepfunctions": fargate, "ecs": fargate, "dynamodb": table()}
+    assert run(terminal, cloud, s3, "--set", "Fargate=Disabled", **clients) == 1
+    told = "It stops 1 container with what runs in it: the tasks' retries apply."
+    assert terminal.said[-2:] == [told, "Nothing was changed."]
+    assert fargate.stopped == []
+    assert run(Terminal(True), cloud, s3, "--set", "Fargate=Disabled", pause=end, **clients) == 0
+    assert fargate.stopped == ["etl", "next"]
+
+
+def test_another_change_stops_no_container(s3: Any) -> None:
+    """Nor does it list them: this deployer may not have the right."""
+    changed = [("Modify", "FargateTask", "AWS::StepFunctions::StateMachine", "False")]
+    updated = [("gust", "UPDATE_COMPLETE", "")]
+    cloud = CloudFormation(
+        status="UPDATE_COMPLETE", changes=changed, events=updated, resources=Fargate.RESOURCES, parameters={}
+    )
+    assert run(Terminal(), cloud, s3, "--yes", at_terminal=False, dynamodb=table()) == 0
+
+
+def table() -> Any:
+    """A client of DynamoDB, with the stack's table: a deployment looks for worker groups in it."""
+    dynamodb = boto3.client("dynamodb", region_name="eu-west-1")
+    dynamodb.create_table(TableName=OUTPUTS["TableName"], **TABLE_DEFINITION)
+    return dynamodb
 
 
 def test_a_failure_is_told_by_the_resource_that_caused_it(s3: Any) -> None:

@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -23,7 +23,7 @@ from gust.model.bundle import ImportProblem
 from gust.model.worker_group import WorkerGroup
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION
-from tests.unit.cli.cloud import OUTPUTS, CloudFormation, Iam, LambdaOfStack, Logs, Sts, refusal
+from tests.unit.cli.cloud import OUTPUTS, CloudFormation, Fargate, Iam, LambdaOfStack, Logs, Sts, refusal
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -165,7 +165,9 @@ def test_logs_of_functions_come_in_order_and_follow_repeats_none(world: World) -
 GONE = [("gust", "DELETE_IN_PROGRESS", ""), ("Table", "DELETE_COMPLETE", ""), ("gust", "DELETE_COMPLETE", "")]
 
 
-def deleted(world: World, *words: str, answer: str | None = "gust") -> tuple[int, str]:
+def deleted(
+    world: World, *words: str, answer: str | None = "gust", clock: Callable[[], float] = time.monotonic
+) -> tuple[int, str]:
     parser = argparse.ArgumentParser()
     delete.add_arguments(parser)
     said: list[str] = []
@@ -176,6 +178,7 @@ def deleted(world: World, *words: str, answer: str | None = "gust") -> tuple[int
         ask=None if answer is None else lambda _: answer,
         say=said.append,
         pause=lambda _: None,
+        clock=clock,
     )
     return code, "\n".join(said)
 
@@ -260,11 +263,42 @@ def test_delete_and_a_deployment_without_events_wait_for_what_a_command_that_was
     assert deleted(world, "--yes")[0] == 0
 
 
+def test_delete_stops_what_runs_in_containers_first(world: World) -> None:
+    """Else CloudFormation cannot delete their cluster, and they go on."""
+    fargate = Fargate("etl", "train")
+    world.clients |= {"stepfunctions": fargate, "ecs": fargate}
+    world.cloud.resources = [*world.cloud.resources, *Fargate.RESOURCES]
+    code, said = deleted(world, answer="no")
+    assert code == 1
+    assert "It stops 2 containers with what runs in them: the tasks' retries apply.\nNothing was deleted." in said
+    assert (fargate.stopped, world.lambda_.reserved) == ([], {})
+    code, said = deleted(world)
+    assert code == 0
+    assert "Stopping 2 containers …" in said
+    assert fargate.containers == {"etl": 0, "train": 0}
+    assert world.lambda_.reserved == {"gust-scheduler": 0}, "it starts no others"
+    assert world.cloud.calls == ["delete"]
+
+
+def test_delete_keeps_a_stack_whose_containers_do_not_end(world: World) -> None:
+    fargate = Fargate("stuck", looks=100_000)
+    world.clients |= {"stepfunctions": fargate, "ecs": fargate}
+    world.cloud.resources = [*world.cloud.resources, *Fargate.RESOURCES]
+    moments = iter(range(0, 100_000, 100))
+    with pytest.raises(AwsError, match="still has 1 container"):
+        deleted(world, "--yes", clock=lambda: float(next(moments)))
+    assert (world.cloud.calls, world.lambda_.reserved) == ([], {})
+
+
 def test_delete_needs_a_person_and_an_unprotected_table(world: World) -> None:
     with pytest.raises(AwsError, match="here is no terminal: give --yes"):
         deleted(world, answer=None)
     world.clients["dynamodb"].update_table(TableName="gust-table-1", DeletionProtectionEnabled=True)
     with pytest.raises(AwsError, match="--set DeletionProtection=Disabled removes that"):
+        deleted(world, "--yes")
+    world.clients["dynamodb"].update_table(TableName="gust-table-1", DeletionProtectionEnabled=False)
+    world.cloud.is_protected = True
+    with pytest.raises(AwsError, match="--no-enable-termination-protection --stack-name gust` removes that"):
         deleted(world, "--yes")
     assert world.cloud.calls == []
 

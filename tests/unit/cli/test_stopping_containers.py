@@ -1,0 +1,144 @@
+"""`./gust delete`, and a deployment that turns Fargate off: no container outlives the command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from gust.cli import containers
+from gust.cli.aws import AwsError, Stack
+from gust.cli.containers import Containers
+from tests.unit.cli.cloud import CloudFormation, Fargate, LambdaOfStack, refusal
+
+STACK = Stack(name="gust", status="UPDATE_COMPLETE", outputs={}, parameters={}, tags={})
+
+
+class Time:
+    """Passes by pauses; the scheduler starts what is due."""
+
+    def __init__(self, fargate: Fargate, **starts_at: float) -> None:
+        self.now = 0.0
+        self.fargate = fargate
+        self.starts_at = starts_at
+
+    def clock(self) -> float:
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        self.now += seconds
+        for name in [name for name, moment in self.starts_at.items() if moment <= self.now]:
+            del self.starts_at[name]
+            self.fargate.start(name)
+
+
+def of(fargate: Any, **others: Any) -> Containers:
+    clients = {"stepfunctions": fargate, "ecs": fargate, "cloudformation": CloudFormation(resources=Fargate.RESOURCES)}
+    found = containers.containers_of({**clients, **others}.__getitem__, STACK)
+    assert found is not None
+    return found
+
+
+def stop_all(fargate: Fargate, time: Time) -> list[str]:
+    said: list[str] = []
+    of(fargate).stop_all(said.append, pause=time.pause, clock=time.clock)
+    return said
+
+
+def test_it_stops_executions_and_waits_for_their_containers() -> None:
+    fargate = Fargate("etl", "train", looks=3)
+    assert of(fargate).count() == 2
+    assert stop_all(fargate, Time(fargate)) == ["Stopping 2 containers …"]
+    assert fargate.stopped == ["etl", "train"]
+    assert fargate.containers == {"etl": 0, "train": 0}
+
+
+def test_it_stops_what_the_scheduler_starts_in_between() -> None:
+    """Also just after a look that has found nothing."""
+    fargate = Fargate("etl", looks=1)
+    stop_all(fargate, Time(fargate, retry=5, next=15))
+    assert fargate.stopped == ["etl", "retry", "next"]
+    assert not fargate.executions
+
+
+def test_it_stops_a_container_that_no_execution_knows() -> None:
+    """RunTask has started it, and its answer was lost."""
+    fargate = Fargate("lost")
+    fargate.executions.clear()
+    stop_all(fargate, Time(fargate))
+    assert fargate.stopped == ["lost"]
+
+
+def test_it_gives_up_on_a_container_that_does_not_end_and_tells_of_it_meanwhile() -> None:
+    fargate = Fargate("stuck", looks=1000)
+    time, said = Time(fargate), list[str]()
+    with pytest.raises(AwsError, match="gust-FargateCluster-1 still has 1 container after 5 minutes"):
+        of(fargate).stop_all(said.append, pause=time.pause, clock=time.clock)
+    assert time.now == containers.PATIENCE
+    assert len(said) == containers.PATIENCE / containers.TELL_EVERY
+    assert set(said) == {"Stopping 1 container …"}
+
+
+def test_what_ends_by_itself_meanwhile_is_no_failure() -> None:
+    class Late(Fargate):
+        def stop_execution(self, *, executionArn: str, cause: str) -> None:  # noqa: N803 - boto3's
+            super().stop_execution(executionArn=executionArn, cause=cause)
+            raise refusal("ExecutionDoesNotExist")
+
+    fargate = Late("etl", looks=0)
+    assert stop_all(fargate, Time(fargate)) == ["Stopping 1 container …"]
+
+
+def test_a_pause_stops_what_has_started_and_ends_for_no_refusal() -> None:
+    fargate, paused = Fargate("etl"), list[float]()
+    of(fargate).stopping(paused.append)(3)
+    assert fargate.stopped == ["etl"]
+
+    class Gone:
+        def get_paginator(self, _: str) -> Any:
+            raise refusal("StateMachineDoesNotExist")
+
+    assert of(Gone(), ecs=Fargate()).count() == 0
+
+    class Refused:
+        def get_paginator(self, _: str) -> Any:
+            raise refusal("AccessDeniedException")
+
+    of(Refused()).stopping(paused.append)(4)
+    assert paused == [3, 4]
+    with pytest.raises(ClientError):
+        of(Refused()).stop_all(lambda _: None, pause=paused.append)
+
+
+def test_a_paused_scheduler_goes_on_where_the_deletion_does_not() -> None:
+    functions = LambdaOfStack()
+    with containers.scheduler_paused({"lambda": functions}.__getitem__, STACK, print):
+        pass
+    assert functions.reserved == {"gust-scheduler": 0}
+    with (
+        pytest.raises(AwsError, match="still there"),
+        containers.scheduler_paused({"lambda": functions}.__getitem__, STACK, print),
+    ):
+        raise AwsError("still there")
+    assert functions.reserved == {}
+
+
+def test_a_scheduler_that_may_not_be_paused_holds_up_no_deletion() -> None:
+    class Refused(LambdaOfStack):
+        def put_function_concurrency(self, **_: Any) -> None:
+            raise refusal("AccessDeniedException", "not allowed")
+
+    said: list[str] = []
+    with (
+        pytest.raises(AwsError, match="still there"),
+        containers.scheduler_paused({"lambda": Refused()}.__getitem__, STACK, said.append),
+    ):
+        raise AwsError("still there")
+    assert said == [
+        "The scheduler goes on meanwhile, and may start further containers: you may not do this: not allowed"
+    ]
+
+
+def test_a_stack_without_fargate_has_no_containers() -> None:
+    assert containers.containers_of({"cloudformation": CloudFormation()}.__getitem__, STACK) is None
