@@ -19,7 +19,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from gust import __version__
-from gust.cli import ROOT, artifacts, changes, concurrency, layers, workers
+from gust.cli import ROOT, artifacts, changes, concurrency, ecs_role, layers, workers
 from gust.cli import aws as cli_aws
 from gust.cli.aws import AwsError, Clients, Stack
 from gust.cli.containers import containers_of, loses_containers, what_stops
@@ -146,6 +146,8 @@ def deploy(
     if containers:
         containers.stop_all(say, pause=pause)
         pause = containers.stopping(pause)
+    if ecs_role.needs_role(change):
+        ecs_role.have_role(aws, say, pause=pause)
     changes.carry_out(aws, change, say, pause=pause)
     deployed = cli_aws.require_stack(aws, name)
     if not is_new:

@@ -196,6 +196,24 @@ def test_turning_fargate_off_stops_what_runs_in_containers_before_and_while_it_d
     assert fargate.stopped == ["etl", "next"]
 
 
+def test_turning_fargate_on_gives_ecs_its_role_before_the_cluster_is_created(s3: Any) -> None:
+    made: list[str] = []
+
+    class Iam:
+        def create_service_linked_role(self, *, AWSServiceName: str) -> None:  # noqa: N803 - boto3's
+            assert cloud.calls == []
+            made.append(AWSServiceName)
+
+    added = [("Add", "FargateCluster", "AWS::ECS::Cluster", "False")]
+    cloud = CloudFormation(status="UPDATE_COMPLETE", changes=added, events=[("gust", "UPDATE_COMPLETE", "")])
+    words = ("--set", "Fargate=Enabled")
+    assert run(Terminal(False), cloud, s3, *words, iam=Iam(), dynamodb=table()) == 1
+    assert made == []
+    cloud.calls.clear()
+    assert run(Terminal(True), cloud, s3, *words, iam=Iam(), dynamodb=boto3.client("dynamodb", "eu-west-1")) == 0
+    assert made == ["ecs.amazonaws.com"]
+
+
 def test_another_change_stops_no_container(s3: Any) -> None:
     """Nor does it list them: this deployer may not have the right."""
     changed = [("Modify", "FargateTask", "AWS::StepFunctions::StateMachine", "False")]
