@@ -63,6 +63,13 @@ def test_a_pattern_that_is_gone_is_followed_no_longer(bus: Bus) -> None:
     assert bus.arrived() == [("b", 9)]
 
 
+def test_a_bus_that_goes_loses_its_own_rules(bus: Bus) -> None:
+    bus.aws.events.put_rule(Name="theirs", EventBusName=bus.name, EventPattern=ORDERS)
+    bus.bus.follow({"a": ORDERS, "b": BIG})
+    assert [bus.bus.remove_rules(), bus.bus.remove_rules()] == [2, 0]
+    assert [rule["Name"] for rule in bus.bus.rules_of_others()] == ["theirs"]
+
+
 def test_rules_of_others_stay(bus: Bus) -> None:
     bus.aws.events.put_rule(Name="gust-FailedRuns-1", EventBusName=bus.name, EventPattern=ORDERS)
     bus.bus.follow({"a": ORDERS})

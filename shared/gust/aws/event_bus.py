@@ -71,6 +71,13 @@ class EventBridgeBus:
         """The rules that `follow` did not make, as EventBridge describes them."""
         return [rule for rule in self._rules(prefix="") if not rule["Name"].startswith(PREFIX)]
 
+    def remove_rules(self) -> int:
+        """Remove the rules that `follow` has made; returns how many there were."""
+        names = sorted(rule["Name"] for rule in self._rules())
+        for name in names:
+            self._remove(name)
+        return len(names)
+
     def follow(self, patterns: Mapping[str, str]) -> None:
         wanted = {f"{PREFIX}{pattern_id}": pattern_id for pattern_id in patterns}
         found = {rule["Name"]: (rule["State"], rule.get("Description")) for rule in self._rules()}

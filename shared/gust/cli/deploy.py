@@ -19,7 +19,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from gust import __version__
-from gust.cli import ROOT, artifacts, changes, concurrency, layers, workers
+from gust.cli import ROOT, artifacts, changes, concurrency, event_rules, layers, workers
 from gust.cli import aws as cli_aws
 from gust.cli.aws import AwsError, Clients, Stack
 from gust.cli.event_sources import why_receiver_stays
@@ -132,6 +132,10 @@ def deploy(
     if change is None:
         say("Nothing to change.")
         return 0
+    rules = event_rules.RulesOfChange(aws, name, change, pause)
+    if objection := rules.objection(present):
+        changes.discard(aws, change, name)
+        raise AwsError(objection)
     say(f"CloudFormation would {'create' if change.is_creation else 'change'}:")
     for line in changes.told(change):
         say(line)
@@ -139,11 +143,13 @@ def deploy(
         changes.discard(aws, change, name)
         say("Nothing was changed.")
         return 0 if options.dry_run else 1
-    changes.carry_out(aws, change, say, pause=pause)
+    changes.carry_out(aws, change, say, pause=pause, at_cleanup=[rules.at_cleanup])
     deployed = cli_aws.require_stack(aws, name)
     if not is_new:
         deploy_rest_api(aws, deployed, say)
-    left_behind = 0 if is_new else update_workers(aws, deployed, say)
+    left_behind = rules.afterwards(deployed, say)
+    if not is_new:
+        left_behind = update_workers(aws, deployed, say) or left_behind
     for line in _afterwards(deployed, options):
         say(line)
     return left_behind
