@@ -36,7 +36,10 @@ RARE: Final = ("announcer", "environment-builder", "key-maker", "key-rotation")
 """Functions whose last process ends, too: no person waits for them often."""
 
 LOOK_EVERY: Final = 0.2
-"""Seconds between two checks of a waiting invocation, if no change wakes it."""
+"""Seconds between two checks of the invocation that is next, if no change wakes it."""
+
+LOOK_AT_LEAST_EVERY: Final = 1.0
+"""The same of the others: they may have waited for too long."""
 
 ANSWERS_PEOPLE: Final = "api"
 
@@ -113,7 +116,8 @@ def process_limits(workers: int, triggerers: int, processors: int) -> dict[str, 
 
 @dataclass
 class _Function:
-    waiting: deque[object] = field(default_factory=deque)
+    waiting: deque[threading.Condition] = field(default_factory=deque)
+    """Invocations without a process, each with what wakes it: only the first one has to look when something changes."""
     first_since: float = 0.0
     """When the invocation that is next became that."""
     starting: set[int] = field(default_factory=set)
@@ -134,7 +138,7 @@ class FunctionPool:
     clock: Callable[[], float] = time.monotonic
     idle: Callable[[], float] = field(default_factory=lambda: Processors().idle)
     """Returns the share of the processors' time that is free."""
-    _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
     _functions: dict[str, _Function] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -156,9 +160,9 @@ class FunctionPool:
         seconds."""
         if self._limit(name) is None:
             return self.acquire_now(name, *arguments, **options)
-        ticket = object()
+        ticket = threading.Condition(self._lock)
         asked_at = self.clock()
-        with self._changed:
+        with self._lock:
             function = self._functions.setdefault(name, _Function())
             if not function.waiting:
                 function.first_since = asked_at
@@ -167,7 +171,7 @@ class FunctionPool:
                 while not self._may_have_one(name, ticket, self.clock() - asked_at):
                     if name.endswith(f"-{ANSWERS_PEOPLE}") and self.clock() - asked_at > self.shed_after:
                         return None, "func_cap"
-                    self._changed.wait(LOOK_EVERY)
+                    ticket.wait(LOOK_EVERY if function.waiting[0] is ticket else LOOK_AT_LEAST_EVERY)
                 process, how = self.acquire_now(name, *arguments, **options)
                 if how == "spawn":
                     function.starting.add(id(process))
@@ -176,7 +180,7 @@ class FunctionPool:
                 if function.waiting[0] is ticket:
                     function.first_since = self.clock()
                 function.waiting.remove(ticket)
-                self._changed.notify_all()
+                self._wake()
 
     def _may_have_one(self, name: str, ticket: object, waited: float) -> bool:
         function = self._functions[name]
@@ -194,15 +198,21 @@ class FunctionPool:
 
     def started(self, process: Process) -> None:
         """The process has imported, or failed to."""
-        with self._changed:
+        with self._lock:
             for function in self._functions.values():
                 function.starting.discard(id(process))
-            self._changed.notify_all()
+            self._wake()
 
     def released(self) -> None:
         """A process is free again."""
-        with self._changed:
-            self._changed.notify_all()
+        with self._lock:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Have the next invocation of each function look."""
+        for function in self._functions.values():
+            if function.waiting:
+                function.waiting[0].notify()
 
     def waiting(self, name: str) -> int:
         """Invocations that have no process yet."""

@@ -25,6 +25,31 @@ Event = dict[str, Any]
 """`timestamp` and `ingestionTime` in milliseconds since 1970, `message`, `eventId`."""
 
 
+class LogFile:
+    """A file that texts are appended to; once it has more than `largest` bytes it becomes `<name>.1`, and a new one begins.
+    It stays open, and is made anew where a person has deleted it."""
+
+    def __init__(self, path: Path, *, largest: int) -> None:
+        self._path = path
+        self._largest = largest
+        self._file = -1
+        self._lock = threading.Lock()
+
+    def write(self, text: str) -> None:
+        """Raises OSError."""
+        with self._lock:
+            if self._file != -1:
+                found = os.fstat(self._file)
+                if found.st_size > self._largest and found.st_nlink:
+                    self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+                if found.st_size > self._largest or not found.st_nlink:
+                    os.close(self._file)
+                    self._file = -1
+            if self._file == -1:
+                self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.write(self._file, text.encode(errors="replace"))
+
+
 class FileEvents(Sequence[Event]):
     """The events of one stream by time; equal times in the order of arrival. The file is read at the first access."""
 

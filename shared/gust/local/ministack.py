@@ -30,7 +30,7 @@ from gust.local import alarms, aws_metrics
 from gust.local.asgi import Application, Receive, Scope, Send
 from gust.local.containers import Processes, in_pascal_case, refused_size
 from gust.local.function_pool import IDLE, FunctionPool, Process, is_over
-from gust.local.log_files import FileEvents, LogFiles, saved
+from gust.local.log_files import FileEvents, LogFile, LogFiles, saved
 from gust.local.metrics import Totals, Value, values_in
 from gust.local.shortcuts import comparing_keys, projecting_names, service_of, sorting_text
 from gust.local.storage import Storage
@@ -245,14 +245,12 @@ def write_function_logs(folder: Path, totals: Totals) -> None:
     def write(function: dict[str, Any], request_id: str, text: str, error: bool, milliseconds: int, **_: Any) -> None:
         name = function.get("config", function).get("FunctionName", "unknown")
         record([*values_in(text), *aws_metrics.of_invocation(name, failed=error, milliseconds=milliseconds)], totals)
-        file = folder / f"{name}.log"
+        report = f"{time.strftime('%H:%M:%S')} {request_id} {'FAILED' if error else 'done'} in {milliseconds} ms\n"
+        file = files.setdefault(name, LogFile(folder / f"{name}.log", largest=LARGEST_LOG))
         with contextlib.suppress(OSError):
-            if file.exists() and file.stat().st_size > LARGEST_LOG:
-                file.replace(file.with_suffix(".log.1"))
-            report = f"{time.strftime('%H:%M:%S')} {request_id} {'FAILED' if error else 'done'} in {milliseconds} ms\n"
-            with file.open("a") as output:
-                output.write((text.rstrip() + "\n" if text.strip() else "") + report)
+            file.write((text.rstrip() + "\n" if text.strip() else "") + report)
 
+    files: dict[str, LogFile] = {}
     lambda_svc._emit_lambda_logs = write
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ministack.services import cloudwatch_logs
 
-from gust.local.log_files import FileEvents, LogFiles, saved
+from gust.local.log_files import FileEvents, LogFile, LogFiles, saved
 from gust.local.ministack import keep_logs_in_files
 
 
@@ -103,3 +103,18 @@ def test_lines_are_not_in_memory(logs: Any) -> None:
     logs("PutLogEvents", logStreamName="w", logEvents=[{"timestamp": 1, "message": "x"}])
     assert not cloudwatch_logs._log_records._data
     assert isinstance(next(iter(cloudwatch_logs._log_groups._data.values()))["streams"]["w"]["events"], FileEvents)
+
+
+def test_a_log_moves_aside_when_it_is_large_and_begins_anew_when_it_is_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "gust-api.log"
+    log = LogFile(path, largest=10)
+
+    for text in ("one two three\n", "four\n"):
+        log.write(text)
+    assert (tmp_path / "gust-api.log.1").read_text() == "one two three\n"
+    assert path.read_text() == "four\n"
+
+    path.unlink()
+    log.write("five\n")
+    assert path.read_text() == "five\n"
+    assert path.stat().st_mode & 0o777 == 0o600
