@@ -38,6 +38,9 @@ TELL_EVERY: Final = 15.0
 GONE: Final = frozenset({"StateMachineDoesNotExist", "ClusterNotFoundException"})
 """What AWS answers once CloudFormation has deleted one of the two."""
 
+SCHEDULER_GONE: Final = "ResourceNotFoundException"
+"""What Lambda answers where an earlier deletion of the stack has failed after it."""
+
 ENDED_BEFORE: Final = frozenset({"ExecutionDoesNotExist", "InvalidParameterException", "ValidationException"})
 """What AWS answers to the stop of an execution or a task that has ended since it was listed."""
 
@@ -147,7 +150,7 @@ def containers_of(aws: Clients, stack: Stack) -> Containers | None:
 
 def loses_containers(change: ChangeSet) -> bool:
     """True if CloudFormation is to delete the cluster, or the state machine that starts containers in it."""
-    return any(each.action == "Remove" and each.logical_id in (STATE_MACHINE, CLUSTER) for each in change.changes)
+    return any(change.has("Remove", name) for name in (STATE_MACHINE, CLUSTER))
 
 
 def what_stops(count: int) -> str:
@@ -167,7 +170,8 @@ def scheduler_paused(aws: Clients, stack: Stack, say: Callable[[str], None]) -> 
         functions.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
     except ClientError as refused:
         is_paused = False
-        say(f"The scheduler goes on meanwhile, and may start further containers: {in_one_line(refused)}")
+        if refused.response["Error"]["Code"] != SCHEDULER_GONE:
+            say(f"The scheduler goes on meanwhile, and may start further containers: {in_one_line(refused)}")
     try:
         yield
     except BaseException:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from gust import __version__
-from gust.cli import ROOT, artifacts, changes, concurrency, ecs_role, layers, workers
+from gust.cli import ROOT, artifacts, changes, concurrency, ecs_role, event_rules, layers, workers
 from gust.cli import aws as cli_aws
 from gust.cli.aws import AwsError, Clients, Stack
 from gust.cli.containers import containers_of, loses_containers, what_stops
@@ -133,6 +133,10 @@ def deploy(
     if change is None:
         say("Nothing to change.")
         return 0
+    rules = event_rules.RulesOfChange(aws, name, change, pause)
+    if objection := rules.objection(present):
+        changes.discard(aws, change, name)
+        raise AwsError(objection)
     say(f"CloudFormation would {'create' if change.is_creation else 'change'}:")
     for line in changes.told(change):
         say(line)
@@ -148,11 +152,13 @@ def deploy(
         pause = containers.stopping(pause)
     if ecs_role.needs_role(change):
         ecs_role.have_role(aws, say, pause=pause)
-    changes.carry_out(aws, change, say, pause=pause)
+    changes.carry_out(aws, change, say, pause=pause, at_cleanup=[rules.at_cleanup])
     deployed = cli_aws.require_stack(aws, name)
     if not is_new:
         deploy_rest_api(aws, deployed, say)
-    left_behind = 0 if is_new else update_workers(aws, deployed, say)
+    left_behind = rules.afterwards(deployed, say)
+    if not is_new:
+        left_behind = update_workers(aws, deployed, say) or left_behind
     for line in _afterwards(deployed, options):
         say(line)
     return left_behind

@@ -27,7 +27,7 @@ _IS_THERE: Final = "InvalidInput"
 
 def needs_role(change: ChangeSet) -> bool:
     """True if CloudFormation is to create the cluster."""
-    return any(each.action == "Add" and each.logical_id == CLUSTER for each in change.changes)
+    return change.has("Add", CLUSTER)
 
 
 def have_role(aws: Clients, say: Callable[[str], None], *, pause: Callable[[float], None] = time.sleep) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import boto3
 from botocore.exceptions import ClientError
 
 STACK_ID = "arn:aws:cloudformation:eu-west-1:123456789012:stack/gust/1"
@@ -15,6 +16,7 @@ OUTPUTS = {
     "SigningKeys": "/gust/gust/keys/signing",
     "EncryptionKeys": "/gust/gust/keys/encryption",
     "TaskLogGroup": "gust-tasks",
+    "DeployBundleArn": "arn:aws:states:eu-west-1:123456789012:stateMachine:gust-deploy-bundle",
 }
 
 
@@ -287,3 +289,36 @@ class Fargate:
         assert reason
         self.stopped.append(task)
         self.containers[task] = self.looks
+
+
+class Events:
+    """EventBridge as moto plays it, with AWS's refusal to delete a bus that has rules."""
+
+    def __init__(self, *rules: str) -> None:
+        self.aws = boto3.client("events", region_name="eu-west-1")
+        self.aws.create_event_bus(Name="gust")
+        for name in rules:
+            self.make(name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.aws, name)
+
+    def make(self, name: str) -> None:
+        self.aws.put_rule(Name=name, EventBusName="gust", EventPattern="{}")
+        target = {"Id": "events", "Arn": "arn:aws:sqs:eu-west-1:123456789012:q"}
+        self.aws.put_targets(EventBusName="gust", Rule=name, Targets=[target])
+
+    def remove(self, name: str) -> None:
+        self.aws.remove_targets(EventBusName="gust", Rule=name, Ids=["events"])
+        self.aws.delete_rule(EventBusName="gust", Name=name)
+
+    def rules(self) -> list[str]:
+        return [rule["Name"] for rule in self.aws.list_rules(EventBusName="gust")["Rules"]]
+
+    def buses(self) -> list[str]:
+        return [bus["Name"] for bus in self.aws.list_event_buses(NamePrefix="gust")["EventBuses"]]
+
+    def delete_event_bus(self, Name: str) -> None:  # noqa: N803 - boto3's
+        if self.rules():
+            raise refusal("ValidationException", "EventBus can't be deleted since it has rules.")
+        self.aws.delete_event_bus(Name=Name)

@@ -20,7 +20,7 @@ from gust.cli import artifacts, changes, deploy
 from gust.cli.aws import AwsError, Stack, require_stack
 from gust.cli.changes import DeploymentFailedError
 from gust.store.keyspace import TABLE_DEFINITION
-from tests.unit.cli.cloud import OUTPUTS, CloudFormation, Fargate, Lambda, Sts, refusal
+from tests.unit.cli.cloud import OUTPUTS, CloudFormation, Events, Fargate, Lambda, Sts, refusal
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = artifacts.source_template(ROOT)
@@ -85,7 +85,6 @@ def run(
     *words: str,
     limit: int = 1000,
     at_terminal: bool = True,
-    api_gateway: Any = None,
     pause: Callable[[float], None] = lambda _: None,
     **others: Any,
 ) -> int:
@@ -370,3 +369,138 @@ def test_a_deployment_goes_on_where_aws_refuses_the_list_of_worker_groups() -> N
     assert terminal.said == [
         "Worker groups may be out of date (./gust workers update): you may not do this: not allowed"
     ]
+
+
+class Machine:
+    """Step Functions."""
+
+    exceptions = boto3.client("stepfunctions", "eu-west-1", aws_access_key_id="x", aws_secret_access_key="x").exceptions
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+
+    def start_execution(self, **asked: str) -> None:
+        self.started.append(asked["stateMachineArn"])
+
+
+class Updating(CloudFormation):
+    """Begins to clean up when it is first looked at, and tries to delete the bus at the next look. `meanwhile` happens in
+    between."""
+
+    def __init__(
+        self, events: Events, *changes: tuple[str, str, str, str], meanwhile: Callable[[], None] = bool
+    ) -> None:
+        super().__init__(
+            status="UPDATE_COMPLETE",
+            changes=changes,
+            resources=[
+                ("EventBus", "AWS::Events::EventBus", "gust"),
+                ("FailedRuns", "AWS::Events::Rule", "gust|failed"),
+            ],
+        )
+        self.bus, self.meanwhile = events, meanwhile
+        self.gives_up_bus = False
+        self.to_come = [("gust", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "")]
+
+    def get_paginator(self, name: str) -> Any:
+        found = super().get_paginator(name)
+        if name == "describe_stack_events" and self.status == "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS":
+            self.status = "at the next look"
+        elif name == "describe_stack_events" and self.status == "at the next look":
+            self.meanwhile()
+            try:
+                self.bus.delete_event_bus("gust")
+            except ClientError:
+                self.gives_up_bus = True
+            self.to_come = [("gust", "UPDATE_COMPLETE", "Update successful.")]
+            self._happen()
+            return super().get_paginator(name)
+        return found
+
+
+NO_QUEUE = ("Remove", "EventsQueue", "AWS::SQS::Queue", "False")
+NO_BUS = ("Remove", "EventBus", "AWS::Events::EventBus", "False")
+
+
+def of_a_stack(events: Events, **others: Any) -> dict[str, Any]:
+    """Clients of a stack that is there."""
+    dynamodb = boto3.client("dynamodb", region_name="eu-west-1")
+    dynamodb.create_table(TableName=OUTPUTS["TableName"], **TABLE_DEFINITION)
+    return {"events": events, "dynamodb": dynamodb, **others}
+
+
+def without_events(cloud: CloudFormation, events: Events, s3: Any, terminal: Terminal) -> int:
+    words = ("--yes", "--set", "Events=Disabled")
+    return run(terminal, cloud, s3, *words, at_terminal=False, **of_a_stack(events))
+
+
+def test_a_stack_without_events_has_no_rules_and_no_bus(s3: Any) -> None:
+    events = Events("events.yaml-a", "events.yaml-b")
+    cloud = Updating(events, NO_QUEUE, NO_BUS)
+    assert without_events(cloud, events, s3, Terminal()) == 0
+    assert events.buses() == []
+    assert not cloud.gives_up_bus
+
+
+def test_a_bus_that_a_deployment_of_the_folder_gives_rules_during_the_update_goes_too(s3: Any) -> None:
+    """CloudFormation gives it up, and says that the update has succeeded."""
+    events = Events("events.yaml-a")
+    cloud = Updating(events, NO_QUEUE, NO_BUS, meanwhile=lambda: events.make("events.yaml-a"))
+    assert without_events(cloud, events, s3, Terminal()) == 0
+    assert cloud.gives_up_bus
+    assert events.buses() == []
+
+
+def test_a_bus_that_stays_loses_the_rules_of_the_queue_that_goes_and_keeps_others(s3: Any) -> None:
+    events = Events("events.yaml-a", "failed", "theirs")
+    assert without_events(Updating(events, NO_QUEUE), events, s3, Terminal()) == 0
+    assert sorted(events.rules()) == ["failed", "theirs"]
+
+
+def test_an_update_that_is_taken_back_keeps_its_rules(s3: Any) -> None:
+    events = Events("events.yaml-a")
+    cloud = Updating(events, NO_QUEUE, NO_BUS)
+    cloud.to_come = [("ApiFunction", "UPDATE_FAILED", "no"), ("gust", "UPDATE_ROLLBACK_COMPLETE", "")]
+    with pytest.raises(DeploymentFailedError):
+        without_events(cloud, events, s3, Terminal())
+    assert events.rules() == ["events.yaml-a"]
+
+
+def test_rules_of_others_are_named_with_their_commands_before_the_bus_would_go(s3: Any) -> None:
+    events = Events("events.yaml-a", "failed", "theirs")
+    cloud = Updating(events, NO_QUEUE, NO_BUS)
+    with pytest.raises(AwsError) as refused:
+        without_events(cloud, events, s3, Terminal())
+    assert str(refused.value).splitlines()[1:] == [
+        "  aws events remove-targets --event-bus-name gust --rule theirs --ids events",
+        "  aws events delete-rule --event-bus-name gust --name theirs",
+    ]
+    assert cloud.calls == ["discard"]
+    assert len(events.rules()) == 3
+
+
+def test_what_aws_refuses_after_the_update_is_told(s3: Any) -> None:
+    events, terminal = Events("events.yaml-a"), Terminal()
+
+    def theirs() -> None:
+        if not events.rules():
+            events.make("theirs")
+
+    assert without_events(Updating(events, NO_QUEUE, NO_BUS, meanwhile=theirs), events, s3, terminal) == 1
+    assert "Rules of the event bus may be left: Operation failed: EventBus can't be deleted" in terminal.text
+
+
+def test_a_stack_that_takes_events_again_follows_the_files_that_it_has(s3: Any) -> None:
+    events, machine = Events(), Machine()
+    cloud = Updating(events, ("Add", "EventsQueue", "AWS::SQS::Queue", "False"))
+    clients = of_a_stack(events, stepfunctions=machine)
+    assert run(Terminal(), cloud, s3, "--yes", at_terminal=False, **clients) == 0
+    assert machine.started == [OUTPUTS["DeployBundleArn"]]
+
+
+def test_a_bus_that_is_left_from_before_is_told_before_cloudformation_stumbles_over_it(s3: Any) -> None:
+    events = Events("events.yaml-a")
+    cloud = Updating(events, ("Add", "EventBus", "AWS::Events::EventBus", "False"))
+    with pytest.raises(AwsError, match="there is an event bus gust already that is no part of the stack"):
+        run(Terminal(), cloud, s3, "--yes", at_terminal=False, events=events)
+    assert cloud.calls == ["discard"]

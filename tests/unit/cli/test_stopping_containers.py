@@ -124,20 +124,29 @@ def test_a_paused_scheduler_goes_on_where_the_deletion_does_not() -> None:
     assert functions.reserved == {}
 
 
-def test_a_scheduler_that_may_not_be_paused_holds_up_no_deletion() -> None:
-    class Refused(LambdaOfStack):
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (
+            "AccessDeniedException",
+            ["The scheduler goes on meanwhile, and may start further containers: you may not do this: not allowed"],
+        ),
+        ("ResourceNotFoundException", []),
+    ],
+    ids=["not allowed", "gone"],
+)
+def test_a_scheduler_that_cannot_be_paused_holds_up_no_deletion(code: str, told: list[str]) -> None:
+    class Refusing(LambdaOfStack):
         def put_function_concurrency(self, **_: Any) -> None:
-            raise refusal("AccessDeniedException", "not allowed")
+            raise refusal(code, "not allowed")
 
     said: list[str] = []
     with (
         pytest.raises(AwsError, match="still there"),
-        containers.scheduler_paused({"lambda": Refused()}.__getitem__, STACK, said.append),
+        containers.scheduler_paused({"lambda": Refusing()}.__getitem__, STACK, said.append),
     ):
         raise AwsError("still there")
-    assert said == [
-        "The scheduler goes on meanwhile, and may start further containers: you may not do this: not allowed"
-    ]
+    assert said == told
 
 
 def test_a_stack_without_fargate_has_no_containers() -> None:
