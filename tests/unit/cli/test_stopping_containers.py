@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
+from moto import mock_aws
 
 from gust.cli import containers
 from gust.cli.aws import AwsError, Stack
@@ -147,6 +150,44 @@ def test_a_scheduler_that_cannot_be_paused_holds_up_no_deletion(code: str, told:
     ):
         raise AwsError("still there")
     assert said == told
+
+
+def test_the_requests_are_such_as_aws_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As boto3 checks them, and moto answers."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    with mock_aws():
+        session = boto3.Session(region_name="eu-west-1")
+        states, ecs = session.client("stepfunctions"), session.client("ecs")
+        waits = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 100, "End": True}}}
+        machine = states.create_state_machine(
+            name="gust-fargate-task", definition=json.dumps(waits), roleArn="arn:aws:iam::123456789012:role/x"
+        )["stateMachineArn"]
+        states.start_execution(stateMachineArn=machine, name="etl")
+        ecs.create_cluster(clusterName="tasks")
+        ecs.register_task_definition(
+            family="gust-worker",
+            requiresCompatibilities=["FARGATE"],
+            networkMode="awsvpc",
+            cpu="256",
+            memory="512",
+            containerDefinitions=[{"name": "worker", "image": "python", "memory": 512}],
+        )
+        (subnet, *_) = session.client("ec2").describe_subnets()["Subnets"]
+        ecs.run_task(
+            cluster="tasks",
+            taskDefinition="gust-worker",
+            launchType="FARGATE",
+            networkConfiguration={"awsvpcConfiguration": {"subnets": [subnet["SubnetId"]], "securityGroups": []}},
+        )
+        clients = {"stepfunctions": states, "ecs": ecs}
+        found = Containers(clients.__getitem__, machine, "tasks")
+        assert found.count() == 1
+        found.stop_all(lambda _: None, pause=lambda _: None)
+        assert found.count() == 0
+        ecs.delete_cluster(cluster="tasks")
+        states.delete_state_machine(stateMachineArn=machine)
+        assert found.count() == 0
 
 
 def test_a_stack_without_fargate_has_no_containers() -> None:
