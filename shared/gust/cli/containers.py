@@ -33,7 +33,7 @@ PATIENCE: Final = 300.0
 """Seconds until containers are gone: SIGTERM leaves a task two minutes, and Fargate then removes the network interface."""
 
 TELL_EVERY: Final = 15.0
-"""Seconds between two lines of progress."""
+"""Seconds between two lines of progress: some looks."""
 
 GONE: Final = frozenset({"StateMachineDoesNotExist", "ClusterNotFoundException"})
 """What AWS answers once CloudFormation has deleted one of the two."""
@@ -77,28 +77,21 @@ class Containers:
                     )
         return max(len(executions), len(tasks))
 
-    def stop_all(
-        self,
-        say: Callable[[str], None],
-        *,
-        pause: Callable[[float], None] = time.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Stop everything and wait until it is gone. Raises AwsError after PATIENCE."""
-        began = clock()
-        told_at, quiet = began - TELL_EVERY, 0
+    def stop_all(self, say: Callable[[str], None], *, pause: Callable[[float], None] = time.sleep) -> None:
+        """Stop everything and wait until it is gone. Raises AwsError after pauses of PATIENCE."""
+        waited, quiet = 0.0, 0
         while quiet < QUIET_LOOKS:
             left = self.stop()
             quiet = 0 if left else quiet + 1
-            if left and clock() - began >= PATIENCE:
+            if left and waited >= PATIENCE:
                 raise AwsError(
                     f"the cluster {self.cluster} still has {_containers(left)} after {PATIENCE / 60:.0f} minutes. Try "
                     "again; pause DAGs that start more."
                 )
-            if left and clock() - told_at >= TELL_EVERY:
-                told_at = clock()
+            if left and waited % TELL_EVERY == 0:
                 say(f"Stopping {_containers(left)} …")
             pause(LOOK_EVERY)
+            waited += LOOK_EVERY
 
     def stopping(self, pause: Callable[[float], None]) -> Callable[[float], None]:
         """The same pause, which also stops what has started since. A refusal of AWS is ignored: CloudFormation's end tells

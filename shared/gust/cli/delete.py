@@ -45,7 +45,6 @@ def delete(
     ask: Callable[[str], str] | None,
     say: Callable[[str], None],
     pause: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
 ) -> int:
     """`ask` shows a prompt and returns what was typed; without it, `--yes` is needed. Returns the exit code."""
     stack = cli_aws.require_stack(aws, options.stack)
@@ -116,7 +115,7 @@ def delete(
     bus = event_rules.bus_of(aws, stack)
     with scheduler_paused(aws, stack, say) if containers else nullcontext():
         if containers:
-            containers.stop_all(say, pause=pause, clock=clock)
+            containers.stop_all(say, pause=pause)
             pause = containers.stopping(pause)
         if bus and (count := event_rules.remove_rules(aws, bus)):
             say(f"Removed {count} rules of events.yaml files.")

@@ -148,7 +148,11 @@ def deploy(
         say("Nothing was changed.")
         return 0 if options.dry_run else 1
     if containers:
-        containers.stop_all(say, pause=pause)
+        try:
+            containers.stop_all(say, pause=pause)
+        except AwsError:
+            changes.discard(aws, change, name)
+            raise
         pause = containers.stopping(pause)
     if ecs_role.needs_role(change):
         ecs_role.have_role(aws, say, pause=pause)

@@ -195,6 +195,14 @@ def test_turning_fargate_off_stops_what_runs_in_containers_before_and_while_it_d
     assert fargate.stopped == ["etl", "next"]
 
 
+def test_fargate_stays_where_a_container_does_not_end(s3: Any) -> None:
+    fargate = Fargate("stuck", looks=1000)
+    cloud = CloudFormation(status="UPDATE_COMPLETE", changes=WITHOUT_FARGATE, resources=Fargate.RESOURCES)
+    with pytest.raises(AwsError, match="still has 1 container after 5 minutes"):
+        run(Terminal(), cloud, s3, "--yes", at_terminal=False, stepfunctions=fargate, ecs=fargate)
+    assert cloud.calls == ["discard"]
+
+
 def test_turning_fargate_on_gives_ecs_its_role_before_the_cluster_is_created(s3: Any) -> None:
     made: list[str] = []
 

@@ -26,9 +26,6 @@ class Time:
         self.fargate = fargate
         self.starts_at = starts_at
 
-    def clock(self) -> float:
-        return self.now
-
     def pause(self, seconds: float) -> None:
         self.now += seconds
         for name in [name for name, moment in self.starts_at.items() if moment <= self.now]:
@@ -45,7 +42,7 @@ def of(fargate: Any, **others: Any) -> Containers:
 
 def stop_all(fargate: Fargate, time: Time) -> list[str]:
     said: list[str] = []
-    of(fargate).stop_all(said.append, pause=time.pause, clock=time.clock)
+    of(fargate).stop_all(said.append, pause=time.pause)
     return said
 
 
@@ -77,7 +74,7 @@ def test_it_gives_up_on_a_container_that_does_not_end_and_tells_of_it_meanwhile(
     fargate = Fargate("stuck", looks=1000)
     time, said = Time(fargate), list[str]()
     with pytest.raises(AwsError, match="gust-FargateCluster-1 still has 1 container after 5 minutes"):
-        of(fargate).stop_all(said.append, pause=time.pause, clock=time.clock)
+        of(fargate).stop_all(said.append, pause=time.pause)
     assert time.now == containers.PATIENCE
     assert len(said) == containers.PATIENCE / containers.TELL_EVERY
     assert set(said) == {"Stopping 1 container …"}
