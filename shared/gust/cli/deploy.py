@@ -134,9 +134,11 @@ def deploy(
         say("Nothing to change.")
         return 0
     rules = event_rules.RulesOfChange(aws, name, change, pause)
-    if objection := rules.objection(present):
+    try:
+        rules.check(present)
+    except Exception:
         changes.discard(aws, change, name)
-        raise AwsError(objection)
+        raise
     say(f"CloudFormation would {'create' if change.is_creation else 'change'}:")
     for line in changes.told(change):
         say(line)

@@ -7,6 +7,7 @@ which it does before it deletes the bus: rules that are found after CloudFormati
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from gust.cli import aws as cli_aws
-from gust.cli.aws import Clients, Stack
+from gust.cli.aws import AwsError, Clients, Stack
 from gust.cli.changes import ChangeSet
 from gust.cli.resources import Resource, of_type, resources_of
 
@@ -43,8 +44,12 @@ def why_bus_stays(aws: Clients, stack: Stack) -> str | None:
     resources = resources_of(aws, stack)
     if (bus := _bus_in(resources)) is None:
         return None
-    of_stack = {rule.id.rpartition("|")[2] for rule in of_type(resources, "AWS::Events::Rule")}
-    others = [rule for rule in _bus(aws, bus).rules_of_others() if rule["Name"] not in of_stack]
+    # CloudFormation's name of a rule is BUS|RULE, or its ARN, which ends in /BUS/RULE.
+    of_stack = {re.split(r"[|/]", rule.id)[-1] for rule in of_type(resources, "AWS::Events::Rule")}
+    try:
+        others = [rule for rule in _bus(aws, bus).rules_of_others() if rule["Name"] not in of_stack]
+    except aws("events").exceptions.ResourceNotFoundException:  # the bus was deleted by hand
+        return None
     if not others:
         return None
     commands = [line for rule in others for line in _removal(aws, bus, rule)]
@@ -69,9 +74,10 @@ def have_rules_made(aws: Clients, outputs: Mapping[str, str], say: Callable[[str
         machine = StepFunctionsDeployments(outputs["DeployBundleArn"], aws("stepfunctions"))
         machine.start(f"events-{uuid.uuid4().hex}")
 
-    return _told(
-        start, lambda why: say(f"No events.yaml is followed before you upload a file to the DAG folder: {why}")
-    )
+    if why := _refusal(start):
+        say(f"No events.yaml is followed before you upload a file to the DAG folder: {why}")
+        return 1
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +89,26 @@ class RulesOfChange:
     change: ChangeSet
     pause: Callable[[float], None] = time.sleep
 
-    def objection(self, present: Stack | None) -> str | None:
-        """Why CloudFormation would fail at the bus, and the commands that help."""
-        if present and self.change.has("Remove", BUS):
-            return why_bus_stays(self.aws, present)
-        if self.change.has("Add", BUS) and self._is_there():
-            return (
+    def check(self, present: Stack | None) -> None:
+        """Raises AwsError, with the commands that help, where CloudFormation would fail at the bus."""
+        if present and self.change.has("Remove", BUS) and (reason := why_bus_stays(self.aws, present)):
+            raise AwsError(reason)
+        if self.change.has("Add", BUS) and self._is_taken():
+            raise AwsError(
                 f"there is an event bus {self.name} already that is no part of the stack. docs/events.md has the commands "
                 "that delete it (Without events again)."
             )
-        return None
 
     def at_cleanup(self) -> None:
-        """The update cannot fail any more: one that fails needs its rules. What AWS refuses here, `afterwards` tells."""
+        """From here on no update is taken back: one that is needs its rules. `afterwards` tells what AWS refuses."""
         if self._takes_rules_away:
-            _told(lambda: remove_rules(self.aws, self.name), lambda _: None)
+            _refusal(lambda: remove_rules(self.aws, self.name))
 
     def afterwards(self, deployed: Stack, say: Callable[[str], None]) -> int:
         """Complete a change that CloudFormation has made. Returns the exit code; the stack itself is deployed."""
-        if self._takes_rules_away:
-            return _told(self._remove_what_is_left, lambda why: say(f"Rules of the event bus may be left: {why}"))
+        if self._takes_rules_away and (why := _refusal(self._remove_what_is_left)):
+            say(f"Rules of the event bus may be left: {why}")
+            return 1
         if self.change.has("Add", QUEUE) and not self.change.is_creation:
             return have_rules_made(self.aws, deployed.outputs, say)
         return 0
@@ -116,16 +122,12 @@ class RulesOfChange:
         """CloudFormation gives a bus up that it could not delete."""
         if remove_rules(self.aws, self.name):
             self.pause(SETTLES)
-        if self.change.has("Remove", BUS) and self._is_there():
-            self.aws("events").delete_event_bus(Name=self.name)
+        if self.change.has("Remove", BUS):
+            self.aws("events").delete_event_bus(Name=self.name)  # of one that is gone, too
 
-    def _is_there(self) -> bool:
-        events = self.aws("events")
-        try:
-            events.describe_event_bus(Name=self.name)
-        except events.exceptions.ResourceNotFoundException:
-            return False
-        return True
+    def _is_taken(self) -> bool:
+        """Whether there is a bus of the stack's name. Where AWS does not say it, CloudFormation will see."""
+        return _refusal(lambda: self.aws("events").describe_event_bus(Name=self.name)) is None
 
 
 def _bus(aws: Clients, name: str) -> EventBridgeBus:
@@ -135,24 +137,21 @@ def _bus(aws: Clients, name: str) -> EventBridgeBus:
 
 
 def _removal(aws: Clients, bus: str, rule: Mapping[str, Any]) -> Iterator[str]:
-    """Commands that delete the rule."""
-    name = rule["Name"]
-    if maker := rule.get("ManagedBy"):
-        yield f"{name} is a rule of {maker}: delete there what it serves, an archive of the bus for instance"
-        return
+    """Commands that delete the rule, also one that a service of AWS made, as for an archive of the bus, which stays."""
+    name, maker = rule["Name"], rule.get("ManagedBy")
+    end = f" --force    # of {maker}" if maker else ""
     targets = aws("events").list_targets_by_rule(EventBusName=bus, Rule=name)["Targets"]
     if ids := " ".join(target["Id"] for target in targets):
-        yield f"aws events remove-targets --event-bus-name {bus} --rule {name} --ids {ids}"
-    yield f"aws events delete-rule --event-bus-name {bus} --name {name}"
+        yield f"aws events remove-targets --event-bus-name {bus} --rule {name} --ids {ids}{end}"
+    yield f"aws events delete-rule --event-bus-name {bus} --name {name}{end}"
 
 
-def _told(act: Callable[[], object], say: Callable[[str], None]) -> int:
-    """Does it. Where AWS refuses, says why and returns 1."""
+def _refusal(act: Callable[[], object]) -> str | None:
+    """Does it. Returns AWS's reason where it refuses."""
     try:
         act()
     except Exception as problem:
         if (line := cli_aws.in_one_line(problem)) is None:
             raise
-        say(line)
-        return 1
-    return 0
+        return line
+    return None

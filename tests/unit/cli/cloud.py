@@ -319,6 +319,6 @@ class Events:
         return [bus["Name"] for bus in self.aws.list_event_buses(NamePrefix="gust")["EventBuses"]]
 
     def delete_event_bus(self, Name: str) -> None:  # noqa: N803 - boto3's
-        if self.rules():
+        if self.buses() and self.rules():
             raise refusal("ValidationException", "EventBus can't be deleted since it has rules.")
         self.aws.delete_event_bus(Name=Name)

@@ -322,6 +322,7 @@ def test_delete_takes_the_rules_of_events_files_along_that_a_deployment_makes_me
 
 def test_delete_names_rules_of_others_with_their_commands_and_deletes_nothing(world: World) -> None:
     world.clients["events"] = events = Events("events.yaml-a", "gust-FailedRuns-1", "theirs")
+    events.create_archive(ArchiveName="all", EventSourceArn=events.describe_event_bus(Name="gust")["Arn"])
     world.clients["cloudformation"] = world.cloud = Deleting(events)
     with pytest.raises(AwsError) as refused:
         deleted(world, "--yes")
@@ -329,17 +330,24 @@ def test_delete_names_rules_of_others_with_their_commands_and_deletes_nothing(wo
         "EventBridge deletes no bus that has rules, and gust has some of others. First:",
         "  aws events remove-targets --event-bus-name gust --rule theirs --ids events",
         "  aws events delete-rule --event-bus-name gust --name theirs",
+        "  aws events remove-targets --event-bus-name gust --rule Events-Archive-all --ids Events-Archive-all --force    "
+        "# of prod.vhs.events.aws.internal",
+        "  aws events delete-rule --event-bus-name gust --name Events-Archive-all --force    "
+        "# of prod.vhs.events.aws.internal",
     ]
     assert world.cloud.calls == []
-    assert len(events.rules()) == 3
+    assert len(events.rules()) == 4
 
 
-def test_delete_goes_on_where_another_attempt_has_failed_at_the_bus(world: World) -> None:
-    """Of `aws cloudformation delete-stack`, say."""
+@pytest.mark.parametrize("has_bus", [True, False])
+def test_delete_goes_on_where_another_attempt_has_failed_at_the_bus(world: World, has_bus: bool) -> None:
+    """Of `aws cloudformation delete-stack`, say; the operator may have deleted the bus since."""
     world.clients["events"] = events = Events("events.yaml-a")
     world.clients["cloudformation"] = world.cloud = Deleting(events)
     world.cloud.status = "DELETE_FAILED"
     world.clients["dynamodb"].delete_table(TableName=OUTPUTS["TableName"])
+    if not has_bus:
+        events.aws.delete_event_bus(Name="gust")
     assert deleted(world, "--yes")[0] == 0
     assert events.buses() == []
 
