@@ -63,6 +63,13 @@ def test_a_pattern_that_is_gone_is_followed_no_longer(bus: Bus) -> None:
     assert bus.arrived() == [("b", 9)]
 
 
+def test_a_bus_that_goes_loses_its_own_rules(bus: Bus) -> None:
+    bus.aws.events.put_rule(Name="theirs", EventBusName=bus.name, EventPattern=ORDERS)
+    bus.bus.follow({"a": ORDERS, "b": BIG})
+    assert [bus.bus.remove_rules(), bus.bus.remove_rules()] == [2, 0]
+    assert [rule["Name"] for rule in bus.bus.rules_of_others()] == ["theirs"]
+
+
 def test_rules_of_others_stay(bus: Bus) -> None:
     bus.aws.events.put_rule(Name="gust-FailedRuns-1", EventBusName=bus.name, EventPattern=ORDERS)
     bus.bus.follow({"a": ORDERS})
@@ -76,6 +83,33 @@ def test_a_rule_whose_maker_died_gets_its_target_next_time(bus: Bus) -> None:
     bus.bus.follow({"a": ORDERS})
     bus.send(1)
     assert bus.arrived() == [("a", 1)]
+
+
+def test_a_rule_follows_the_stack_to_another_queue_and_is_enabled_all_the_time(bus: Bus) -> None:
+    """Events were turned off and on again, on a bus that stays because the stack has alerts."""
+    bus.bus.follow({"a": ORDERS})
+    bus.send(1)
+    assert bus.arrived() == [("a", 1)]
+    states: list[str] = []
+
+    class Watched:
+        def put_rule(self, **asked: Any) -> Any:
+            states.append(asked["State"])
+            return bus.aws.events.put_rule(**asked)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bus.aws.events, name)
+
+    former = bus.queue
+    bus.queue = bus.aws.sqs.create_queue(QueueName=f"{bus.name}-2")["QueueUrl"]
+    bus.aws.sqs.delete_queue(QueueUrl=former)
+    arn = f"{bus.arn}-2"
+    again = EventBridgeBus(Watched(), bus=bus.name, queue_arn=arn, dead_letters_arn=arn)
+    again.follow({"a": ORDERS})
+    again.follow({"a": ORDERS})
+    bus.send(2)
+    assert bus.arrived() == [("a", 2)]
+    assert states == ["ENABLED"], "what needs no change is left alone"
 
 
 def test_all_patterns_may_change_on_a_bus_that_has_room_for_no_more(bus: Bus) -> None:

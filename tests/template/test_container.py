@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 import zipfile
+from heapq import heapify, heappop, heappush
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -26,13 +28,30 @@ Resources = dict[str, dict[str, Any]]
 OF_ECS = "arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}"
 OF_IMAGE = {"GUST_LAYERS", "GUST_OPT", "GUST_ARCHITECTURE"}
 
+ATTEMPTS = 20
+"""Of a container to learn where a layer is."""
+
 FAKE_BOTO3 = """
+import os
+
 class Client:
+    def __init__(self, config):
+        self.attempts = config.retries["total_max_attempts"]
+
     def get_layer_version_by_arn(self, Arn):
+        if int(os.environ["THROTTLED"]) >= self.attempts:
+            raise RuntimeError("TooManyRequestsException")
         return {"Content": {"Location": "file://" + Arn}}
 
-def client(name):
-    return Client()
+def client(name, config):
+    return Client(config)
+"""
+"""Its calls are throttled as often as the environment says."""
+
+FAKE_CONFIG = """
+class Config:
+    def __init__(self, retries):
+        self.retries = retries
 """
 
 
@@ -42,8 +61,9 @@ def definition(resources: Resources) -> dict[str, Any]:
     return properties
 
 
+@pytest.mark.parametrize("throttled", [0, ATTEMPTS - 1])
 def test_an_image_without_gust_fetches_the_layers_and_runs_its_entry(
-    definition: dict[str, Any], tmp_path: Path
+    definition: dict[str, Any], tmp_path: Path, throttled: int
 ) -> None:
     """With AWS's own image: Python and boto3 are there, and nothing of ours."""
     runtime, airflow = tmp_path / "runtime.zip", tmp_path / "airflow.zip"
@@ -59,8 +79,15 @@ def test_an_image_without_gust_fetches_the_layers_and_runs_its_entry(
     image = tmp_path / "image"
     image.mkdir()
     (image / "boto3.py").write_text(FAKE_BOTO3)
+    (image / "botocore").mkdir()
+    (image / "botocore" / "config.py").write_text(FAKE_CONFIG)
     (container,) = definition["ContainerDefinitions"]
-    environment = {"GUST_LAYERS": f"{runtime},{airflow}", "GUST_OPT": str(tmp_path / "opt"), "PYTHONPATH": str(image)}
+    environment = {
+        "GUST_LAYERS": f"{runtime},{airflow}",
+        "GUST_OPT": str(tmp_path / "opt"),
+        "PYTHONPATH": str(image),
+        "THROTTLED": str(throttled),
+    }
     ran = subprocess.run(  # noqa: S603 - the template's own words, with this interpreter for the image's
         [sys.executable, "-S", *container["EntryPoint"][1:], *container["Command"]],
         env=environment,
@@ -70,6 +97,31 @@ def test_an_image_without_gust_fetches_the_layers_and_runs_its_entry(
     )
     assert ran.stdout == "runs True\n", ran.stderr
     assert os.access(tmp_path / "opt" / "bin" / "airflow", os.X_OK)
+
+
+@pytest.mark.parametrize(("containers", "answers_a_second"), [(300, 15), (1000, 15), (500, 7.5)])
+def test_a_burst_of_starts_outlasts_the_quota_of_lambda(containers: int, answers_a_second: float) -> None:
+    """A model of it: Fargate starts 20 containers a second, each makes two calls, and Lambda's control plane answers 15 a
+    second, of which a deployment may take half. Calls that it throttles come again after botocore's standard pauses."""
+    random = Random(1)  # noqa: S311 - moments, no secret
+    due = [(start / 20 + random.uniform(0, 15), start, 2, 1) for start in range(containers)]
+    heapify(due)
+    began = {start: moment for moment, start, _, _ in due}
+    room, last, took = answers_a_second, 0.0, dict[int, float]()
+    while due:
+        now, start, calls, attempt = heappop(due)
+        room, last = min(answers_a_second, room + (now - last) * answers_a_second), now
+        if room >= 1:
+            room -= 1
+            if calls > 1:
+                heappush(due, (now + 4, start, calls - 1, 1))
+            else:
+                took[start] = now - began[start]
+        elif attempt < ATTEMPTS:
+            pause = random.random() * min(2 ** (attempt - 1), 20)
+            heappush(due, (now + pause, start, calls, attempt + 1))
+    assert len(took) == containers
+    assert max(took.values()) < 300, "with Fargate's own start, well before a dispatch counts as stuck"
 
 
 def test_a_container_whose_layers_are_gone_says_so_by_its_exit_code(definition: dict[str, Any], tmp_path: Path) -> None:

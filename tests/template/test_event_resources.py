@@ -71,6 +71,16 @@ def test_the_deployer_makes_rules_of_the_stacks_bus_for_the_stacks_queue_alone(r
     }
 
 
+def test_the_deployer_makes_no_rule_any_more_when_the_bus_goes(resources: Resources) -> None:
+    """What names a resource is deleted before it: `./gust delete` and `deploy` count on that."""
+    assert resources["EventBus"]["Properties"]["Name"] == {"Ref": "AWS::StackName"}
+    assert "${EventBus}" in json.dumps(resources["DeployerFollowsEvents"]["Properties"])
+    bus = resources["DagProcessorFunction"]["Properties"]["Environment"]["Variables"]["GUST_EVENT_BUS"]
+    assert bus == {"Fn::If": ["HasEvents", {"Ref": "EventBus"}, ""]}
+    right = [each for each in statements(resources["DagProcessorRole"]) if "events:PutRule" in _list(each["Action"])]
+    assert right == [], "the policy alone has it"
+
+
 def _list(action: Any) -> list[str]:
     return action if isinstance(action, list) else [action]
 

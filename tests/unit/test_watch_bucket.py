@@ -18,6 +18,7 @@ class Account:
     def __init__(self, parameters: dict[str, str] | None = None, notifications: dict[str, Any] | None = None) -> None:
         self.parameters = {"Events": "Disabled", "WatchedBuckets": "", "Fargate": "Enabled"} | (parameters or {})
         self.notifications = notifications or {}
+        self.deployments: list[str] = []
 
     def __call__(self, service: str) -> Any:
         return self
@@ -30,8 +31,9 @@ class Account:
 
     def describe_stacks(self, **_: Any) -> dict[str, Any]:
         parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in self.parameters.items()]
-        outputs = [{"OutputKey": "BucketName", "OutputValue": "the-stacks-own"}]
-        return {"Stacks": [{"Parameters": parameters, "Outputs": outputs}]}
+        told = {"BucketName": "the-stacks-own", "DeployBundleArn": "deploy-bundle"}
+        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in told.items()]
+        return {"Stacks": [{"StackName": "gust", "Parameters": parameters, "Outputs": outputs}]}
 
     def update_stack(self, **asked: Any) -> None:
         parameters = asked["Parameters"]
@@ -39,6 +41,11 @@ class Account:
         given = {each["ParameterKey"]: each["ParameterValue"] for each in parameters if "ParameterValue" in each}
         assert kept | given.keys() == self.parameters.keys()
         self.parameters |= given
+
+    exceptions = Namespace(ExecutionAlreadyExists=KeyError)
+
+    def start_execution(self, **asked: str) -> None:
+        self.deployments.append(asked["stateMachineArn"])
 
     def get_waiter(self, _: str) -> Any:
         return Namespace(wait=lambda **_: None)
@@ -56,6 +63,7 @@ def test_it_adds_events_to_the_bucket_and_the_bucket_to_the_stack() -> None:
     assert account.notifications == {"QueueConfigurations": [QUEUE], "EventBridgeConfiguration": {}}
     assert account.parameters == {"Events": "Enabled", "WatchedBuckets": "raw", "Fargate": "Enabled"}
     assert watch_bucket.plan(account, "raw", "gust").lines == []
+    assert account.deployments == ["deploy-bundle"], "which makes the rules of an events.yaml that is there"
 
 
 @pytest.mark.parametrize(("watched", "after"), [("other", "other,raw"), ("*", "*"), ("raw,other", "raw,other")])
@@ -63,6 +71,7 @@ def test_it_keeps_the_buckets_that_are_watched_already(watched: str, after: str)
     account = Account({"Events": "Enabled", "WatchedBuckets": watched}, {"EventBridgeConfiguration": {}})
     watch_bucket.make(account, watch_bucket.plan(account, "raw", "gust"))
     assert account.parameters["WatchedBuckets"] == after
+    assert account.deployments == []
 
 
 def test_on_this_machine_every_bucket_is_watched() -> None:

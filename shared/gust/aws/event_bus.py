@@ -1,13 +1,16 @@
 """EventBridge behind the port `EventBus`: a rule for each pattern, with the stack's queue as its target.
 
 A rule is named by its pattern's hash, so following means to make what is missing and to delete what is left over. It is
-enabled only once it has its target: a rule that is enabled needs nothing more.
+enabled only once it has its target, and its description has the target's hash: an enabled rule whose description is the
+wanted one needs nothing more. A stack that turns events off and on again has another queue, and may have the same bus.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from hashlib import sha256
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
@@ -62,18 +65,29 @@ class EventBridgeBus:
         return None
 
     def most_patterns(self) -> int:
-        others = sum(not rule["Name"].startswith(PREFIX) for rule in self._rules(prefix=""))
-        return max(0, min(MOST_PATTERNS, RULES_OF_A_BUS - others))
+        return max(0, min(MOST_PATTERNS, RULES_OF_A_BUS - len(self.rules_of_others())))
+
+    def rules_of_others(self) -> list[dict[str, Any]]:
+        """The rules that `follow` did not make, as EventBridge describes them."""
+        return [rule for rule in self._rules(prefix="") if not rule["Name"].startswith(PREFIX)]
+
+    def remove_rules(self) -> int:
+        """Remove the rules that `follow` has made; returns how many there were."""
+        names = sorted(rule["Name"] for rule in self._rules())
+        for name in names:
+            self._remove(name)
+        return len(names)
 
     def follow(self, patterns: Mapping[str, str]) -> None:
         wanted = {f"{PREFIX}{pattern_id}": pattern_id for pattern_id in patterns}
-        found = {rule["Name"]: rule["State"] for rule in self._rules()}
+        found = {rule["Name"]: (rule["State"], rule.get("Description")) for rule in self._rules()}
         for name in sorted(found.keys() - wanted.keys()):  # first: a bus has room for RULES_OF_A_BUS
-            self._client.remove_targets(EventBusName=self._bus, Rule=name, Ids=[TARGET])
-            self._client.delete_rule(EventBusName=self._bus, Name=name)
+            self._remove(name)
         for name, pattern_id in sorted(wanted.items()):
-            if found.get(name) != "ENABLED":
-                self._make(name, pattern_id, patterns[pattern_id])
+            target = self._target(pattern_id)
+            state, description = found.get(name, ("DISABLED", None))
+            if (state, description) != ("ENABLED", _description(target)):
+                self._make(name, patterns[pattern_id], target, is_enabled=state == "ENABLED")
 
     def tell(self, announcements: Sequence[Announcement]) -> None:
         for start in range(0, len(announcements), _AT_ONCE):
@@ -91,27 +105,32 @@ class EventBridgeBus:
             "Detail": json.dumps(each.detail, separators=(",", ":")),
         }
 
-    def _make(self, name: str, pattern_id: str, pattern: str) -> None:
-        rule = {"Name": name, "EventBusName": self._bus, "EventPattern": pattern, "Description": "Of an events.yaml"}
-        self._client.put_rule(**rule, State="DISABLED")
-        answer = self._client.put_targets(
-            EventBusName=self._bus,
-            Rule=name,
-            Targets=[
-                {
-                    "Id": TARGET,
-                    "Arn": self._queue,
-                    "DeadLetterConfig": {"Arn": self._dead_letters},
-                    "InputTransformer": {
-                        "InputPathsMap": {},
-                        "InputTemplate": f'{{"pattern": "{pattern_id}", "event": <aws.events.event.json>}}',
-                    },
-                }
-            ],
-        )
+    def _remove(self, name: str) -> None:
+        """Another may do the same at the same time."""
+        with suppress(self._client.exceptions.ResourceNotFoundException):
+            self._client.remove_targets(EventBusName=self._bus, Rule=name, Ids=[TARGET])
+            self._client.delete_rule(EventBusName=self._bus, Name=name)
+
+    def _target(self, pattern_id: str) -> dict[str, Any]:
+        return {
+            "Id": TARGET,
+            "Arn": self._queue,
+            "DeadLetterConfig": {"Arn": self._dead_letters},
+            "InputTransformer": {
+                "InputPathsMap": {},
+                "InputTemplate": f'{{"pattern": "{pattern_id}", "event": <aws.events.event.json>}}',
+            },
+        }
+
+    def _make(self, name: str, pattern: str, target: Mapping[str, Any], *, is_enabled: bool) -> None:
+        """Make the rule, or give it this target in the place of its present one. An enabled rule stays enabled."""
+        rule = {"Name": name, "EventBusName": self._bus, "EventPattern": pattern}
+        if not is_enabled:
+            self._client.put_rule(**rule, State="DISABLED")
+        answer = self._client.put_targets(EventBusName=self._bus, Rule=name, Targets=[target])
         if answer.get("FailedEntryCount"):
             raise RuntimeError(f"EventBridge refused the target of {name}: {answer['FailedEntries']}")
-        self._client.put_rule(**rule, State="ENABLED")
+        self._client.put_rule(**rule, State="ENABLED", Description=_description(target))
 
     def _rules(self, prefix: str = PREFIX) -> Iterator[dict[str, Any]]:
         asked = {"EventBusName": self._bus, **({"NamePrefix": prefix} if prefix else {})}
@@ -121,3 +140,8 @@ class EventBridgeBus:
             if not answer.get("NextToken"):
                 return
             asked["NextToken"] = answer["NextToken"]
+
+
+def _description(target: Mapping[str, Any]) -> str:
+    """Of a rule with this target."""
+    return f"Of an events.yaml; target {sha256(json.dumps(target, sort_keys=True).encode()).hexdigest()[:12]}"

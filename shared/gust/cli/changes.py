@@ -22,6 +22,9 @@ HOLDS_STATE: Final = frozenset(
 POLL_EVERY: Final = 3.0
 """Seconds between two looks at CloudFormation."""
 
+CLEANUP: Final = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"
+"""State of a stack whose update can no longer be taken back, and which deletes the resources that it no longer has."""
+
 TELL_EVERY: Final = 15.0
 """Seconds between two lines of progress."""
 
@@ -50,6 +53,9 @@ class ChangeSet:
     stack_id: str
     is_creation: bool
     changes: Sequence[Change]
+
+    def has(self, action: str, logical_id: str) -> bool:
+        return any((each.action, each.logical_id) == (action, logical_id) for each in self.changes)
 
 
 def propose(
@@ -147,12 +153,23 @@ def carry_out(
     *,
     pause: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
+    at_cleanup: Sequence[Callable[[], None]] = (),
 ) -> None:
-    """Execute the change and tell of its progress until it has ended. Raises DeploymentFailedError with the reasons."""
+    """Execute the change and tell of its progress until it has ended; call `at_cleanup` once, when an update begins to
+    delete what the stack no longer has. Raises DeploymentFailedError with the reasons."""
     cloudformation = aws("cloudformation")
     began = newest_event(cloudformation, change.stack_id)
     cloudformation.execute_change_set(ChangeSetName=change.id)
-    follow(cloudformation, change.stack_id, began, len(change.changes), say, pause=pause, clock=clock)
+    follow(
+        cloudformation,
+        change.stack_id,
+        began,
+        len(change.changes),
+        say,
+        pause=pause,
+        clock=clock,
+        at_cleanup=at_cleanup,
+    )
 
 
 def newest_event(cloudformation: Any, stack: str) -> str | None:
@@ -169,9 +186,11 @@ def follow(
     *,
     pause: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
+    at_cleanup: Sequence[Callable[[], None]] = (),
 ) -> None:
     """Tell of the stack's events after one of them, until the stack rests. Raises DeploymentFailedError."""
     began, told_at = clock(), clock()
+    to_do = list(at_cleanup)
     while True:
         events = _events(cloudformation, stack, after)
         of_stack = [event for event in events if event.get("PhysicalResourceId") == event["StackId"]]
@@ -180,6 +199,9 @@ def follow(
         latest = {event["LogicalResourceId"]: event["ResourceStatus"] for event in events}
         busy = [name for name, status in latest.items() if status.endswith("_IN_PROGRESS") and name not in done]
         status = of_stack[-1]["ResourceStatus"] if of_stack else ""
+        if any(event["ResourceStatus"] == CLEANUP for event in of_stack):
+            while to_do:
+                to_do.pop(0)()
         if status and not status.endswith("_IN_PROGRESS"):
             if "ROLLBACK" in status or "FAILED" in status or (status == "DELETE_COMPLETE" and total):
                 raise DeploymentFailedError(f"CloudFormation took it back ({status}):\n" + "\n".join(reasons(events)))

@@ -6,12 +6,14 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from gust.cli import artifacts, changes, workers
+from gust.cli import artifacts, changes, event_rules, workers
 from gust.cli import aws as cli_aws
 from gust.cli.aws import AwsError, Clients
+from gust.cli.containers import containers_of, scheduler_paused, what_stops
 from gust.cli.event_sources import why_receiver_stays
 from gust.cli.resources import store_of
 
@@ -47,18 +49,27 @@ def delete(
     """`ask` shows a prompt and returns what was typed; without it, `--yes` is needed. Returns the exit code."""
     stack = cli_aws.require_stack(aws, options.stack)
     bucket, table = stack.outputs["BucketName"], stack.outputs["TableName"]
-    described = aws("dynamodb").describe_table(TableName=table)["Table"]
+    described = _described(aws("dynamodb"), table)
     if described.get("DeletionProtectionEnabled"):
         raise AwsError(
             f"the table is protected; ./gust deploy --stack {stack.name} --set DeletionProtection=Disabled removes that."
         )
+    cloudformation = aws("cloudformation")
+    known = cloudformation.describe_stacks(StackName=stack.name)["Stacks"][0]
+    if known.get("EnableTerminationProtection"):
+        raise AwsError(
+            "the stack is protected; `aws cloudformation update-termination-protection "
+            f"--no-enable-termination-protection --stack-name {stack.name}` removes that."
+        )
     store = store_of(aws, stack)
-    if groups := [group.name for group in store.list_worker_groups()]:
+    if described and (groups := [group.name for group in store.list_worker_groups()]):
         raise AwsError(
             f"its worker groups are stacks of their own, and would have no stack: {', '.join(groups)}. "
             f"`./gust workers remove NAME --stack {stack.name}` first."
         )
-    if reason := why_receiver_stays(aws, stack):
+    if described and (reason := why_receiver_stays(aws, stack)):
+        raise AwsError(reason)
+    if reason := event_rules.why_bus_stays(aws, stack):
         raise AwsError(reason)
     objects, size = _contents(aws("s3"), bucket)
     say(f"This deletes the stack {stack.name}: functions, queues, logs, the API, and the table with its runs, XComs,")
@@ -79,9 +90,12 @@ def delete(
         say(
             f"A backup of the table is made: about ${gigabytes * BACKUP_GB_MONTH:.2f} a month. Its secrets cannot be read."
         )
-    groups = workers.named(aws, stack)
+    groups = workers.named(aws, stack) if described else []
     if groups:
         say(f"It also deletes the stacks of its worker groups: {', '.join(groups)}.")
+    containers = containers_of(aws, stack)
+    if containers and (running := containers.count()):
+        say(what_stops(running))
     if not options.yes:
         if ask is None:
             raise AwsError("this asks before it deletes anything, and here is no terminal: give --yes.")
@@ -98,15 +112,44 @@ def delete(
     for group in groups:
         worker_groups.remove(aws, stack.name, group)
         say(f"Deleted the workers of {group!r}.")
-    cloudformation = aws("cloudformation")
-    stack_id = cloudformation.describe_stacks(StackName=stack.name)["Stacks"][0]["StackId"]
-    before = changes.newest_event(cloudformation, stack_id)
-    cloudformation.delete_stack(StackName=stack.name)
-    changes.follow(cloudformation, stack_id, before, 0, say, pause=pause)
+    bus = event_rules.bus_of(aws, stack)
+    with scheduler_paused(aws, stack, say) if containers else nullcontext():
+        if containers:
+            containers.stop_all(say, pause=pause)
+            pause = containers.stopping(pause)
+        if bus and (count := event_rules.remove_rules(aws, bus)):
+            say(f"Removed {count} rules of events.yaml files.")
+        before = _begin(cloudformation, known["StackId"])
+    try:
+        changes.follow(cloudformation, known["StackId"], before, 0, say, pause=pause)
+    except changes.DeploymentFailedError:
+        if not (bus and event_rules.remove_rules(aws, bus)):
+            raise
+        say(
+            "A deployment of the DAG folder has made rules again; they are removed, and the rest of the stack is deleted."
+        )
+        pause(event_rules.SETTLES)
+        before = _begin(cloudformation, known["StackId"])
+        changes.follow(cloudformation, known["StackId"], before, 0, say, pause=pause)
     if options.bucket == "delete":
         _delete_bucket(aws("s3"), bucket)
         say(f"Deleted the bucket {bucket}.")
     return 0
+
+
+def _described(dynamodb: Any, table: str) -> dict[str, Any]:
+    """The table; empty if an attempt to delete the stack has deleted it and failed at another resource."""
+    try:
+        return dict(dynamodb.describe_table(TableName=table)["Table"])
+    except dynamodb.exceptions.ResourceNotFoundException:
+        return {}
+
+
+def _begin(cloudformation: Any, stack_id: str) -> str | None:
+    """Have CloudFormation delete the stack, or what is left of it. Returns the newest event before that."""
+    before = changes.newest_event(cloudformation, stack_id)
+    cloudformation.delete_stack(StackName=stack_id)
+    return before
 
 
 def _contents(s3: Any, bucket: str) -> tuple[int, int]:

@@ -19,9 +19,10 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from gust import __version__
-from gust.cli import ROOT, artifacts, changes, concurrency, layers, workers
+from gust.cli import ROOT, artifacts, changes, concurrency, ecs_role, event_rules, layers, workers
 from gust.cli import aws as cli_aws
 from gust.cli.aws import AwsError, Clients, Stack
+from gust.cli.containers import containers_of, loses_containers, what_stops
 from gust.cli.event_sources import why_receiver_stays
 from gust.cli.resources import of_type, resources_of
 
@@ -132,18 +133,38 @@ def deploy(
     if change is None:
         say("Nothing to change.")
         return 0
+    rules = event_rules.RulesOfChange(aws, name, change, pause)
+    try:
+        rules.check(present)
+    except Exception:
+        changes.discard(aws, change, name)
+        raise
     say(f"CloudFormation would {'create' if change.is_creation else 'change'}:")
     for line in changes.told(change):
         say(line)
+    containers = containers_of(aws, present) if present and loses_containers(change) else None
+    if containers and (running := containers.count()):
+        say(what_stops(running))
     if options.dry_run or (ask and not options.yes and not ask("Deploy this?", False)):
         changes.discard(aws, change, name)
         say("Nothing was changed.")
         return 0 if options.dry_run else 1
-    changes.carry_out(aws, change, say, pause=pause)
+    if containers:
+        try:
+            containers.stop_all(say, pause=pause)
+        except AwsError:
+            changes.discard(aws, change, name)
+            raise
+        pause = containers.stopping(pause)
+    if ecs_role.needs_role(change):
+        ecs_role.have_role(aws, say, pause=pause)
+    changes.carry_out(aws, change, say, pause=pause, at_cleanup=[rules.at_cleanup])
     deployed = cli_aws.require_stack(aws, name)
     if not is_new:
         deploy_rest_api(aws, deployed, say)
-    left_behind = 0 if is_new else update_workers(aws, deployed, say)
+    left_behind = rules.afterwards(deployed, say)
+    if not is_new:
+        left_behind = update_workers(aws, deployed, say) or left_behind
     for line in _afterwards(deployed, options):
         say(line)
     return left_behind

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from gust.cli import aws, consent
 from gust.cli.aws import Clients
+from gust.cli.event_rules import have_rules_made
 from gust.errors import GustError
 
 EVENT_BRIDGE: Final = "EventBridgeConfiguration"
@@ -122,3 +123,5 @@ def make(clients: Clients, change: Change) -> None:
         clients("s3").put_bucket_notification_configuration(
             Bucket=change.bucket, NotificationConfiguration=change.notifications
         )
+    if EVENTS in change.parameters:
+        have_rules_made(clients, aws.require_stack(clients, change.stack).outputs, print)

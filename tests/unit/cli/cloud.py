@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import boto3
 from botocore.exceptions import ClientError
 
 STACK_ID = "arn:aws:cloudformation:eu-west-1:123456789012:stack/gust/1"
@@ -15,6 +16,7 @@ OUTPUTS = {
     "SigningKeys": "/gust/gust/keys/signing",
     "EncryptionKeys": "/gust/gust/keys/encryption",
     "TaskLogGroup": "gust-tasks",
+    "DeployBundleArn": "arn:aws:states:eu-west-1:123456789012:stateMachine:gust-deploy-bundle",
 }
 
 
@@ -54,6 +56,7 @@ class CloudFormation:
         self.calls: list[str] = []
         self.missing: set[str] = set()
         """Names of stacks that are not there."""
+        self.is_protected = False
 
     def describe_stacks(self, StackName: str) -> Any:  # noqa: N803 - boto3's
         if self.status is None or StackName in self.missing:
@@ -64,6 +67,7 @@ class CloudFormation:
                     "StackName": StackName,
                     "StackId": STACK_ID,
                     "StackStatus": self.status,
+                    "EnableTerminationProtection": self.is_protected,
                     "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in OUTPUTS.items()],
                     "Parameters": [
                         {"ParameterKey": key, "ParameterValue": value} for key, value in self.parameters.items()
@@ -167,6 +171,13 @@ class LambdaOfStack(Lambda):
     def __init__(self, limit: int = 1000, **functions: dict[str, Any]) -> None:
         super().__init__(limit)
         self.functions = functions
+        self.reserved: dict[str, int] = {}
+
+    def put_function_concurrency(self, *, FunctionName: str, ReservedConcurrentExecutions: int) -> None:  # noqa: N803 - boto3's
+        self.reserved[FunctionName] = ReservedConcurrentExecutions
+
+    def delete_function_concurrency(self, *, FunctionName: str) -> None:  # noqa: N803 - boto3's
+        del self.reserved[FunctionName]
 
     def get_function_configuration(self, FunctionName: str) -> Any:  # noqa: N803 - boto3's
         usual = {"MemorySize": 1024, "Timeout": 60, "LastModified": "2026-03-01T10:00:00.000+0000", "State": "Active"}
@@ -215,3 +226,99 @@ class Logs:
                 yield {"events": events}
 
         return Paginator()
+
+
+class Fargate:
+    """Step Functions and ECS in one: each execution has a container, which takes some looks to end once it is stopped."""
+
+    STATE_MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:gust-fargate-task"
+    RESOURCES = (
+        ("FargateTask", "AWS::StepFunctions::StateMachine", STATE_MACHINE),
+        ("FargateCluster", "AWS::ECS::Cluster", "gust-FargateCluster-1"),
+    )
+
+    def __init__(self, *running: str, looks: int = 2) -> None:
+        self.executions = {*running}
+        self.looks = looks
+        """Of `describe_tasks` until a stopped container is gone."""
+        self.containers: dict[str, int | None] = dict.fromkeys(running)
+        """Looks until each is gone; `None`: it runs."""
+        self.stopped: list[str] = []
+
+    def start(self, name: str) -> None:
+        self.executions.add(name)
+        self.containers[name] = None
+
+    def get_paginator(self, operation: str) -> Any:
+        class Paginator:
+            @staticmethod
+            def paginate(**asked: Any) -> Iterator[Any]:
+                yield from (self._executions(**asked) if operation == "list_executions" else self._tasks(**asked))
+
+        return Paginator()
+
+    def _executions(self, *, stateMachineArn: str, statusFilter: str) -> Iterator[Any]:  # noqa: N803 - boto3's
+        assert (stateMachineArn, statusFilter) == (self.STATE_MACHINE, "RUNNING")
+        for name in sorted(self.executions):
+            yield {"executions": [{"executionArn": name}]}
+
+    def stop_execution(self, *, executionArn: str, cause: str) -> None:  # noqa: N803 - boto3's
+        assert cause
+        self.executions.remove(executionArn)
+        self.stopped.append(executionArn)
+        self.containers[executionArn] = self.looks
+
+    def _tasks(self, *, cluster: str, desiredStatus: str) -> Iterator[Any]:  # noqa: N803 - boto3's
+        assert cluster == "gust-FargateCluster-1"
+        runs = desiredStatus == "RUNNING"
+        yield {"taskArns": [name for name, left in self.containers.items() if (left is None) == runs]}
+
+    def describe_tasks(self, *, cluster: str, tasks: Sequence[str]) -> Any:
+        assert cluster == "gust-FargateCluster-1"
+        found = []
+        for name in tasks:
+            left = self.containers[name]
+            wanted, last = ("RUNNING", "RUNNING") if left is None else ("STOPPED", "STOPPING" if left else "STOPPED")
+            found.append({"taskArn": name, "desiredStatus": wanted, "lastStatus": last})
+            if left:
+                self.containers[name] = left - 1
+        return {"tasks": found}
+
+    def stop_task(self, *, cluster: str, task: str, reason: str) -> None:
+        assert cluster == "gust-FargateCluster-1"
+        assert reason
+        self.stopped.append(task)
+        self.containers[task] = self.looks
+
+
+class Events:
+    """EventBridge as moto plays it, with AWS's refusal to delete a bus that has rules."""
+
+    def __init__(self, *rules: str) -> None:
+        self.aws = boto3.client("events", region_name="eu-west-1")
+        self.aws.create_event_bus(Name="gust")
+        for name in rules:
+            self.make(name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.aws, name)
+
+    def make(self, name: str) -> None:
+        self.aws.put_rule(Name=name, EventBusName="gust", EventPattern="{}")
+        target = {"Id": "events", "Arn": "arn:aws:sqs:eu-west-1:123456789012:q"}
+        self.aws.put_targets(EventBusName="gust", Rule=name, Targets=[target])
+
+    def remove(self, name: str) -> None:
+        self.aws.remove_targets(EventBusName="gust", Rule=name, Ids=["events"])
+        self.aws.delete_rule(EventBusName="gust", Name=name)
+
+    def rules(self) -> list[str]:
+        return [rule["Name"] for rule in self.aws.list_rules(EventBusName="gust")["Rules"]]
+
+    def buses(self) -> list[str]:
+        return [bus["Name"] for bus in self.aws.list_event_buses(NamePrefix="gust")["EventBuses"]]
+
+    def delete_event_bus(self, Name: str) -> None:  # noqa: N803 - boto3's
+        if self.buses() and self.rules():
+            raise refusal("ValidationException", "EventBus can't be deleted since it has rules.")
+        self.aws.delete_event_bus(Name=Name)

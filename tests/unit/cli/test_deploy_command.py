@@ -6,7 +6,7 @@ import argparse
 import io
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from gust import __version__
 from gust.cli import artifacts, changes, deploy
 from gust.cli.aws import AwsError, Stack, require_stack
 from gust.cli.changes import DeploymentFailedError
-from tests.unit.cli.cloud import CloudFormation, Lambda, Sts, refusal
+from gust.store.keyspace import TABLE_DEFINITION
+from tests.unit.cli.cloud import OUTPUTS, CloudFormation, Events, Fargate, Lambda, Sts, refusal
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = artifacts.source_template(ROOT)
@@ -84,17 +85,18 @@ def run(
     *words: str,
     limit: int = 1000,
     at_terminal: bool = True,
-    api_gateway: Any = None,
+    pause: Callable[[float], None] = lambda _: None,
+    **others: Any,
 ) -> int:
     parser = argparse.ArgumentParser()
     deploy.add_arguments(parser)
-    clients = {"cloudformation": cloud, "s3": s3, "sts": Sts(), "lambda": Lambda(limit)}
+    clients = {"cloudformation": cloud, "s3": s3, "sts": Sts(), "lambda": Lambda(limit), **others}
     return deploy.deploy(
         parser.parse_args(words),
         clients.__getitem__,
         ask=terminal.ask if at_terminal else None,
         say=terminal.say,
-        pause=lambda _: None,
+        pause=pause,
     )
 
 
@@ -154,6 +156,86 @@ def test_a_change_that_loses_state_is_marked_and_a_no_changes_nothing(s3: Any) -
     again = CloudFormation(status="UPDATE_COMPLETE", changes=found)
     assert run(Terminal(), again, s3, "--dry-run", at_terminal=False) == 0
     assert again.calls == ["discard"]
+
+
+WITHOUT_FARGATE = [
+    ("Remove", "FargateCluster", "AWS::ECS::Cluster", "False"),
+    ("Remove", "FargateTask", "AWS::StepFunctions::StateMachine", "False"),
+]
+
+
+def test_turning_fargate_off_stops_what_runs_in_containers_before_and_while_it_does(s3: Any) -> None:
+    """Until CloudFormation has changed the scheduler, that starts containers."""
+    fargate = Fargate("etl")
+
+    class Cloud(CloudFormation):
+        def execute_change_set(self, **asked: Any) -> None:
+            assert fargate.containers == {"etl": 0}
+            fargate.start("next")
+            super().execute_change_set(**asked)
+
+    cloud = Cloud(
+        status="UPDATE_COMPLETE",
+        changes=WITHOUT_FARGATE,
+        events=[("gust", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "")],
+        resources=Fargate.RESOURCES,
+    )
+
+    def end(_: float) -> None:
+        if "next" in fargate.containers and "next" not in fargate.executions:
+            cloud.to_come = [("gust", "UPDATE_COMPLETE", "")]
+            cloud._happen()
+
+    terminal, clients = Terminal(False), {"stepfunctions": fargate, "ecs": fargate, "dynamodb": table()}
+    assert run(terminal, cloud, s3, "--set", "Fargate=Disabled", **clients) == 1
+    told = "It stops 1 container with what runs in it: the tasks' retries apply."
+    assert terminal.said[-2:] == [told, "Nothing was changed."]
+    assert fargate.stopped == []
+    assert run(Terminal(True), cloud, s3, "--set", "Fargate=Disabled", pause=end, **clients) == 0
+    assert fargate.stopped == ["etl", "next"]
+
+
+def test_fargate_stays_where_a_container_does_not_end(s3: Any) -> None:
+    fargate = Fargate("stuck", looks=1000)
+    cloud = CloudFormation(status="UPDATE_COMPLETE", changes=WITHOUT_FARGATE, resources=Fargate.RESOURCES)
+    with pytest.raises(AwsError, match="still has 1 container after 5 minutes"):
+        run(Terminal(), cloud, s3, "--yes", at_terminal=False, stepfunctions=fargate, ecs=fargate)
+    assert cloud.calls == ["discard"]
+
+
+def test_turning_fargate_on_gives_ecs_its_role_before_the_cluster_is_created(s3: Any) -> None:
+    made: list[str] = []
+
+    class Iam:
+        def create_service_linked_role(self, *, AWSServiceName: str) -> None:  # noqa: N803 - boto3's
+            assert cloud.calls == []
+            made.append(AWSServiceName)
+
+    added = [("Add", "FargateCluster", "AWS::ECS::Cluster", "False")]
+    cloud = CloudFormation(status="UPDATE_COMPLETE", changes=added, events=[("gust", "UPDATE_COMPLETE", "")])
+    words = ("--set", "Fargate=Enabled")
+    assert run(Terminal(False), cloud, s3, *words, iam=Iam(), dynamodb=table()) == 1
+    assert made == []
+    cloud.calls.clear()
+    assert run(Terminal(True), cloud, s3, *words, iam=Iam(), dynamodb=boto3.client("dynamodb", "eu-west-1")) == 0
+    assert made == ["ecs.amazonaws.com"]
+
+
+def test_another_change_stops_no_container(s3: Any) -> None:
+    """Nor does it list them: this deployer may not have the right."""
+    changed = [("Modify", "FargateTask", "AWS::StepFunctions::StateMachine", "False")]
+    updated = [("gust", "UPDATE_COMPLETE", "")]
+    cloud = CloudFormation(
+        status="UPDATE_COMPLETE", changes=changed, events=updated, resources=Fargate.RESOURCES, parameters={}
+    )
+    assert run(Terminal(), cloud, s3, "--yes", at_terminal=False, dynamodb=table()) == 0
+
+
+def table() -> Any:
+    """A client of DynamoDB, with the stack's table: a deployment looks for worker groups in it."""
+    dynamodb = boto3.client("dynamodb", region_name="eu-west-1")
+    dynamodb.create_table(TableName=OUTPUTS["TableName"], **TABLE_DEFINITION)
+    return dynamodb
 
 
 def test_a_failure_is_told_by_the_resource_that_caused_it(s3: Any) -> None:
@@ -295,3 +377,138 @@ def test_a_deployment_goes_on_where_aws_refuses_the_list_of_worker_groups() -> N
     assert terminal.said == [
         "Worker groups may be out of date (./gust workers update): you may not do this: not allowed"
     ]
+
+
+class Machine:
+    """Step Functions."""
+
+    exceptions = boto3.client("stepfunctions", "eu-west-1", aws_access_key_id="x", aws_secret_access_key="x").exceptions
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+
+    def start_execution(self, **asked: str) -> None:
+        self.started.append(asked["stateMachineArn"])
+
+
+class Updating(CloudFormation):
+    """Begins to clean up when it is first looked at, and tries to delete the bus at the next look. `meanwhile` happens in
+    between."""
+
+    def __init__(
+        self, events: Events, *changes: tuple[str, str, str, str], meanwhile: Callable[[], None] = bool
+    ) -> None:
+        super().__init__(
+            status="UPDATE_COMPLETE",
+            changes=changes,
+            resources=[
+                ("EventBus", "AWS::Events::EventBus", "gust"),
+                ("FailedRuns", "AWS::Events::Rule", "gust|failed"),
+            ],
+        )
+        self.bus, self.meanwhile = events, meanwhile
+        self.gives_up_bus = False
+        self.to_come = [("gust", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "")]
+
+    def get_paginator(self, name: str) -> Any:
+        found = super().get_paginator(name)
+        if name == "describe_stack_events" and self.status == "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS":
+            self.status = "at the next look"
+        elif name == "describe_stack_events" and self.status == "at the next look":
+            self.meanwhile()
+            try:
+                self.bus.delete_event_bus("gust")
+            except ClientError:
+                self.gives_up_bus = True
+            self.to_come = [("gust", "UPDATE_COMPLETE", "Update successful.")]
+            self._happen()
+            return super().get_paginator(name)
+        return found
+
+
+NO_QUEUE = ("Remove", "EventsQueue", "AWS::SQS::Queue", "False")
+NO_BUS = ("Remove", "EventBus", "AWS::Events::EventBus", "False")
+
+
+def of_a_stack(events: Events, **others: Any) -> dict[str, Any]:
+    """Clients of a stack that is there."""
+    dynamodb = boto3.client("dynamodb", region_name="eu-west-1")
+    dynamodb.create_table(TableName=OUTPUTS["TableName"], **TABLE_DEFINITION)
+    return {"events": events, "dynamodb": dynamodb, **others}
+
+
+def without_events(cloud: CloudFormation, events: Events, s3: Any, terminal: Terminal) -> int:
+    words = ("--yes", "--set", "Events=Disabled")
+    return run(terminal, cloud, s3, *words, at_terminal=False, **of_a_stack(events))
+
+
+def test_a_stack_without_events_has_no_rules_and_no_bus(s3: Any) -> None:
+    events = Events("events.yaml-a", "events.yaml-b")
+    cloud = Updating(events, NO_QUEUE, NO_BUS)
+    assert without_events(cloud, events, s3, Terminal()) == 0
+    assert events.buses() == []
+    assert not cloud.gives_up_bus
+
+
+def test_a_bus_that_a_deployment_of_the_folder_gives_rules_during_the_update_goes_too(s3: Any) -> None:
+    """CloudFormation gives it up, and says that the update has succeeded."""
+    events = Events("events.yaml-a")
+    cloud = Updating(events, NO_QUEUE, NO_BUS, meanwhile=lambda: events.make("events.yaml-a"))
+    assert without_events(cloud, events, s3, Terminal()) == 0
+    assert cloud.gives_up_bus
+    assert events.buses() == []
+
+
+def test_a_bus_that_stays_loses_the_rules_of_the_queue_that_goes_and_keeps_others(s3: Any) -> None:
+    events = Events("events.yaml-a", "failed", "theirs")
+    assert without_events(Updating(events, NO_QUEUE), events, s3, Terminal()) == 0
+    assert sorted(events.rules()) == ["failed", "theirs"]
+
+
+def test_an_update_that_is_taken_back_keeps_its_rules(s3: Any) -> None:
+    events = Events("events.yaml-a")
+    cloud = Updating(events, NO_QUEUE, NO_BUS)
+    cloud.to_come = [("ApiFunction", "UPDATE_FAILED", "no"), ("gust", "UPDATE_ROLLBACK_COMPLETE", "")]
+    with pytest.raises(DeploymentFailedError):
+        without_events(cloud, events, s3, Terminal())
+    assert events.rules() == ["events.yaml-a"]
+
+
+def test_rules_of_others_are_named_with_their_commands_before_the_bus_would_go(s3: Any) -> None:
+    events = Events("events.yaml-a", "failed", "theirs")
+    cloud = Updating(events, NO_QUEUE, NO_BUS)
+    with pytest.raises(AwsError) as refused:
+        without_events(cloud, events, s3, Terminal())
+    assert str(refused.value).splitlines()[1:] == [
+        "  aws events remove-targets --event-bus-name gust --rule theirs --ids events",
+        "  aws events delete-rule --event-bus-name gust --name theirs",
+    ]
+    assert cloud.calls == ["discard"]
+    assert len(events.rules()) == 3
+
+
+def test_what_aws_refuses_after_the_update_is_told(s3: Any) -> None:
+    events, terminal = Events("events.yaml-a"), Terminal()
+
+    def theirs() -> None:
+        if not events.rules():
+            events.make("theirs")
+
+    assert without_events(Updating(events, NO_QUEUE, NO_BUS, meanwhile=theirs), events, s3, terminal) == 1
+    assert "Rules of the event bus may be left: Operation failed: EventBus can't be deleted" in terminal.text
+
+
+def test_a_stack_that_takes_events_again_follows_the_files_that_it_has(s3: Any) -> None:
+    events, machine = Events(), Machine()
+    cloud = Updating(events, ("Add", "EventsQueue", "AWS::SQS::Queue", "False"))
+    clients = of_a_stack(events, stepfunctions=machine)
+    assert run(Terminal(), cloud, s3, "--yes", at_terminal=False, **clients) == 0
+    assert machine.started == [OUTPUTS["DeployBundleArn"]]
+
+
+def test_a_bus_that_is_left_from_before_is_told_before_cloudformation_stumbles_over_it(s3: Any) -> None:
+    events = Events("events.yaml-a")
+    cloud = Updating(events, ("Add", "EventBus", "AWS::Events::EventBus", "False"))
+    with pytest.raises(AwsError, match="there is an event bus gust already that is no part of the stack"):
+        run(Terminal(), cloud, s3, "--yes", at_terminal=False, events=events)
+    assert cloud.calls == ["discard"]

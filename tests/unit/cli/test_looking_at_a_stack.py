@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from gust import __version__
@@ -23,7 +24,7 @@ from gust.model.bundle import ImportProblem
 from gust.model.worker_group import WorkerGroup
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION
-from tests.unit.cli.cloud import OUTPUTS, CloudFormation, Iam, LambdaOfStack, Logs, Sts, refusal
+from tests.unit.cli.cloud import OUTPUTS, CloudFormation, Events, Fargate, Iam, LambdaOfStack, Logs, Sts, refusal
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -260,11 +261,106 @@ def test_delete_and_a_deployment_without_events_wait_for_what_a_command_that_was
     assert deleted(world, "--yes")[0] == 0
 
 
+def test_delete_stops_what_runs_in_containers_first(world: World) -> None:
+    """Else CloudFormation cannot delete their cluster, and they go on."""
+    fargate = Fargate("etl", "train")
+    world.clients |= {"stepfunctions": fargate, "ecs": fargate}
+    world.cloud.resources = [*world.cloud.resources, *Fargate.RESOURCES]
+    code, said = deleted(world, answer="no")
+    assert code == 1
+    assert "It stops 2 containers with what runs in them: the tasks' retries apply.\nNothing was deleted." in said
+    assert (fargate.stopped, world.lambda_.reserved) == ([], {})
+    code, said = deleted(world)
+    assert code == 0
+    assert "Stopping 2 containers …" in said
+    assert fargate.containers == {"etl": 0, "train": 0}
+    assert world.lambda_.reserved == {"gust-scheduler": 0}, "it starts no others"
+    assert world.cloud.calls == ["delete"]
+
+
+def test_delete_keeps_a_stack_whose_containers_do_not_end(world: World) -> None:
+    fargate = Fargate("stuck", looks=1000)
+    world.clients |= {"stepfunctions": fargate, "ecs": fargate}
+    world.cloud.resources = [*world.cloud.resources, *Fargate.RESOURCES]
+    with pytest.raises(AwsError, match="still has 1 container"):
+        deleted(world, "--yes")
+    assert (world.cloud.calls, world.lambda_.reserved) == ([], {})
+
+
+class Deleting(CloudFormation):
+    """Fails at the bus as EventBridge does. A deployment of the folder that runs at first makes its rules again."""
+
+    def __init__(self, events: Events) -> None:
+        resources = [
+            ("EventBus", "AWS::Events::EventBus", "gust"),
+            ("FailedRuns", "AWS::Events::Rule", "gust|gust-FailedRuns-1"),
+        ]
+        super().__init__(status="UPDATE_COMPLETE", resources=resources)
+        self.events_of_bus = events
+
+    def delete_stack(self, **asked: Any) -> None:
+        if self.status == "UPDATE_COMPLETE":
+            self.events_of_bus.make("events.yaml-a")
+            self.events_of_bus.remove("gust-FailedRuns-1")
+        try:
+            self.events_of_bus.delete_event_bus("gust")
+            self.to_come = GONE
+        except ClientError as refused:
+            self.to_come = [("EventBus", "DELETE_FAILED", str(refused)), ("gust", "DELETE_FAILED", "")]
+        super().delete_stack(**asked)
+
+
+def test_delete_takes_the_rules_of_events_files_along_that_a_deployment_makes_meanwhile(world: World) -> None:
+    world.clients["events"] = events = Events("events.yaml-a", "events.yaml-b", "gust-FailedRuns-1")
+    world.clients["cloudformation"] = world.cloud = Deleting(events)
+    code, said = deleted(world, "--yes")
+    assert code == 0
+    assert world.cloud.calls == ["delete", "delete"]
+    assert "Removed 2 rules of events.yaml files." in said
+    assert events.buses() == []
+
+
+def test_delete_names_rules_of_others_with_their_commands_and_deletes_nothing(world: World) -> None:
+    world.clients["events"] = events = Events("events.yaml-a", "gust-FailedRuns-1", "theirs")
+    events.create_archive(ArchiveName="all", EventSourceArn=events.describe_event_bus(Name="gust")["Arn"])
+    world.clients["cloudformation"] = world.cloud = Deleting(events)
+    with pytest.raises(AwsError) as refused:
+        deleted(world, "--yes")
+    assert str(refused.value).splitlines() == [
+        "EventBridge deletes no bus that has rules, and gust has some of others. First:",
+        "  aws events remove-targets --event-bus-name gust --rule theirs --ids events",
+        "  aws events delete-rule --event-bus-name gust --name theirs",
+        "  aws events remove-targets --event-bus-name gust --rule Events-Archive-all --ids Events-Archive-all --force    "
+        "# of prod.vhs.events.aws.internal",
+        "  aws events delete-rule --event-bus-name gust --name Events-Archive-all --force    "
+        "# of prod.vhs.events.aws.internal",
+    ]
+    assert world.cloud.calls == []
+    assert len(events.rules()) == 4
+
+
+@pytest.mark.parametrize("has_bus", [True, False])
+def test_delete_goes_on_where_another_attempt_has_failed_at_the_bus(world: World, has_bus: bool) -> None:
+    """Of `aws cloudformation delete-stack`, say; the operator may have deleted the bus since."""
+    world.clients["events"] = events = Events("events.yaml-a")
+    world.clients["cloudformation"] = world.cloud = Deleting(events)
+    world.cloud.status = "DELETE_FAILED"
+    world.clients["dynamodb"].delete_table(TableName=OUTPUTS["TableName"])
+    if not has_bus:
+        events.aws.delete_event_bus(Name="gust")
+    assert deleted(world, "--yes")[0] == 0
+    assert events.buses() == []
+
+
 def test_delete_needs_a_person_and_an_unprotected_table(world: World) -> None:
     with pytest.raises(AwsError, match="here is no terminal: give --yes"):
         deleted(world, answer=None)
     world.clients["dynamodb"].update_table(TableName="gust-table-1", DeletionProtectionEnabled=True)
     with pytest.raises(AwsError, match="--set DeletionProtection=Disabled removes that"):
+        deleted(world, "--yes")
+    world.clients["dynamodb"].update_table(TableName="gust-table-1", DeletionProtectionEnabled=False)
+    world.cloud.is_protected = True
+    with pytest.raises(AwsError, match="--no-enable-termination-protection --stack-name gust` removes that"):
         deleted(world, "--yes")
     assert world.cloud.calls == []
 

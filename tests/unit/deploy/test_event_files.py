@@ -10,7 +10,7 @@ import pytest
 
 from gust.aws.memory import MemoryEventBus
 from gust.model.event_rule import MOST_PATTERNS, EventFile
-from gust.ports.event_bus import OFF
+from gust.ports.event_bus import OFF, NoEventBus
 from tests.unit.deploy.stack import Stack
 
 ENTRY = "- {source: orders, dag_id: etl}\n"
@@ -81,6 +81,16 @@ def test_a_stack_without_events_says_so(stack: Stack) -> None:
     stack.upload("events.yaml", ENTRY)
     stack.deploy()
     assert stack.errors() == {"events.yaml": f"events.yaml, line 1: {OFF}\n"}
+
+
+def test_a_bus_that_is_new_follows_the_files_of_an_unchanged_folder(stack: Stack, bus: MemoryEventBus) -> None:
+    stack.upload("events.yaml", ENTRY)
+    stack.deploy()
+    stack.event_bus = NoEventBus()
+    stack.deploy()
+    stack.event_bus = another = MemoryEventBus()
+    assert stack.deploy() == []
+    assert sources(another) == {"orders"}
 
 
 def test_more_patterns_than_a_bus_takes_are_an_import_error(stack: Stack, bus: MemoryEventBus) -> None:

@@ -49,6 +49,7 @@ from gust.services.deployments.environments import PlannedEnvironments, plan_env
 from gust.services.deployments.fail_deployment import THE_FOLDER
 from gust.services.deployments.paths import parents, shown, why_no_disk_takes
 from gust.services.deployments.requirements_file import LARGEST_TEXT, text_of
+from gust.services.events.follow_events import follow_events
 from gust.services.settings.settings_read import versions_now
 from gust.services.workers_of import architectures_of_workers
 
@@ -170,6 +171,7 @@ def look(services: Services, turn: DeploymentTurn, parsers: int) -> Snapshot:
             if planned.builds:
                 return Snapshot(changed=True, builds=planned.builds)
             if active is not None and active.version == folder.manifest.version:
+                follow_events(services, ())  # the bus may be another than the last deployment's
                 services.store.delete_import_problem(THE_FOLDER)
                 return Snapshot(changed=False)
         store_bundle(services.objects, folder, before, Path(place), alive)
