@@ -110,11 +110,16 @@ def _of_state_machines(template: Resources) -> Iterator[Right]:
             if name.endswith("FunctionArn") and f"${{{name}}}" in definition:
                 yield Right(role, "lambda:InvokeFunction", as_text(value))
         if "ecs:runTask.sync" in definition:
-            yield Right(role, "ecs:RunTask", as_text(named["TaskDefinition"]))
-            yield Right(role, "ecs:RunTask", as_text(named["X86TaskDefinition"]["Fn::If"][1]))
-            task = template[named["TaskDefinition"]["Ref"]]["Properties"]
-            for passed in ("TaskRoleArn", "ExecutionRoleArn"):
-                yield Right(role, "iam:PassRole", as_text(task[passed]))
+            families = [named["TaskDefinition"]["Fn::Sub"], named["X86TaskDefinition"]["Fn::Sub"]]
+            for family in families:
+                revisions = (
+                    f"arn:${{AWS::Partition}}:ecs:${{AWS::Region}}:${{AWS::AccountId}}:task-definition/{family}:*"
+                )
+                yield Right(role, "ecs:RunTask", as_text({"Fn::Sub": revisions}))
+            for task in _of_type(template, "AWS::ECS::TaskDefinition"):
+                assert task["Family"]["Fn::Sub"] in families
+                for passed in ("TaskRoleArn", "ExecutionRoleArn"):
+                    yield Right(role, "iam:PassRole", as_text(task[passed]))
             cluster = named["Cluster"]["Fn::GetAtt"][0]
             tasks = f"arn:${{AWS::Partition}}:ecs:${{AWS::Region}}:${{AWS::AccountId}}:task/${{{cluster}}}/*"
             for action in ("ecs:StopTask", "ecs:DescribeTasks"):

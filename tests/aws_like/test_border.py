@@ -327,8 +327,14 @@ def test_the_judge_knows_every_condition_of_the_template() -> None:
         for keys in statement.get("Condition", {}).values()
         for key in keys
     }
-    # Calls of KMS by SSM and Secrets Manager.
-    by_other_services = {"kms:viaservice", "kms:encryptioncontext:parameter_arn", "kms:encryptioncontext:secretarn"}
+    # Calls of KMS by SSM, Secrets Manager, S3 and SQS.
+    by_other_services = {
+        "kms:viaservice",
+        "kms:encryptioncontext:parameter_arn",
+        "kms:encryptioncontext:secretarn",
+        "kms:encryptioncontext:aws:s3:arn",
+        "kms:encryptioncontext:aws:sqs:arn",
+    }
     # Asked in the update of a stack of an earlier template, which no stack behind the border is.
     in_updates = {"aws:resourcetag/aws:cloudformation:stack-id"}
     assert used <= CONDITION_KEYS | by_other_services | in_updates

@@ -16,12 +16,14 @@ import pytest
 from gust.aws.containers import CONTAINER, DEFINITIONS
 from gust.model.bucket_keys import WORKLOADS
 from gust.model.environment import ARM64, X86_64
+from gust.model.place import NO_GUST
 from gust.scheduling.placement import DEFAULT_CPU, DEFAULT_MEMORY
 from tests.template.rights import statements
 
 ROOT = Path(__file__).parents[2]
 Resources = dict[str, dict[str, Any]]
 
+OF_ECS = "arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}"
 OF_IMAGE = {"GUST_LAYERS", "GUST_OPT", "GUST_ARCHITECTURE"}
 
 FAKE_BOTO3 = """
@@ -70,6 +72,23 @@ def test_an_image_without_gust_fetches_the_layers_and_runs_its_entry(
     assert os.access(tmp_path / "opt" / "bin" / "airflow", os.X_OK)
 
 
+def test_a_container_whose_layers_are_gone_says_so_by_its_exit_code(definition: dict[str, Any], tmp_path: Path) -> None:
+    """The state machine then asks for another one (tests/unit/local/test_fargate_task.py)."""
+    (tmp_path / "boto3.py").write_text("def client(*_, **__): raise RuntimeError('no layer version 7')")
+    (tmp_path / "botocore").mkdir()
+    (tmp_path / "botocore" / "config.py").write_text("class Config:\n    def __init__(self, **_): ...")
+    (container,) = definition["ContainerDefinitions"]
+    ran = subprocess.run(  # noqa: S603 - as above
+        [sys.executable, "-S", *container["EntryPoint"][1:], *container["Command"]],
+        env={"GUST_LAYERS": "arn", "GUST_OPT": str(tmp_path), "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == NO_GUST
+    assert "no layer version 7" in ran.stderr, "the container's own log says what was missing"
+
+
 def test_the_container_is_told_what_the_lambda_worker_is_told(
     definition: dict[str, Any], source: dict[str, Any]
 ) -> None:
@@ -110,6 +129,7 @@ def test_a_container_may_what_the_lambda_worker_may_but_reach_no_queue(resources
         "s3:PutObject",
         "lambda:GetLayerVersion",
         "lambda:InvokeFunction",
+        "kms:Decrypt",
     }
     assert "ExecutionApiFunction" in allowed["lambda:InvokeFunction"]
     assert "transfers/*" in allowed["s3:PutObject"]
@@ -140,7 +160,7 @@ def test_who_starts_containers_passes_them_their_own_roles_only(resources: Resou
         for statement in policy["PolicyDocument"]["Statement"]
         for action in as_list(statement["Action"])
     }
-    assert allowed["ecs:RunTask"] == {"Ref": "FargateTaskDefinition"}
+    assert allowed["ecs:RunTask"] == {"Fn::Sub": f"{OF_ECS}:task-definition/${{AWS::StackName}}-worker:*"}
     assert allowed["iam:PassRole"] == [
         {"Fn::GetAtt": ["ContainerRole", "Arn"]},
         {"Fn::GetAtt": ["ContainerExecutionRole", "Arn"]},
@@ -167,20 +187,43 @@ def test_the_container_for_x86_64_is_the_other_one_with_an_image_that_has_gust(
 
 
 def test_the_state_machine_takes_the_definition_of_the_architecture(source: dict[str, Any]) -> None:
-    given = source["Resources"]["FargateTask"]["Properties"]["DefinitionSubstitutions"]
     names = {ARM64: "TaskDefinition", X86_64: "X86TaskDefinition"}
-    assert given["TaskDefinition"] == {"Ref": "FargateTaskDefinition"}
-    otherwise = {"Ref": "FargateTaskDefinition"}
-    assert given["X86TaskDefinition"] == {
-        "Fn::If": ["HasX86Containers", {"Ref": "FargateX86TaskDefinition"}, otherwise]
-    }
     run = json.loads((ROOT / "statemachines/fargate_task.asl.json").read_text())["States"]["Run"]["Parameters"]
     listed = ", ".join(f"'${{{names[architecture]}}}'" for architecture in DEFINITIONS)
     assert run["TaskDefinition.$"] == f"States.ArrayGetItem(States.Array({listed}), $.definition)"
     policy = source["Resources"]["FargateTaskRunsX86"]
     assert policy["Condition"] == "HasX86Containers"
     (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
-    assert statement == {"Effect": "Allow", "Action": "ecs:RunTask", "Resource": {"Ref": "FargateX86TaskDefinition"}}
+    family = "${AWS::StackName}-worker-x86"
+    assert source["Resources"]["FargateX86TaskDefinition"]["Properties"]["Family"] == {"Fn::Sub": family}
+    of_family = {"Fn::Sub": f"{OF_ECS}:task-definition/{family}:*"}
+    assert statement == {"Effect": "Allow", "Action": "ecs:RunTask", "Resource": of_family}
+
+
+def test_a_container_that_starts_while_the_stack_is_updated_starts_from_what_is_there(source: dict[str, Any]) -> None:
+    """An execution keeps the text that its state machine had; CloudFormation removes the former revision and the layers
+    that it names at an update's end."""
+    all_of = source["Resources"]
+    given = all_of["FargateTask"]["Properties"]["DefinitionSubstitutions"]
+    for name, task in (("TaskDefinition", "FargateTaskDefinition"), ("X86TaskDefinition", "FargateX86TaskDefinition")):
+        assert given[name] == all_of[task]["Properties"]["Family"], "ECS takes the family's newest revision"
+    (fetches,) = [each for each in statements(all_of["ContainerRole"]) if "lambda:GetLayerVersion" in each["Action"]]
+    # As SAM names a layer's versions: by the layer's logical id.
+    assert [arn["Fn::Sub"].split(":layer:")[1] for arn in fetches["Resource"]] == ["RuntimeLayer:*", "AirflowLayer:*"]
+    (container,) = all_of["FargateTaskDefinition"]["Properties"]["ContainerDefinitions"]
+    fetched = {"Name": "GUST_LAYERS", "Value": {"Fn::Sub": "${RuntimeLayer},${AirflowLayer}"}}
+    assert fetched in container["Environment"]
+
+
+def test_no_stack_runs_a_task_definition_of_another_one(source: dict[str, Any]) -> None:
+    """A stack may be named as another one with something after it."""
+    families = [
+        each["Properties"]["Family"]["Fn::Sub"].replace("${AWS::StackName}", "")
+        for each in source["Resources"].values()
+        if each["Type"] == "AWS::ECS::TaskDefinition"
+    ]
+    assert len(families) == 2
+    assert not any(one != other and one.endswith(other) for one in families for other in families)
 
 
 def test_a_stack_without_fargate_has_nothing_of_it(source: dict[str, Any]) -> None:

@@ -181,6 +181,8 @@ def use_environment(folder: Path) -> None:
     airflow.__path__ = pkgutil.extend_path(airflow.__path__, airflow.__name__)
     for lines in sorted(folder.glob("*.pth")):
         site.addpackage(str(folder), lines.name, set())
+    if folder in _known_environments:
+        return
     for name in ("airflow._shared.module_loading", "airflow.sdk._shared.module_loading"):
         for lookup in vars(sys.modules.get(name, object)).values():
             if hasattr(lookup, "cache_clear"):
@@ -192,6 +194,17 @@ def use_environment(folder: Path) -> None:
         if (known := getattr(sys.modules.get(module), manager, None)) is not None:
             known._initialized = False
             known._instance = None
+
+
+_known_environments: Final[set[Path]] = set()
+"""Of this process and those that it is a fork of: at most one."""
+
+
+def know_environment(folder: Path) -> None:
+    """Have Airflow look which providers and plugins are in the environment that this process uses. Each process does that at
+    its first `@task`, which takes 40 ms; forks of this one find what it has found."""
+    _know_decorators()
+    _known_environments.add(folder)
 
 
 def preload() -> None:

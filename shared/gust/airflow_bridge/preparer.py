@@ -32,6 +32,7 @@ from typing import Any, Final, NoReturn
 from gust import collector
 from gust.airflow_bridge import compat, moment, nursery, orphans, parsed, surroundings
 from gust.airflow_bridge.imports import import_installed
+from gust.model.bundle import PLUGINS_PREFIX
 from gust.model.same_parse import SameParse
 
 BEGINS: Final = b"+"
@@ -123,8 +124,13 @@ def _import_all(
         }
         for name, value in WITHOUT_THREADS.items():
             os.environ.setdefault(name, value)
-        if _threads() > 1 or orphans.children():  # what else it does, it does in each child again
-            _end(worker, "a .pth file of the environment starts threads or processes")
+        if environment is not None and not _has_distributions(bundle):
+            took -= time.process_time()
+            with suppress(Exception):  # each child finds the mistake of a provider where a person sees it
+                compat.know_environment(environment)
+            took += time.process_time()
+        if _threads() > 1 or orphans.children():  # what else a .pth file does, it does in each child again
+            _end(worker, "a .pth file or a provider of the environment starts threads or processes")
         before = _seen(workspace, counted)
         for name in names:
             worker.sendall(BEGINS + name.encode() + b"\n")
@@ -139,6 +145,13 @@ def _import_all(
             gc.freeze()
     orphans.leave_to_parent()  # what tasks leave is their supervisor's to find
     return took
+
+
+def _has_distributions(bundle: Path) -> bool:
+    """Whether a DAG author has put an installed package into the bundle, with its metadata: children find its plugins, and
+    this process, without the bundle on its path, would not."""
+    folders = (bundle, bundle / PLUGINS_PREFIX)
+    return any(next(folder.glob(f"*.{kind}-info"), None) for folder in folders for kind in ("dist", "egg"))
 
 
 def _end(worker: socket.socket, reason: str) -> NoReturn:

@@ -56,7 +56,7 @@ class Processors:
         self._idle = 0.0
 
     def idle(self) -> float:
-        """The share of all processors' time, 0 to 1, in which they had nothing to do lately. 0 where nobody has asked for
+        """The share of all processors' time, 0 to 1, in which they had nothing to do lately. 0 where no caller has asked for
         some seconds: that it was quiet an hour ago says nothing."""
         (was_at, was_idle, was_total), now = self._sample, self._now()
         at, idle, total = now

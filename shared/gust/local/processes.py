@@ -127,8 +127,8 @@ def end_left_over(data: Path, *, grace: float = 2.0) -> int:
 
 
 def _living(doomed: Iterable[psutil.Process], *, after: float) -> list[psutil.Process]:
-    """Those that still live after that many seconds; sooner if none does. One that has ended and that its parent has not
-    waited for, as in a container without an init, lives no more: psutil would wait for it."""
+    """Processes that still live after that many seconds; sooner if none does. One that has ended and that its parent has
+    not waited for, as in a container without an init, counts as gone: psutil would wait for it."""
     until = time.monotonic() + after
     while (living := [process for process in doomed if _lives(process)]) and time.monotonic() < until:
         time.sleep(0.02)

@@ -47,6 +47,10 @@ supervisor, which they would steer, has them in no other form."""
 NOT_ITS_TASK: Final = 75
 """Exit code of a container whose dispatch is stale, or runs in another container. It says nothing about the try."""
 
+NO_GUST: Final = 69
+"""Exit code of a container that could not fetch Gust's layers: an upgrade has just removed them, or AWS throttled it. It has
+not asked for its try, so the state machine may ask for another container."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnLambda:

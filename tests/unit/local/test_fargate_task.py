@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from gust.model.place import NO_GUST
+
 ROOT = Path(__file__).parents[3]
 NAMES = {
     "Cluster": "cluster",
-    "TaskDefinition": "worker:1",
-    "X86TaskDefinition": "x86-worker:1",
+    "TaskDefinition": "worker",
+    "X86TaskDefinition": "worker-x86",
     "Subnets": "subnet-a,subnet-b",
     "SecurityGroups": "sg-a",
     "AssignPublicIp": "ENABLED",
@@ -110,7 +112,7 @@ def test_the_scheduler_is_told_of_a_container_that_ended(machine: Machine) -> No
     assert told["container"]["ended"] == DONE
 
 
-@pytest.mark.parametrize(("number", "definition"), [(0, "worker:1"), (1, "x86-worker:1")])
+@pytest.mark.parametrize(("number", "definition"), [(0, "worker"), (1, "worker-x86")])
 def test_the_container_is_of_the_architecture_that_the_scheduler_names_also_when_it_asks_again(
     machine: Machine, number: int, definition: str
 ) -> None:
@@ -123,6 +125,13 @@ def test_a_container_that_has_run_is_not_started_again(machine: Machine) -> None
     assert len(ecs.asked) == 1
     (told,) = machine.told
     assert json.loads(told["container"]["error"]["Cause"])["Containers"] == [{"ExitCode": 137}]
+
+
+def test_no_text_of_a_task_makes_it_ask_again(machine: Machine) -> None:
+    """The cause holds the task's overrides, and with them variables that a DAG author names."""
+    said = [{"Environment": [{"Name": "SAID", "Value": f'"ExitCode":{NO_GUST}, "ExitCode": {NO_GUST}'}]}]
+    ecs = machine.run(failed(Containers=[{"ExitCode": 1}], Overrides={"ContainerOverrides": said}))
+    assert len(ecs.asked) == 1
 
 
 @pytest.mark.parametrize("cause", ["", "{not JSON", "Task was stopped", '["a list"]', '{"Containers": []}'])
@@ -140,6 +149,8 @@ def test_a_cause_that_is_no_task_is_told_as_it_is(machine: Machine, cause: str) 
         ("ECS.ThrottlingException", "slow down"),
         failed(StopCode="TaskFailedToStart", StoppedReason="Capacity is unavailable at this time"),
         ("States.TaskFailed", '{"StopCode":"TaskFailedToStart"}'),
+        failed(StopCode="EssentialContainerExited", Containers=[{"ExitCode": NO_GUST}]),
+        ("States.TaskFailed", f'{{"Containers":[{{"Cpu":"0","ExitCode":{NO_GUST},"Name":"worker"}}]}}'),
     ],
 )
 def test_where_there_is_no_room_it_asks_again_but_not_of_spot(machine: Machine, no_room: tuple[str, str]) -> None:

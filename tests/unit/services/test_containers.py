@@ -15,7 +15,7 @@ from gust.model.callback import CallbackState
 from gust.model.container_start import container_name, host
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
-from gust.model.place import NOT_ITS_TASK, TASK_VARIABLES, Limit, OnFargate, Workers
+from gust.model.place import NO_GUST, NOT_ITS_TASK, TASK_VARIABLES, Limit, OnFargate, Workers
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import ParkedTrigger, TaskInstance
@@ -146,6 +146,10 @@ def test_what_step_functions_refuses_for_good_loses_its_try_alone_with_the_reaso
         (
             {"error": failed(Containers=[{"ExitCode": 137, "Reason": "OutOfMemoryError: Container killed"}])},
             "The container ran out of memory and was ended (exit code 137). Give the task more memory.",
+        ),
+        (
+            {"error": failed(StopCode="EssentialContainerExited", Containers=[{"ExitCode": NO_GUST}])},
+            "Container after container could not fetch Gust's layers from Lambda. Their own log says why.",
         ),
         (
             {"error": failed(StopCode="SpotInterruption", StoppedReason="Your Spot Task was interrupted.")},

@@ -15,7 +15,7 @@ import pytest
 
 from gust.airflow_bridge import imports, orphans, preparers
 from gust.airflow_bridge.nursery import Nursery, Process
-from gust.airflow_bridge.preparer import import_installed
+from gust.airflow_bridge.preparer import _has_distributions, import_installed
 from gust.airflow_bridge.preparers import ATTEMPTS, PATIENCE, Preparers, Subject
 from gust.aws.queues import HIDDEN_FOR
 from gust.model.state import DagRunState
@@ -115,6 +115,40 @@ def test_environments_do_not_mix(gust: Whole) -> None:
         c=file("", "import importlib.util", "print('said', importlib.util.find_spec('slow'))", dag="c"),
     )
     assert [run(gust, dag=dag) for dag in "abcab"] == [["1 True"], ["2 True"], ["None"], ["1 True"], ["2 True"]]
+
+
+def provider(name: str) -> dict[str, str]:
+    """The files of an installed provider; each look at it makes itself known."""
+    return {
+        f"{name}.py": "def info():\n    print('looked')\n    return dict.fromkeys("
+        f"('package-name', 'name', 'description'), '{name}')\n",
+        f"{name}-1.0.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{name}-1.0.dist-info/entry_points.txt": f"[apache_airflow_provider]\nprovider_info = {name}:info\n",
+    }
+
+
+PROVIDERS = (
+    "from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime as Known",
+    "print('said', *(name for name in ('acme', 'umbrella', 'vendored') if name in Known().providers))",
+)
+
+
+def test_airflow_looks_for_an_environments_providers_once_for_all_its_later_tasks(gust: Whole) -> None:
+    """A task sees those of its own environment, and no child has to look again."""
+    gust.environments = {"a": {"slow.py": SLOW, **provider("acme")}, "b": {"slow.py": SLOW, **provider("umbrella")}}
+    files = {f"{dag}__d": file("import slow\n", *PROVIDERS, dag=dag) for dag in "ab"}
+    gust.upload(**files, c=file("", *PROVIDERS, dag="c"))
+
+    assert [run(gust, dag=dag) for dag in "abcab"] == [["acme"], ["umbrella"], [], ["acme"], ["umbrella"]]
+
+    assert gust.said("looked") == []
+
+
+@pytest.mark.parametrize("place", ["acme-1.0.dist-info", "plugins/acme.egg-info"])
+def test_each_child_looks_itself_where_a_package_lies_among_the_dag_files(place: str, tmp_path: Path) -> None:
+    assert not _has_distributions(tmp_path)
+    (tmp_path / place).mkdir(parents=True)
+    assert _has_distributions(tmp_path)
 
 
 def test_no_package_of_another_environment_runs_beside_a_task(gust: Whole) -> None:
@@ -319,7 +353,7 @@ def test_an_environment_that_starts_a_thread_at_each_start_of_python_is_left_to_
     gust.upload(d=file("import slow, starts\n", is_prepared("slow"), "print('said', starts.THREAD.is_alive())"))
     assert run(gust, 2) == ["False", "True"] * 2
     assert lines == [
-        "Nothing is imported before tasks of d.py: a .pth file of the environment starts threads or processes"
+        "Nothing is imported before tasks of d.py: a .pth file or a provider of the environment starts threads or processes"
     ]
 
 
@@ -504,14 +538,12 @@ def test_preparers_are_few_however_little_memory_they_hold(gust: Whole, nursery:
 
 def test_imports_that_take_no_time_get_no_process(gust: Whole) -> None:
     """Nor one beside those that are imported already."""
-    gust.environments = {"": {"slow.py": SLOW, "quick.py": "import os\nPID = os.getpid()\n"}}
-    gust.upload(
-        d=file("import quick\n", is_prepared("quick")),
-        e=file("import slow\n", "import quick", is_prepared("slow"), is_prepared("quick"), dag="e"),
-    )
-    assert run(gust, 2) == ["False"] * 2
+    gust.upload(d=file("import colorsys\n", "print('said', 'ran')"))
+    assert run(gust, 2) == ["ran"] * 2
     assert gust.preparers is not None
     assert not gust.preparers._ready
+    gust.environments = {"": {"slow.py": SLOW, "quick.py": "import os\nPID = os.getpid()\n"}}
+    gust.upload(e=file("import slow\n", "import quick", is_prepared("slow"), is_prepared("quick"), dag="e"))
     assert run(gust, 2, dag="e") == ["True", "False"] * 2
     assert [names for _, names in gust.preparers._ready] == [("slow",)]
 

@@ -12,7 +12,7 @@ from gust.errors import Conflict, NotFound
 from gust.model.container_start import container_name
 from gust.model.dispatch import Dispatch
 from gust.model.keys import TaskInstanceKey
-from gust.model.place import NOT_ITS_TASK
+from gust.model.place import NO_GUST, NOT_ITS_TASK
 from gust.services.context import Services
 from gust.services.worker.report_task_instance import report_lost
 
@@ -46,6 +46,8 @@ def why_gone(report: Mapping[str, Any], task: Mapping[str, Any]) -> str:
             return f"AWS took the container back: {stopped or 'a Spot interruption'}"
         case _ if "OutOfMemory" in detail:
             return f"The container ran out of memory and was ended (exit code {code}). Give the task more memory."
+        case _ if code == NO_GUST:
+            return "Container after container could not fetch Gust's layers from Lambda. Their own log says why."
         case _ if not task and "error" in report:
             error = report["error"]
             return f"Fargate could not run the container: {error.get('Error')}: {error.get('Cause')}"
