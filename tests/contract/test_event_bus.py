@@ -70,6 +70,23 @@ def test_a_bus_that_goes_loses_its_own_rules(bus: Bus) -> None:
     assert [rule["Name"] for rule in bus.bus.rules_of_others()] == ["theirs"]
 
 
+def test_a_rule_whose_removal_ends_half_way_delivers_again_once_it_is_followed(bus: Bus) -> None:
+    bus.bus.follow({"a": ORDERS})
+
+    class Refusing:
+        def delete_rule(self, **_: Any) -> None:
+            raise PermissionError("events:DeleteRule")
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bus.aws.events, name)
+
+    with pytest.raises(PermissionError):
+        EventBridgeBus(Refusing(), bus=bus.name).remove_rules()
+    bus.bus.follow({"a": ORDERS})
+    bus.send(1)
+    assert bus.arrived() == [("a", 1)]
+
+
 def test_rules_of_others_stay(bus: Bus) -> None:
     bus.aws.events.put_rule(Name="gust-FailedRuns-1", EventBusName=bus.name, EventPattern=ORDERS)
     bus.bus.follow({"a": ORDERS})

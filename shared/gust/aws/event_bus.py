@@ -1,7 +1,7 @@
 """EventBridge behind the port `EventBus`: a rule for each pattern, with the stack's queue as its target.
 
 A rule is named by its pattern's hash, so following means to make what is missing and to delete what is left over. It is
-enabled only once it has its target, and its description has the target's hash: an enabled rule whose description is the
+enabled only while it has its target, and its description has the target's hash: an enabled rule whose description is the
 wanted one needs nothing more. A stack that turns events off and on again has another queue, and may have the same bus.
 """
 
@@ -73,21 +73,21 @@ class EventBridgeBus:
 
     def remove_rules(self) -> int:
         """Remove the rules that `follow` has made; returns how many there were."""
-        names = sorted(rule["Name"] for rule in self._rules())
-        for name in names:
-            self._remove(name)
-        return len(names)
+        rules = list(self._rules())
+        for rule in rules:
+            self._remove(rule)
+        return len(rules)
 
     def follow(self, patterns: Mapping[str, str]) -> None:
         wanted = {f"{PREFIX}{pattern_id}": pattern_id for pattern_id in patterns}
-        found = {rule["Name"]: (rule["State"], rule.get("Description")) for rule in self._rules()}
+        found = {rule["Name"]: rule for rule in self._rules()}
         for name in sorted(found.keys() - wanted.keys()):  # first: a bus has room for RULES_OF_A_BUS
-            self._remove(name)
+            self._remove(found[name])
         for name, pattern_id in sorted(wanted.items()):
-            target = self._target(pattern_id)
-            state, description = found.get(name, ("DISABLED", None))
-            if (state, description) != ("ENABLED", _description(target)):
-                self._make(name, patterns[pattern_id], target, is_enabled=state == "ENABLED")
+            target, rule = self._target(pattern_id), found.get(name, {})
+            is_enabled = rule.get("State") == "ENABLED"
+            if not is_enabled or rule.get("Description") != _description(target):
+                self._make(name, patterns[pattern_id], target, is_enabled=is_enabled)
 
     def tell(self, announcements: Sequence[Announcement]) -> None:
         for start in range(0, len(announcements), _AT_ONCE):
@@ -105,9 +105,14 @@ class EventBridgeBus:
             "Detail": json.dumps(each.detail, separators=(",", ":")),
         }
 
-    def _remove(self, name: str) -> None:
-        """Another may do the same at the same time."""
+    def _remove(self, rule: Mapping[str, Any]) -> None:
+        """Another may do the same at the same time. A removal that ends half-way leaves a disabled rule: `follow` makes it
+        whole again."""
+        name = rule["Name"]
         with suppress(self._client.exceptions.ResourceNotFoundException):
+            self._client.put_rule(
+                EventBusName=self._bus, Name=name, EventPattern=rule["EventPattern"], State="DISABLED"
+            )
             self._client.remove_targets(EventBusName=self._bus, Rule=name, Ids=[TARGET])
             self._client.delete_rule(EventBusName=self._bus, Name=name)
 
