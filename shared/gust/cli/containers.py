@@ -2,8 +2,8 @@
 
 Step Functions deletes a state machine when its last execution has ended, and a container may run for days. ECS deletes no
 cluster that has a task. So CloudFormation's change would fail half-way, and the container would go on. Meanwhile the
-scheduler may start further ones: a stopped try has retries, and makes room for others. So `delete` pauses the scheduler, and
-`delete` and `deploy` stop what starts until CloudFormation has ended.
+scheduler may start further ones: a stopped try has retries, and makes room for others. So `delete` and `deploy` stop what
+starts until CloudFormation has ended. It deletes the cluster after the state machine, without which none starts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from gust.cli.aws import AwsError, Clients, Stack, in_one_line
+from gust.cli.aws import AwsError, Clients, Stack
 from gust.cli.changes import ChangeSet
 from gust.cli.resources import resources_of
 
@@ -37,9 +37,6 @@ TELL_EVERY: Final = 15.0
 
 GONE: Final = frozenset({"StateMachineDoesNotExist", "ClusterNotFoundException"})
 """What AWS answers once CloudFormation has deleted one of the two."""
-
-SCHEDULER_GONE: Final = "ResourceNotFoundException"
-"""What Lambda answers where an earlier deletion of the stack has failed after it."""
 
 ENDED_BEFORE: Final = frozenset({"ExecutionDoesNotExist", "InvalidParameterException", "ValidationException"})
 """What AWS answers to the stop of an execution or a task that has ended since it was listed."""
@@ -151,26 +148,6 @@ def what_stops(count: int) -> str:
     return (
         f"It stops {_containers(count)} with what runs in {'it' if count == 1 else 'them'}: the tasks' retries apply."
     )
-
-
-@contextmanager
-def scheduler_paused(aws: Clients, stack: Stack, say: Callable[[str], None]) -> Iterator[None]:
-    """While the body runs, and after it, the scheduler does not run; a body that raises has it run again. Where AWS refuses
-    that, says so and goes on."""
-    function, functions = f"{stack.name}-scheduler", aws("lambda")
-    is_paused = True
-    try:
-        functions.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
-    except ClientError as refused:
-        is_paused = False
-        if refused.response["Error"]["Code"] != SCHEDULER_GONE:
-            say(f"The scheduler goes on meanwhile, and may start further containers: {in_one_line(refused)}")
-    try:
-        yield
-    except BaseException:
-        if is_paused:
-            functions.delete_function_concurrency(FunctionName=function)
-        raise
 
 
 @contextmanager

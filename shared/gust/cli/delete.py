@@ -6,14 +6,13 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from gust.cli import artifacts, changes, event_rules, workers
 from gust.cli import aws as cli_aws
 from gust.cli.aws import AwsError, Clients
-from gust.cli.containers import containers_of, scheduler_paused, what_stops
+from gust.cli.containers import containers_of, what_stops
 from gust.cli.event_sources import why_receiver_stays
 from gust.cli.resources import store_of
 
@@ -61,6 +60,8 @@ def delete(
             "the stack is protected; `aws cloudformation update-termination-protection "
             f"--no-enable-termination-protection --stack-name {stack.name}` removes that."
         )
+    if stack.status.endswith("_IN_PROGRESS") and stack.status != "DELETE_IN_PROGRESS":
+        raise AwsError(f"{stack.name} is being changed ({stack.status}); try again when that has ended.")
     store = store_of(aws, stack)
     if described and (groups := [group.name for group in store.list_worker_groups()]):
         raise AwsError(
@@ -113,21 +114,22 @@ def delete(
         worker_groups.remove(aws, stack.name, group)
         say(f"Deleted the workers of {group!r}.")
     bus = event_rules.bus_of(aws, stack)
-    with scheduler_paused(aws, stack, say) if containers else nullcontext():
-        if containers:
-            containers.stop_all(say, pause=pause)
-            pause = containers.stopping(pause)
-        if bus and (count := event_rules.remove_rules(aws, bus)):
-            say(f"Removed {count} rules of events.yaml files.")
-        before = _begin(cloudformation, known["StackId"])
+    if containers:
+        containers.stop_all(say, pause=pause)
+        pause = containers.stopping(pause)
+    before = _begin(cloudformation, known["StackId"])
+    # Not before AWS has accepted the deletion: a stack that stays needs its rules. CloudFormation comes to the bus late.
+    count = event_rules.remove_rules(aws, bus) if bus else 0
+    if count:
+        say(f"Removed {count} rules of events.yaml files.")
     try:
         changes.follow(cloudformation, known["StackId"], before, 0, say, pause=pause)
     except changes.DeploymentFailedError:
-        if not (bus and event_rules.remove_rules(aws, bus)):
+        if bus and event_rules.remove_rules(aws, bus):
+            say("A deployment of the DAG folder has made rules again; they are removed.")
+        elif not count:
             raise
-        say(
-            "A deployment of the DAG folder has made rules again; they are removed, and the rest of the stack is deleted."
-        )
+        say("Deleting the rest of the stack …")
         pause(event_rules.SETTLES)
         before = _begin(cloudformation, known["StackId"])
         changes.follow(cloudformation, known["StackId"], before, 0, say, pause=pause)

@@ -171,13 +171,6 @@ class LambdaOfStack(Lambda):
     def __init__(self, limit: int = 1000, **functions: dict[str, Any]) -> None:
         super().__init__(limit)
         self.functions = functions
-        self.reserved: dict[str, int] = {}
-
-    def put_function_concurrency(self, *, FunctionName: str, ReservedConcurrentExecutions: int) -> None:  # noqa: N803 - boto3's
-        self.reserved[FunctionName] = ReservedConcurrentExecutions
-
-    def delete_function_concurrency(self, *, FunctionName: str) -> None:  # noqa: N803 - boto3's
-        del self.reserved[FunctionName]
 
     def get_function_configuration(self, FunctionName: str) -> Any:  # noqa: N803 - boto3's
         usual = {"MemorySize": 1024, "Timeout": 60, "LastModified": "2026-03-01T10:00:00.000+0000", "State": "Active"}

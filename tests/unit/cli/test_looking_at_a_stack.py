@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -269,12 +269,11 @@ def test_delete_stops_what_runs_in_containers_first(world: World) -> None:
     code, said = deleted(world, answer="no")
     assert code == 1
     assert "It stops 2 containers with what runs in them: the tasks' retries apply.\nNothing was deleted." in said
-    assert (fargate.stopped, world.lambda_.reserved) == ([], {})
+    assert fargate.stopped == []
     code, said = deleted(world)
     assert code == 0
     assert "Stopping 2 containers …" in said
     assert fargate.containers == {"etl": 0, "train": 0}
-    assert world.lambda_.reserved == {"gust-scheduler": 0}, "it starts no others"
     assert world.cloud.calls == ["delete"]
 
 
@@ -284,40 +283,101 @@ def test_delete_keeps_a_stack_whose_containers_do_not_end(world: World) -> None:
     world.cloud.resources = [*world.cloud.resources, *Fargate.RESOURCES]
     with pytest.raises(AwsError, match="still has 1 container"):
         deleted(world, "--yes")
-    assert (world.cloud.calls, world.lambda_.reserved) == ([], {})
+    assert world.cloud.calls == []
+
+
+def test_delete_leaves_a_stack_alone_that_is_being_changed(world: World) -> None:
+    fargate, events = Fargate("etl"), Events("events.yaml-a")
+    world.clients |= {"stepfunctions": fargate, "ecs": fargate, "events": events}
+    world.clients["cloudformation"] = world.cloud = Deleting(events, Fargate.RESOURCES)
+    world.cloud.status = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"
+    with pytest.raises(AwsError, match="is being changed"):
+        deleted(world, "--yes")
+    assert (world.cloud.calls, fargate.stopped, events.rules()) == ([], [], ["events.yaml-a"])
 
 
 class Deleting(CloudFormation):
-    """Fails at the bus as EventBridge does. A deployment of the folder that runs at first makes its rules again."""
+    """Comes to the bus, after `meanwhile`, when the deletion is first looked at, and fails at it as EventBridge does."""
 
-    def __init__(self, events: Events) -> None:
+    def __init__(
+        self, events: Events, others: Sequence[tuple[str, str, str]] = (), *, meanwhile: Callable[[], object] = bool
+    ) -> None:
         resources = [
             ("EventBus", "AWS::Events::EventBus", "gust"),
             ("FailedRuns", "AWS::Events::Rule", "gust|gust-FailedRuns-1"),
+            *others,
         ]
         super().__init__(status="UPDATE_COMPLETE", resources=resources)
-        self.events_of_bus = events
+        self.events_of_bus, self.meanwhile = events, meanwhile
 
     def delete_stack(self, **asked: Any) -> None:
-        if self.status == "UPDATE_COMPLETE":
-            self.events_of_bus.make("events.yaml-a")
-            self.events_of_bus.remove("gust-FailedRuns-1")
-        try:
-            self.events_of_bus.delete_event_bus("gust")
-            self.to_come = GONE
-        except ClientError as refused:
-            self.to_come = [("EventBus", "DELETE_FAILED", str(refused)), ("gust", "DELETE_FAILED", "")]
+        self.to_come = [("gust", "DELETE_IN_PROGRESS", "")]
         super().delete_stack(**asked)
 
+    def get_paginator(self, name: str) -> Any:
+        if name == "describe_stack_events" and self.status == "DELETE_IN_PROGRESS":
+            self.meanwhile()
+            self.meanwhile = bool  # once
+            try:
+                if self.events_of_bus.buses() and "gust-FailedRuns-1" in self.events_of_bus.rules():
+                    self.events_of_bus.remove("gust-FailedRuns-1")
+                self.events_of_bus.delete_event_bus("gust")
+                self.to_come = GONE[1:]
+            except ClientError as refused:
+                self.to_come = [("EventBus", "DELETE_FAILED", str(refused)), ("gust", "DELETE_FAILED", "")]
+            self._happen()
+        return super().get_paginator(name)
 
-def test_delete_takes_the_rules_of_events_files_along_that_a_deployment_makes_meanwhile(world: World) -> None:
+
+def test_delete_takes_the_rules_of_events_files_along(world: World) -> None:
     world.clients["events"] = events = Events("events.yaml-a", "events.yaml-b", "gust-FailedRuns-1")
     world.clients["cloudformation"] = world.cloud = Deleting(events)
     code, said = deleted(world, "--yes")
     assert code == 0
-    assert world.cloud.calls == ["delete", "delete"]
+    assert world.cloud.calls == ["delete"]
     assert "Removed 2 rules of events.yaml files." in said
     assert events.buses() == []
+
+
+def test_delete_takes_the_rules_of_events_files_along_that_a_deployment_makes_meanwhile(world: World) -> None:
+    world.clients["events"] = events = Events("events.yaml-a")
+    world.clients["cloudformation"] = world.cloud = Deleting(events, meanwhile=lambda: events.make("events.yaml-a"))
+    code, said = deleted(world, "--yes")
+    assert code == 0
+    assert world.cloud.calls == ["delete", "delete"]
+    assert "A deployment of the DAG folder has made rules again; they are removed." in said
+    assert events.buses() == []
+
+
+def test_delete_goes_on_where_eventbridge_still_counts_the_rules_that_it_has_removed(world: World) -> None:
+    class Counting(Events):
+        counts = True
+
+        def delete_event_bus(self, Name: str) -> None:  # noqa: N803 - boto3's
+            if self.counts:
+                self.counts = False
+                raise refusal("ValidationException", "EventBus can't be deleted since it has rules.")
+            super().delete_event_bus(Name)
+
+    world.clients["events"] = events = Counting("events.yaml-a")
+    world.clients["cloudformation"] = world.cloud = Deleting(events)
+    assert deleted(world, "--yes")[0] == 0
+    assert world.cloud.calls == ["delete", "delete"]
+    assert events.buses() == []
+
+
+def test_a_deletion_that_aws_refuses_keeps_the_rules_of_events_files(world: World) -> None:
+    """They are made again by a deployment of the folder alone."""
+
+    class Refusing(Deleting):
+        def delete_stack(self, **_: Any) -> None:
+            raise refusal("AccessDenied", "cloudformation:DeleteStack")
+
+    world.clients["events"] = events = Events("events.yaml-a")
+    world.clients["cloudformation"] = world.cloud = Refusing(events)
+    with pytest.raises(ClientError, match="DeleteStack"):
+        deleted(world, "--yes")
+    assert events.rules() == ["events.yaml-a"]
 
 
 def test_delete_names_rules_of_others_with_their_commands_and_deletes_nothing(world: World) -> None:

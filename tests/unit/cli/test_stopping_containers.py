@@ -13,7 +13,7 @@ from moto import mock_aws
 from gust.cli import containers
 from gust.cli.aws import AwsError, Stack
 from gust.cli.containers import Containers
-from tests.unit.cli.cloud import CloudFormation, Fargate, LambdaOfStack, refusal
+from tests.unit.cli.cloud import CloudFormation, Fargate, refusal
 
 STACK = Stack(name="gust", status="UPDATE_COMPLETE", outputs={}, parameters={}, tags={})
 
@@ -109,44 +109,6 @@ def test_a_pause_stops_what_has_started_and_ends_for_no_refusal() -> None:
     assert paused == [3, 4]
     with pytest.raises(ClientError):
         of(Refused()).stop_all(lambda _: None, pause=paused.append)
-
-
-def test_a_paused_scheduler_goes_on_where_the_deletion_does_not() -> None:
-    functions = LambdaOfStack()
-    with containers.scheduler_paused({"lambda": functions}.__getitem__, STACK, print):
-        pass
-    assert functions.reserved == {"gust-scheduler": 0}
-    with (
-        pytest.raises(AwsError, match="still there"),
-        containers.scheduler_paused({"lambda": functions}.__getitem__, STACK, print),
-    ):
-        raise AwsError("still there")
-    assert functions.reserved == {}
-
-
-@pytest.mark.parametrize(
-    ("code", "told"),
-    [
-        (
-            "AccessDeniedException",
-            ["The scheduler goes on meanwhile, and may start further containers: you may not do this: not allowed"],
-        ),
-        ("ResourceNotFoundException", []),
-    ],
-    ids=["not allowed", "gone"],
-)
-def test_a_scheduler_that_cannot_be_paused_holds_up_no_deletion(code: str, told: list[str]) -> None:
-    class Refusing(LambdaOfStack):
-        def put_function_concurrency(self, **_: Any) -> None:
-            raise refusal(code, "not allowed")
-
-    said: list[str] = []
-    with (
-        pytest.raises(AwsError, match="still there"),
-        containers.scheduler_paused({"lambda": Refusing()}.__getitem__, STACK, said.append),
-    ):
-        raise AwsError("still there")
-    assert said == told
 
 
 def test_the_requests_are_such_as_aws_takes(monkeypatch: pytest.MonkeyPatch) -> None:
