@@ -154,9 +154,10 @@ def carry_out(
     pause: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
     at_cleanup: Sequence[Callable[[], None]] = (),
+    meanwhile: Callable[[], None] | None = None,
 ) -> None:
     """Execute the change and tell of its progress until it has ended; call `at_cleanup` once, when an update begins to
-    delete what the stack no longer has. Raises DeploymentFailedError with the reasons."""
+    delete what the stack no longer has, and `meanwhile` as `follow` does. Raises DeploymentFailedError with the reasons."""
     cloudformation = aws("cloudformation")
     began = newest_event(cloudformation, change.stack_id)
     cloudformation.execute_change_set(ChangeSetName=change.id)
@@ -169,6 +170,7 @@ def carry_out(
         pause=pause,
         clock=clock,
         at_cleanup=at_cleanup,
+        meanwhile=meanwhile,
     )
 
 
@@ -187,8 +189,10 @@ def follow(
     pause: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
     at_cleanup: Sequence[Callable[[], None]] = (),
+    meanwhile: Callable[[], None] | None = None,
 ) -> None:
-    """Tell of the stack's events after one of them, until the stack rests. Raises DeploymentFailedError."""
+    """Tell of the stack's events after one of them, until the stack rests. Call `meanwhile` at each look, unless
+    CloudFormation takes the change back. Raises DeploymentFailedError."""
     began, told_at = clock(), clock()
     to_do = list(at_cleanup)
     while True:
@@ -211,6 +215,8 @@ def follow(
             told_at = clock()
             at = f"; at {', '.join(busy[:3])}" + (" …" if len(busy) > 3 else "") if busy else ""
             say(f"{len(done)} of {total} resources" + at if total else f"{len(done)} resources are gone" + at)
+        if meanwhile and "ROLLBACK" not in status:
+            meanwhile()
         pause(POLL_EVERY)
 
 

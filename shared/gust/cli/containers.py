@@ -90,16 +90,10 @@ class Containers:
             pause(LOOK_EVERY)
             waited += LOOK_EVERY
 
-    def stopping(self, pause: Callable[[float], None]) -> Callable[[float], None]:
-        """The same pause, which also stops what has started since. A refusal of AWS is ignored: CloudFormation's end tells
-        whether it mattered."""
-
-        def stop_and_pause(seconds: float) -> None:
-            with _allowing(None):
-                self.stop()
-            pause(seconds)
-
-        return stop_and_pause
+    def stop_again(self) -> None:
+        """Stops what has started since. A refusal of AWS is ignored: CloudFormation's end tells whether it mattered."""
+        with _allowing(None):
+            self.stop()
 
     def _executions(self) -> list[str]:
         if self.state_machine is None:

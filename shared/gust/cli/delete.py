@@ -116,14 +116,14 @@ def delete(
     bus = event_rules.bus_of(aws, stack)
     if containers:
         containers.stop_all(say, pause=pause)
-        pause = containers.stopping(pause)
+    meanwhile = containers.stop_again if containers else None
     before = _begin(cloudformation, known["StackId"])
     # Not before AWS has accepted the deletion: a stack that stays needs its rules. CloudFormation comes to the bus late.
     count = event_rules.remove_rules(aws, bus) if bus else 0
     if count:
         say(f"Removed {count} rules of events.yaml files.")
     try:
-        changes.follow(cloudformation, known["StackId"], before, 0, say, pause=pause)
+        changes.follow(cloudformation, known["StackId"], before, 0, say, pause=pause, meanwhile=meanwhile)
     except changes.DeploymentFailedError:
         if bus and event_rules.remove_rules(aws, bus):
             say("A deployment of the DAG folder has made rules again; they are removed.")
@@ -132,7 +132,7 @@ def delete(
         say("Deleting the rest of the stack …")
         pause(event_rules.SETTLES)
         before = _begin(cloudformation, known["StackId"])
-        changes.follow(cloudformation, known["StackId"], before, 0, say, pause=pause)
+        changes.follow(cloudformation, known["StackId"], before, 0, say, pause=pause, meanwhile=meanwhile)
     if options.bucket == "delete":
         _delete_bucket(aws("s3"), bucket)
         say(f"Deleted the bucket {bucket}.")

@@ -155,10 +155,16 @@ def deploy(
         except AwsError:
             changes.discard(aws, change, name)
             raise
-        pause = containers.stopping(pause)
     if ecs_role.needs_role(change):
         ecs_role.have_role(aws, say, pause=pause)
-    changes.carry_out(aws, change, say, pause=pause, at_cleanup=[rules.at_cleanup])
+    changes.carry_out(
+        aws,
+        change,
+        say,
+        pause=pause,
+        at_cleanup=[rules.at_cleanup],
+        meanwhile=containers.stop_again if containers else None,
+    )
     deployed = cli_aws.require_stack(aws, name)
     if not is_new:
         deploy_rest_api(aws, deployed, say)

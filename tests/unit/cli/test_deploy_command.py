@@ -195,6 +195,27 @@ def test_turning_fargate_off_stops_what_runs_in_containers_before_and_while_it_d
     assert fargate.stopped == ["etl", "next"]
 
 
+def test_an_update_that_is_taken_back_stops_no_further_containers(s3: Any) -> None:
+    fargate = Fargate("etl")
+    cloud = CloudFormation(
+        status="UPDATE_COMPLETE",
+        changes=WITHOUT_FARGATE,
+        events=[("gust", "UPDATE_ROLLBACK_IN_PROGRESS", "")],
+        resources=Fargate.RESOURCES,
+    )
+
+    def go_on(_: float) -> None:
+        if "next" in fargate.containers:
+            cloud.to_come = [("gust", "UPDATE_ROLLBACK_COMPLETE", "")]
+            cloud._happen()
+        elif cloud.status == "UPDATE_ROLLBACK_IN_PROGRESS":
+            fargate.start("next")
+
+    with pytest.raises(DeploymentFailedError):
+        run(Terminal(), cloud, s3, "--yes", at_terminal=False, pause=go_on, stepfunctions=fargate, ecs=fargate)
+    assert fargate.stopped == ["etl"]
+
+
 def test_fargate_stays_where_a_container_does_not_end(s3: Any) -> None:
     fargate = Fargate("stuck", looks=1000)
     cloud = CloudFormation(status="UPDATE_COMPLETE", changes=WITHOUT_FARGATE, resources=Fargate.RESOURCES)
