@@ -22,6 +22,7 @@ from gust.cli.resources import resources_of
 
 STATE_MACHINE: Final = "FargateTask"
 CLUSTER: Final = "FargateCluster"
+NETWORK: Final = "FargateNetwork"
 
 LOOK_EVERY: Final = 5.0
 """Seconds between two looks at the cluster."""
@@ -135,6 +136,19 @@ def containers_of(aws: Clients, stack: Stack) -> Containers | None:
 def loses_containers(change: ChangeSet) -> bool:
     """True if CloudFormation is to delete the cluster, or the state machine that starts containers in it."""
     return any(change.has("Remove", name) for name in (STATE_MACHINE, CLUSTER))
+
+
+def loses_network(change: ChangeSet) -> bool:
+    """True if CloudFormation is to delete the network that the stack has made for its containers."""
+    return change.has("Remove", NETWORK)
+
+
+def what_loses_network(count: int) -> str:
+    """Why the network stays, and what the operator can do."""
+    return (
+        f"{_containers(count)} would lose the way to AWS: this change deletes the network that the stack has made for "
+        "containers. Wait until they have ended, or clear or mark their tasks; then deploy again."
+    )
 
 
 def what_stops(count: int) -> str:

@@ -22,7 +22,14 @@ from gust import __version__
 from gust.cli import ROOT, artifacts, changes, concurrency, ecs_role, event_rules, layers, workers
 from gust.cli import aws as cli_aws
 from gust.cli.aws import AwsError, Clients, Stack
-from gust.cli.containers import containers_of, loses_containers, what_stops
+from gust.cli.containers import (
+    Containers,
+    containers_of,
+    loses_containers,
+    loses_network,
+    what_loses_network,
+    what_stops,
+)
 from gust.cli.event_sources import why_receiver_stays
 from gust.cli.resources import of_type, resources_of
 
@@ -136,27 +143,22 @@ def deploy(
     rules = event_rules.RulesOfChange(aws, name, change, pause)
     try:
         rules.check(present)
-    except Exception:
+        say(f"CloudFormation would {'create' if change.is_creation else 'change'}:")
+        for line in changes.told(change):
+            say(line)
+        containers = _containers_that_stop(aws, present, change, say) if present else None
+        is_agreed = not options.dry_run and (options.yes or bool(ask and ask("Deploy this?", False)))
+        if is_agreed and containers:
+            containers.stop_all(say, pause=pause)
+        if is_agreed and ecs_role.needs_role(change):
+            ecs_role.have_role(aws, say, pause=pause)
+    except BaseException:
         changes.discard(aws, change, name)
         raise
-    say(f"CloudFormation would {'create' if change.is_creation else 'change'}:")
-    for line in changes.told(change):
-        say(line)
-    containers = containers_of(aws, present) if present and loses_containers(change) else None
-    if containers and (running := containers.count()):
-        say(what_stops(running))
-    if options.dry_run or (ask and not options.yes and not ask("Deploy this?", False)):
+    if not is_agreed:
         changes.discard(aws, change, name)
         say("Nothing was changed.")
         return 0 if options.dry_run else 1
-    if containers:
-        try:
-            containers.stop_all(say, pause=pause)
-        except AwsError:
-            changes.discard(aws, change, name)
-            raise
-    if ecs_role.needs_role(change):
-        ecs_role.have_role(aws, say, pause=pause)
     changes.carry_out(
         aws,
         change,
@@ -174,6 +176,23 @@ def deploy(
     for line in _afterwards(deployed, options):
         say(line)
     return left_behind
+
+
+def _containers_that_stop(
+    aws: Clients, present: Stack, change: changes.ChangeSet, say: Callable[[str], None]
+) -> Containers | None:
+    """Those of a stack that loses Fargate; says how many run. Raises AwsError where some run in a network that goes."""
+    if not loses_containers(change):
+        if loses_network(change) and (found := containers_of(aws, present)) and (running := found.count()):
+            raise AwsError(what_loses_network(running))
+        return None
+    containers = containers_of(aws, present)
+    try:
+        if containers and (running := containers.count()):
+            say(what_stops(running))
+    except ClientError as refused:
+        say(f"It stops all containers; AWS does not tell how many run: {cli_aws.in_one_line(refused)}")
+    return containers
 
 
 def update_workers(aws: Clients, stack: Stack, say: Callable[[str], None]) -> int:

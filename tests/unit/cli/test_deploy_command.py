@@ -224,6 +224,48 @@ def test_fargate_stays_where_a_container_does_not_end(s3: Any) -> None:
     assert cloud.calls == ["discard"]
 
 
+def test_what_aws_refuses_to_tell_of_containers_stops_no_dry_run_and_leaves_no_change_set(s3: Any) -> None:
+    class Refusing(Fargate):
+        def get_paginator(self, operation: str) -> Any:
+            raise refusal("AccessDeniedException", operation)
+
+    refusing, terminal = Refusing(), Terminal()
+    cloud = CloudFormation(status="UPDATE_COMPLETE", changes=WITHOUT_FARGATE, resources=Fargate.RESOURCES)
+    clients = {"stepfunctions": refusing, "ecs": refusing}
+    assert run(terminal, cloud, s3, "--dry-run", at_terminal=False, **clients) == 0
+    assert "It stops all containers; AWS does not tell how many run: you may not do this: list_execu" in terminal.text
+    with pytest.raises(ClientError):
+        run(terminal, cloud, s3, "--yes", at_terminal=False, **clients)
+    assert cloud.calls == ["discard", "discard"]
+
+
+def test_an_interrupted_question_leaves_no_change_set(s3: Any) -> None:
+    class Interrupted(Terminal):
+        def ask(self, question: str, default: bool) -> bool:
+            raise KeyboardInterrupt
+
+    cloud = CloudFormation(status="UPDATE_COMPLETE", changes=NEW_TABLE)
+    with pytest.raises(KeyboardInterrupt):
+        run(Interrupted(), cloud, s3)
+    assert cloud.calls == ["discard"]
+
+
+def test_the_network_of_containers_stays_while_any_run(s3: Any) -> None:
+    cloud = CloudFormation(
+        status="UPDATE_COMPLETE",
+        changes=[("Remove", "FargateNetwork", "AWS::EC2::VPC", "False")],
+        events=[("gust", "UPDATE_COMPLETE", "")],
+        resources=Fargate.RESOURCES,
+    )
+    words, running, idle = ("--yes", "--set", "FargateSubnets=subnet-1"), Fargate("etl"), Fargate()
+    with pytest.raises(AwsError, match="1 container would lose the way to AWS"):
+        run(Terminal(), cloud, s3, *words, at_terminal=False, stepfunctions=running, ecs=running)
+    assert (cloud.calls, running.stopped) == (["discard"], [])
+    clients = {"stepfunctions": idle, "ecs": idle, "dynamodb": table()}
+    assert run(Terminal(), cloud, s3, *words, at_terminal=False, **clients) == 0
+    assert cloud.calls == ["discard", "execute"]
+
+
 def test_turning_fargate_on_gives_ecs_its_role_before_the_cluster_is_created(s3: Any) -> None:
     made: list[str] = []
 
