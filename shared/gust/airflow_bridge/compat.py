@@ -207,6 +207,10 @@ def know_environment(folder: Path) -> None:
     _known_environments.add(folder)
 
 
+def knows_environment(folder: Path) -> bool:
+    return folder in _known_environments
+
+
 def preload() -> None:
     """Import what nearly every DAG file imports, so that children forked from here need not."""
     import airflow.dag_processing.dagbag

@@ -32,7 +32,6 @@ from typing import Any, Final, NoReturn
 from gust import collector
 from gust.airflow_bridge import compat, moment, nursery, orphans, parsed, surroundings
 from gust.airflow_bridge.imports import import_installed
-from gust.model.bundle import PLUGINS_PREFIX
 from gust.model.same_parse import SameParse
 
 BEGINS: Final = b"+"
@@ -63,15 +62,17 @@ def prepare(
     bundle: Path,
     environment: Path | None,
     workspace: Path,
+    looks: bool = True,
     file: str | None = None,
     same: SameParse | None = None,
 ) -> None:
     """What a preparer does: import the modules, parse the `file`, if there is one, report, and fork children until its
-    worker is gone. `workspace`: the empty folder where children will run. `same`: the proof that the file may be parsed."""
+    worker is gone. `workspace`: the empty folder where children will run. `looks`: whether what Airflow finds in
+    the environment is all that children find. `same`: the proof that the file may be parsed."""
     worker = socket.socket(fileno=control)
     sys.dont_write_bytecode = True  # a changed environment is extracted anew
     memory = _private_memory()
-    took = _import_all(worker, names, bundle, environment, workspace)
+    took = _import_all(worker, names, bundle, environment, workspace, looks=looks)
     collector.freeze_gc()  # before an author's code runs: the objects that it makes are collected as in any task
     if file is not None and same is not None:
         took += _parse(worker, bundle, file, workspace, environment, same=same)
@@ -98,7 +99,13 @@ def _parse(
 
 
 def _import_all(
-    worker: socket.socket, names: Sequence[str], bundle: Path, environment: Path | None, workspace: Path
+    worker: socket.socket,
+    names: Sequence[str],
+    bundle: Path,
+    environment: Path | None,
+    workspace: Path,
+    *,
+    looks: bool,
 ) -> float:
     """Returns seconds of a core."""
     orphans.adopt()  # a process that a module starts and leaves is found here
@@ -124,13 +131,12 @@ def _import_all(
         }
         for name, value in WITHOUT_THREADS.items():
             os.environ.setdefault(name, value)
-        if environment is not None and not _has_distributions(bundle):
+        if _threads() > 1 or orphans.children():  # what else it does, it does in each child again
+            _end(worker, "a .pth file of the environment starts threads or processes")
+        if looks and environment is not None and not compat.knows_environment(environment):
             took -= time.process_time()
-            with suppress(Exception):  # each child finds the mistake of a provider where a person sees it
-                compat.know_environment(environment)
+            _look_at_providers(environment, workspace, counted)
             took += time.process_time()
-        if _threads() > 1 or orphans.children():  # what else a .pth file does, it does in each child again
-            _end(worker, "a .pth file or a provider of the environment starts threads or processes")
         before = _seen(workspace, counted)
         for name in names:
             worker.sendall(BEGINS + name.encode() + b"\n")
@@ -147,11 +153,21 @@ def _import_all(
     return took
 
 
-def _has_distributions(bundle: Path) -> bool:
-    """Whether a DAG author has put an installed package into the bundle, with its metadata: children find its plugins, and
-    this process, without the bundle on its path, would not."""
-    folders = (bundle, bundle / PLUGINS_PREFIX)
-    return any(next(folder.glob(f"*.{kind}-info"), None) for folder in folders for kind in ("dist", "egg"))
+def _look_at_providers(environment: Path, workspace: Path, counted: Mapping[str, Callable[[], int]]) -> None:
+    """Have Airflow look which providers and plugins the environment brings, unless that does more: it imports the providers'
+    own packages, with all that they do. A fork of this process tries it first. Children look themselves then, also where a
+    provider has a mistake."""
+    pid = os.fork()
+    if pid == 0:
+        does_more = True
+        with suppress(BaseException):
+            before = _seen(workspace, counted)
+            compat.know_environment(environment)
+            does_more = _difference(before, _seen(workspace, counted)) is not None
+        os._exit(does_more)
+    if os.waitpid(pid, 0)[1] == 0:
+        compat.know_environment(environment)
+        gc.freeze()
 
 
 def _end(worker: socket.socket, reason: str) -> NoReturn:

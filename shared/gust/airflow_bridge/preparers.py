@@ -33,6 +33,7 @@ from gust.airflow_bridge import immortal, late, orphans, parsed, preparer
 from gust.airflow_bridge.imports import LARGEST, Imports, bounded, report_of
 from gust.airflow_bridge.nursery import Asked, Children, Nursery, ParentGone, Process, Target, made_here
 from gust.airflow_bridge.surroundings import DAGS_OF_MWAA, options_of
+from gust.model.bundle import PLUGINS_PREFIX
 from gust.model.environment import OPTIONS_FILE, VARIABLES_FILE
 from gust.model.same_parse import SameParse
 
@@ -102,6 +103,8 @@ class Surroundings:
     environment: Path | None
     settings: str
     """Hash of the bundle's variables and options."""
+    has_distributions: bool
+    """The bundle has installed packages of its own."""
 
 
 Key = tuple[Surroundings, tuple[str, ...]]
@@ -455,6 +458,7 @@ class Preparers:
             bundle=subject.bundle,
             environment=subject.environment,
             workspace=workspace,
+            looks=not key[0].has_distributions,
             file=subject.file if is_parsed else None,
             same=subject.same,
         )
@@ -541,7 +545,15 @@ def _without_late(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _around(subject: Subject) -> Surroundings:
-    return Surroundings(subject.environment, _settings(subject.bundle))
+    return Surroundings(subject.environment, _settings(subject.bundle), _has_distributions(subject.bundle))
+
+
+@lru_cache(maxsize=MOST_FILES)
+def _has_distributions(bundle: Path) -> bool:
+    """Whether a DAG author has put an installed package into the bundle, with its metadata: its providers and plugins are
+    the bundle's, and a preparer, without the bundle on its path, would not find them."""
+    folders = (bundle, bundle / PLUGINS_PREFIX)
+    return any(next(folder.glob(f"*.{kind}-info"), None) for folder in folders for kind in ("dist", "egg"))
 
 
 @lru_cache(maxsize=MOST_FILES)

@@ -50,8 +50,12 @@ class Processors:
     window: Final = 0.5
     """Seconds that an answer speaks of, at least; at most four times that."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, times: Callable[[], Any] = psutil.cpu_times
+    ) -> None:
+        """`times`: returns seconds of all processors by what they did, as a named tuple."""
         self._clock = clock
+        self._times = times
         self._sample = self._now()
         self._idle = 0.0
 
@@ -66,7 +70,7 @@ class Processors:
         return self._idle
 
     def _now(self) -> tuple[float, float, float]:
-        times = psutil.cpu_times()
+        times = self._times()
         return self._clock(), times.idle + getattr(times, "iowait", 0.0), sum(times)
 
 

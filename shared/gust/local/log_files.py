@@ -25,29 +25,44 @@ Event = dict[str, Any]
 """`timestamp` and `ingestionTime` in milliseconds since 1970, `message`, `eventId`."""
 
 
-class LogFile:
-    """A file that texts are appended to; once it has more than `largest` bytes it becomes `<name>.1`, and a new one begins.
-    It stays open, and is made anew where a person has deleted it."""
+class LogFolder:
+    """Files that texts are appended to, `<name>.log`. One with more than `largest` bytes becomes `<name>.log.1`, and a new
+    one begins, as where a person has moved or deleted it. The last `most_open` stay open."""
 
-    def __init__(self, path: Path, *, largest: int) -> None:
-        self._path = path
+    def __init__(self, folder: Path, *, largest: int, most_open: int = 32) -> None:
+        self._folder = folder
         self._largest = largest
-        self._file = -1
+        self._most_open = most_open
+        self._open: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def write(self, text: str) -> None:
+    def append(self, name: str, text: str) -> None:
         """Raises OSError."""
+        path = self._folder / f"{name}.log"
         with self._lock:
-            if self._file != -1:
-                found = os.fstat(self._file)
-                if found.st_size > self._largest and found.st_nlink:
-                    self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-                if found.st_size > self._largest or not found.st_nlink:
-                    os.close(self._file)
-                    self._file = -1
-            if self._file == -1:
-                self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            os.write(self._file, text.encode(errors="replace"))
+            file = self._open.pop(name, None)
+            if file is not None and not self._is_fit(path, file):
+                os.close(file)
+                file = None
+            if file is None:
+                file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._open[name] = file
+            if len(self._open) > self._most_open:
+                os.close(self._open.pop(next(iter(self._open))))
+            os.write(file, text.encode(errors="replace"))
+
+    def _is_fit(self, path: Path, file: int) -> bool:
+        """Whether the open file is the one at the path, and not too large. One that is gets its second name."""
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return False
+        if not os.path.samestat(found, os.fstat(file)):
+            return False
+        if found.st_size > self._largest:
+            path.replace(path.with_name(f"{path.name}.1"))
+            return False
+        return True
 
 
 class FileEvents(Sequence[Event]):

@@ -30,7 +30,7 @@ from gust.local import alarms, aws_metrics
 from gust.local.asgi import Application, Receive, Scope, Send
 from gust.local.containers import Processes, in_pascal_case, refused_size
 from gust.local.function_pool import IDLE, FunctionPool, Process, is_over
-from gust.local.log_files import FileEvents, LogFile, LogFiles, saved
+from gust.local.log_files import FileEvents, LogFiles, LogFolder, saved
 from gust.local.metrics import Totals, Value, values_in
 from gust.local.shortcuts import comparing_keys, projecting_names, service_of, sorting_text
 from gust.local.storage import Storage
@@ -246,11 +246,10 @@ def write_function_logs(folder: Path, totals: Totals) -> None:
         name = function.get("config", function).get("FunctionName", "unknown")
         record([*values_in(text), *aws_metrics.of_invocation(name, failed=error, milliseconds=milliseconds)], totals)
         report = f"{time.strftime('%H:%M:%S')} {request_id} {'FAILED' if error else 'done'} in {milliseconds} ms\n"
-        file = files.setdefault(name, LogFile(folder / f"{name}.log", largest=LARGEST_LOG))
         with contextlib.suppress(OSError):
-            file.write((text.rstrip() + "\n" if text.strip() else "") + report)
+            files.append(name, (text.rstrip() + "\n" if text.strip() else "") + report)
 
-    files: dict[str, LogFile] = {}
+    files = LogFolder(folder, largest=LARGEST_LOG)
     lambda_svc._emit_lambda_logs = write
 
 

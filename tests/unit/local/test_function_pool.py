@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from gust.local.function_pool import FunctionPool, Processors, default_workers
 from gust.local.stack import waiting_line
 
 GB = 10**9
+Times = namedtuple("Times", "user system idle")
 
 
 @dataclass
@@ -194,16 +196,24 @@ def test_the_terminal_says_why_tasks_wait() -> None:
 
 
 def test_the_processors_are_judged_by_the_last_moments() -> None:
-    now = 0.0
-    processors = Processors(lambda: now)
+    """Three quarters of the last second were idle; what was an hour ago says nothing."""
+    now, user, idle = 0.0, 0.0, 0.0
+
+    def times() -> Times:
+        return Times(user=user, system=0.0, idle=idle)
+
+    processors = Processors(lambda: now, times)
     assert processors.idle() == 0.0
 
-    now = 1.0
-    time.sleep(0.3)
-    assert 0.0 <= processors.idle() <= 1.0
+    now, user, idle = 1.0, 0.5, 1.5
+    assert processors.idle() == 0.75
+    now, user = 1.1, 0.7
+    assert processors.idle() == 0.75, "it is too soon to say"
+    now, user = 2.0, 2.5
+    assert processors.idle() == 0.0
 
-    now = 60.0
-    assert processors.idle() == 0.0, "it speaks of an hour"
+    now, idle = 60.0, 59.0
+    assert processors.idle() == 0.0
 
 
 async def unused(*_: object) -> NoReturn:

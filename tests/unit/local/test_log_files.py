@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from ministack.services import cloudwatch_logs
 
-from gust.local.log_files import FileEvents, LogFile, LogFiles, saved
+from gust.local.log_files import FileEvents, LogFiles, LogFolder, saved
 from gust.local.ministack import keep_logs_in_files
 
 
@@ -105,16 +106,32 @@ def test_lines_are_not_in_memory(logs: Any) -> None:
     assert isinstance(next(iter(cloudwatch_logs._log_groups._data.values()))["streams"]["w"]["events"], FileEvents)
 
 
-def test_a_log_moves_aside_when_it_is_large_and_begins_anew_when_it_is_deleted(tmp_path: Path) -> None:
-    path = tmp_path / "gust-api.log"
-    log = LogFile(path, largest=10)
+def test_a_log_moves_aside_when_it_is_large_and_begins_anew_when_it_is_not_there(tmp_path: Path) -> None:
+    logs, path = LogFolder(tmp_path, largest=10, most_open=2), tmp_path / "api.log"
 
     for text in ("one two three\n", "four\n"):
-        log.write(text)
-    assert (tmp_path / "gust-api.log.1").read_text() == "one two three\n"
+        logs.append("api", text)
+    assert (tmp_path / "api.log.1").read_text() == "one two three\n"
     assert path.read_text() == "four\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+    path.rename(tmp_path / "of_a_person.log")
+    for text in ("five, too long\n", "six\n"):
+        logs.append("api", text)
+    assert (tmp_path / "of_a_person.log").read_text() == "four\n"
+    assert path.read_text() == "six\n"
 
     path.unlink()
-    log.write("five\n")
-    assert path.read_text() == "five\n"
-    assert path.stat().st_mode & 0o777 == 0o600
+    logs.append("api", "seven\n")
+    assert path.read_text() == "seven\n"
+
+
+def test_logs_of_any_number_of_functions_leave_few_files_open(tmp_path: Path) -> None:
+    logs, before = LogFolder(tmp_path, largest=1_000, most_open=2), len(os.listdir("/proc/self/fd"))
+
+    for number in range(3):
+        for name in ("a", "b", "c", "d"):
+            logs.append(name, f"{number}\n")
+
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+    assert [(tmp_path / f"{name}.log").read_text() for name in "abcd"] == ["0\n1\n2\n"] * 4

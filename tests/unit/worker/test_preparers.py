@@ -15,7 +15,7 @@ import pytest
 
 from gust.airflow_bridge import imports, orphans, preparers
 from gust.airflow_bridge.nursery import Nursery, Process
-from gust.airflow_bridge.preparer import _has_distributions, import_installed
+from gust.airflow_bridge.preparer import import_installed
 from gust.airflow_bridge.preparers import ATTEMPTS, PATIENCE, Preparers, Subject
 from gust.aws.queues import HIDDEN_FOR
 from gust.model.state import DagRunState
@@ -117,38 +117,43 @@ def test_environments_do_not_mix(gust: Whole) -> None:
     assert [run(gust, dag=dag) for dag in "abcab"] == [["1 True"], ["2 True"], ["None"], ["1 True"], ["2 True"]]
 
 
-def provider(name: str) -> dict[str, str]:
-    """The files of an installed provider; each look at it makes itself known."""
+def provider(name: str, *, module: str = "") -> dict[str, str]:
+    """The files of an installed provider. What it tells Airflow of itself is the process that it tells it in."""
     return {
-        f"{name}.py": "def info():\n    print('looked')\n    return dict.fromkeys("
-        f"('package-name', 'name', 'description'), '{name}')\n",
+        f"{name}.py": f"import os\n{module}\ndef info():\n"
+        f"    return {{'package-name': '{name}', 'name': '{name}', 'description': str(os.getpid())}}\n",
         f"{name}-1.0.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
         f"{name}-1.0.dist-info/entry_points.txt": f"[apache_airflow_provider]\nprovider_info = {name}:info\n",
     }
 
 
-PROVIDERS = (
-    "from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime as Known",
-    "print('said', *(name for name in ('acme', 'umbrella', 'vendored') if name in Known().providers))",
+LOOKS = (
+    "from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime as Manager",
+    "known = {name: about.data for name, about in Manager().providers.items() if name in ('acme', 'umbrella', 'vendored')}",
+    "print('said', *(f'{name}:{about[\"description\"] != str(os.getpid())}' for name, about in known.items()))",
 )
 
 
 def test_airflow_looks_for_an_environments_providers_once_for_all_its_later_tasks(gust: Whole) -> None:
     """A task sees those of its own environment, and no child has to look again."""
     gust.environments = {"a": {"slow.py": SLOW, **provider("acme")}, "b": {"slow.py": SLOW, **provider("umbrella")}}
-    files = {f"{dag}__d": file("import slow\n", *PROVIDERS, dag=dag) for dag in "ab"}
-    gust.upload(**files, c=file("", *PROVIDERS, dag="c"))
+    files = {f"{dag}__d": file("import slow\n", *LOOKS, dag=dag) for dag in "ab"}
+    gust.upload(**files, c=file("", *LOOKS, dag="c"))
 
-    assert [run(gust, dag=dag) for dag in "abcab"] == [["acme"], ["umbrella"], [], ["acme"], ["umbrella"]]
+    of_a, of_b = ["acme:True"], ["umbrella:True"]
+    assert [run(gust, dag=dag) for dag in "abcab"] == [of_a, of_b, [], of_a, of_b]
 
-    assert gust.said("looked") == []
 
+def test_a_provider_among_the_dag_files_is_found_from_the_version_that_brings_it(gust: Whole) -> None:
+    """The environment is the same one before and after."""
+    gust.environments = {"": {"slow.py": SLOW, **provider("acme")}}
+    source = file("import slow\n", *LOOKS, is_prepared("slow"))
+    gust.upload(d=source)
+    assert run(gust, 2) == ["acme:True", "True"] * 2
 
-@pytest.mark.parametrize("place", ["acme-1.0.dist-info", "plugins/acme.egg-info"])
-def test_each_child_looks_itself_where_a_package_lies_among_the_dag_files(place: str, tmp_path: Path) -> None:
-    assert not _has_distributions(tmp_path)
-    (tmp_path / place).mkdir(parents=True)
-    assert _has_distributions(tmp_path)
+    gust.others = {f"plugins/{path}": text for path, text in provider("vendored").items()}
+    gust.upload(d=source)
+    assert run(gust, 2) == ["acme:False vendored:False", "True"] * 2
 
 
 def test_no_package_of_another_environment_runs_beside_a_task(gust: Whole) -> None:
@@ -321,6 +326,25 @@ def test_a_module_that_children_could_tell_apart_stays_out(gust: Whole, why: str
     assert f"unfit is not imported before tasks of d.py: {why.strip()}" in lines
 
 
+@pytest.mark.parametrize(
+    "why",
+    [
+        "it asks for a variable or a connection",
+        "it changes environment variables",
+        "it draws random numbers ",
+        "it keeps files or sockets open",
+        "it prints, warns or logs",
+        "it starts threads",
+    ],
+)
+def test_a_provider_that_children_could_tell_apart_is_imported_by_each(gust: Whole, why: str) -> None:
+    """Airflow imports the packages of all providers when it looks for them; the file's other imports stay prepared."""
+    unfit = provider("unfit", module=f"{SLOW}import sys\n{UNFIT[why]}\n")
+    gust.environments = {"": {"slow.py": SLOW, **unfit}}
+    gust.upload(d=file("os.in_child = True\nimport unfit, slow\n", is_prepared("slow"), is_prepared("unfit")))
+    assert run(gust, 2) == ["True", "False"] * 2
+
+
 def test_a_module_that_holds_up_a_try_does_so_once(gust: Whole) -> None:
     """Each file imports it after another module."""
     assert gust.preparers is not None
@@ -353,7 +377,7 @@ def test_an_environment_that_starts_a_thread_at_each_start_of_python_is_left_to_
     gust.upload(d=file("import slow, starts\n", is_prepared("slow"), "print('said', starts.THREAD.is_alive())"))
     assert run(gust, 2) == ["False", "True"] * 2
     assert lines == [
-        "Nothing is imported before tasks of d.py: a .pth file or a provider of the environment starts threads or processes"
+        "Nothing is imported before tasks of d.py: a .pth file of the environment starts threads or processes"
     ]
 
 

@@ -86,6 +86,9 @@ class Whole:
     environment_size: int = 0
     """Bytes, unpacked, that the bundle says of each."""
 
+    others: dict[str, str] = field(default_factory=dict)
+    """Path → text of files that are not parsed, for the next upload."""
+
     variables: dict[str, str] = field(default_factory=dict)
     """What the bucket's `startup.sh` exports, for the next upload."""
 
@@ -118,7 +121,7 @@ class Whole:
         names = {f"{name.replace('__', '/')}.py": text for name, text in files.items()}
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as into:
-            for name, text in names.items():
+            for name, text in (names | self.others).items():
                 into.writestr(name, text)
             of = {folder: self.pack(packages) for folder, packages in self.environments.items()}
             into.writestr(VARIABLES_FILE, json.dumps(self.variables))
