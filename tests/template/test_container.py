@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from gust.aws.containers import CONTAINER, DEFINITIONS
+from gust.aws.containers import CONTAINER, DEFINITIONS, FIRST_PAUSE
 from gust.model.bucket_keys import WORKLOADS
 from gust.model.environment import ARM64, X86_64
 from gust.model.place import NO_GUST
 from gust.scheduling.placement import DEFAULT_CPU, DEFAULT_MEMORY
+from gust.scheduling.timers import DEFAULTS
 from tests.template.rights import statements
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,12 @@ OF_IMAGE = {"GUST_LAYERS", "GUST_OPT", "GUST_ARCHITECTURE"}
 
 ATTEMPTS = 20
 """Of a container to learn where a layer is."""
+
+START = 60
+"""Seconds, assumed, that a container takes beside waiting for Lambda: for its image, its layers and its end."""
+
+NO_ROOM = 20
+"""Seconds, assumed: until ECS says that a container finds no room."""
 
 FAKE_BOTO3 = """
 import os
@@ -50,7 +57,7 @@ def client(name, config):
 
 FAKE_CONFIG = """
 class Config:
-    def __init__(self, retries):
+    def __init__(self, retries, connect_timeout, read_timeout):
         self.retries = retries
 """
 
@@ -100,28 +107,65 @@ def test_an_image_without_gust_fetches_the_layers_and_runs_its_entry(
 
 
 @pytest.mark.parametrize(("containers", "answers_a_second"), [(300, 15), (1000, 15), (500, 7.5)])
-def test_a_burst_of_starts_outlasts_the_quota_of_lambda(containers: int, answers_a_second: float) -> None:
+def test_a_burst_of_starts_outlasts_the_quota_of_lambda(
+    definition: dict[str, Any], containers: int, answers_a_second: float
+) -> None:
     """A model of it: Fargate starts 20 containers a second, each makes two calls, and Lambda's control plane answers 15 a
-    second, of which a deployment may take half. Calls that it throttles come again after botocore's standard pauses."""
+    second, of which a deployment may take half. Calls that it throttles come again after botocore's standard pauses, and a
+    container that has waited for too long is followed by another one."""
     random = Random(1)  # noqa: S311 - moments, no secret
     due = [(start / 20 + random.uniform(0, 15), start, 2, 1) for start in range(containers)]
     heapify(due)
-    began = {start: moment for moment, start, _, _ in due}
+    asked = {start: moment for moment, start, _, _ in due}
+    began = dict(asked)
     room, last, took = answers_a_second, 0.0, dict[int, float]()
+    waits = patience(definition)
     while due:
         now, start, calls, attempt = heappop(due)
         room, last = min(answers_a_second, room + (now - last) * answers_a_second), now
-        if room >= 1:
+        if now - began[start] > waits or attempt > ATTEMPTS:
+            assert began[start] == asked[start], "it is asked for once more, no oftener"
+            began[start] = now + FIRST_PAUSE + START
+            heappush(due, (began[start], start, 2, 1))
+        elif room >= 1:
             room -= 1
             if calls > 1:
-                heappush(due, (now + 4, start, calls - 1, 1))
+                heappush(due, (now + 0.1, start, calls - 1, 1))
             else:
-                took[start] = now - began[start]
-        elif attempt < ATTEMPTS:
+                took[start] = now - asked[start]
+        else:
             pause = random.random() * min(2 ** (attempt - 1), 20)
             heappush(due, (now + pause, start, calls, attempt + 1))
     assert len(took) == containers
     assert max(took.values()) < 300, "with Fargate's own start, well before a dispatch counts as stuck"
+
+
+def patience(definition: dict[str, Any]) -> int:
+    """Seconds for which a container waits for Lambda to say where the layers are."""
+    (container,) = definition["ContainerDefinitions"]
+    (seconds,) = re.findall(r"threading\.Timer\((\d+),", container["Command"][0])
+    return int(seconds)
+
+
+def test_a_container_to_which_lambda_does_not_answer_ends_in_time_and_says_so(
+    definition: dict[str, Any], tmp_path: Path
+) -> None:
+    """No way to Lambda, for instance: each attempt waits for its connection."""
+    (tmp_path / "boto3.py").write_text("import time\ndef client(*_, **__): time.sleep(60)")
+    (tmp_path / "botocore").mkdir()
+    (tmp_path / "botocore" / "config.py").write_text("class Config:\n    def __init__(self, **_): ...")
+    (container,) = definition["ContainerDefinitions"]
+    command = container["Command"][0].replace(f"Timer({patience(definition)},", "Timer(0.1,")
+    ran = subprocess.run(  # noqa: S603 - as above
+        [sys.executable, "-S", *container["EntryPoint"][1:], command],
+        env={"GUST_LAYERS": "arn", "GUST_OPT": str(tmp_path), "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == NO_GUST
+    assert "Lambda did not say within two minutes where Gust's layers are" in ran.stderr
+    assert patience(definition) == 120
 
 
 def test_a_container_whose_layers_are_gone_says_so_by_its_exit_code(definition: dict[str, Any], tmp_path: Path) -> None:
@@ -295,16 +339,40 @@ def test_workloads_are_dropped_once_they_are_read(source: dict[str, Any]) -> Non
     assert {"Id": "DropWorkloads", "Prefix": WORKLOADS, "Status": "Enabled", "ExpirationInDays": 1} in rules
 
 
-def test_containers_ask_for_room_no_longer_than_a_dispatch_is_waited_for(source: dict[str, Any]) -> None:
-    """Else the scheduler would begin another dispatch while the first may still get its container."""
-    from gust.aws.containers import FIRST_PAUSE
-    from gust.scheduling.timers import DEFAULTS
-
+def test_an_execution_gives_up_before_its_dispatch_counts_as_stuck(
+    source: dict[str, Any], definition: dict[str, Any]
+) -> None:
+    """Else the scheduler begins another dispatch, which forgets why the first one got no container. In whatever order
+    containers find no room and no layers."""
     states = json.loads((ROOT / source["Resources"]["FargateTask"]["Properties"]["DefinitionUri"]).read_text())[
         "States"
     ]
-    attempts = states["MayAskAgain"]["Choices"][0]["NumericLessThan"]
-    assert sum(FIRST_PAUSE * 2**n for n in range(attempts - 1)) < DEFAULTS.queued_timeout.total_seconds() / 1.5
+    for_room = states["MayAskAgain"]["Choices"][0]["NumericLessThan"]
+    for_layers = states["MayAskForGust"]["Choices"][0]["NumericLessThan"]
+    assert states["AwaitRoom"]["SecondsPath"] == "$.pause"
+    assert states["AskAgain"]["Parameters"]["pause.$"] == "States.MathAdd($.pause, $.pause)"
+    adds_for_room, adds_for_layers = adds(states["AskAgain"]), adds(states["CountForThree"])
+
+    def longest(attempt: int, pause: int, *, with_room: bool = False) -> int:
+        """Seconds until the scheduler is told, where no container runs its task. `with_room`: each finds room."""
+        without_layers = START + patience(definition)
+        if attempt < for_layers:
+            following = attempt + adds_for_layers + adds_for_room
+            without_layers += pause + longest(following, 2 * pause, with_room=with_room)
+        without_room = NO_ROOM
+        if attempt < for_room:
+            without_room += pause + longest(attempt + adds_for_room, 2 * pause)
+        return without_layers if with_room else max(without_layers, without_room)
+
+    assert longest(1, FIRST_PAUSE, with_room=True) == 2 * (START + 120) + FIRST_PAUSE == 370
+    assert longest(1, FIRST_PAUSE) == 5 * NO_ROOM + (10 + 20 + 40 + 80 + 160) + START + 120 == 590
+    assert DEFAULTS.queued_timeout.total_seconds() == 600
+
+
+def adds(state: dict[str, Any]) -> int:
+    """What the state adds to the number of attempts."""
+    (number,) = re.findall(r"^States\.MathAdd\(\$\.attempt, (\d)\)$", state["Parameters"]["attempt.$"])
+    return int(number)
 
 
 def as_list(value: Any) -> list[Any]:

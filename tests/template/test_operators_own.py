@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 Resources = dict[str, dict[str, Any]]
 Template = dict[str, Any]
 
+ROOT = Path(__file__).parents[2]
 NO_VALUE = {"Ref": "AWS::NoValue"}
 KEY = {"Fn::If": ["HasKey", {"Ref": "KmsKeyArn"}, NO_VALUE]}
 RUN_AUTHORS_CODE = {
@@ -126,6 +129,34 @@ def test_a_boundary_bounds_every_role(resources: Resources) -> None:
     for name, role in of_type(resources, "AWS::IAM::Role"):
         boundary = {"Fn::If": ["HasBoundary", {"Ref": "PermissionsBoundaryArn"}, NO_VALUE]}
         assert role["Properties"].get("PermissionsBoundary") == boundary, name
+
+
+def test_the_documented_boundary_allows_what_the_roles_do(resources: Resources) -> None:
+    page = (ROOT / "docs/deploying.md").read_text()
+    said = set(re.findall(r"`([\w:]+)`", page.partition("### A permissions boundary")[2].partition("\n#")[0]))
+    names = {each.rpartition(":")[2] for each in said}
+    done = {
+        action
+        for kind in ("AWS::IAM::Role", "AWS::IAM::Policy")
+        for _, role in of_type(resources, kind)
+        for action in actions(role["Properties"])
+    }
+    assert {"lambda:GetLayerVersion", "sts:TagSession", "ecr:BatchGetImage"} <= done
+    services = {action: action.partition(":")[0] for action in done}
+    assert [action for action in done if services[action] not in said and action.partition(":")[2] not in names] == []
+
+
+def actions(value: Any) -> Iterator[str]:
+    """What the policies in it allow, but for who may assume the role."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "Action":
+                yield from re.findall(r"\w+:\w+", json.dumps(inner))
+            elif key != "AssumeRolePolicyDocument":
+                yield from actions(inner)
+    elif isinstance(value, list):
+        for each in value:
+            yield from actions(each)
 
 
 def test_the_bucket_takes_tls_alone_and_stays_except_after_a_failed_creation(resources: Resources) -> None:

@@ -49,7 +49,7 @@ NOT_ITS_TASK: Final = 75
 
 NO_GUST: Final = 69
 """Exit code of a container that could not fetch Gust's layers: an upgrade has just removed them, or AWS throttled it. It has
-not asked for its try, so the state machine may ask for another container."""
+not asked for its try, so the state machine may ask for another container, once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

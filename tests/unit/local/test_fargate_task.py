@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gust.model.place import NO_GUST
+from gust.services.worker.report_container import why_gone
 
 ROOT = Path(__file__).parents[3]
 NAMES = {
@@ -98,6 +99,9 @@ def failed(**task: Any) -> tuple[str, str]:
     return "States.TaskFailed", json.dumps(task)
 
 
+NO_ROOM = failed(StopCode="TaskFailedToStart", StoppedReason="Capacity is unavailable at this time")
+
+
 def test_the_scheduler_is_told_of_a_container_that_ended(machine: Machine) -> None:
     ecs = machine.run(DONE)
     (asked,) = ecs.asked
@@ -147,10 +151,8 @@ def test_a_cause_that_is_no_task_is_told_as_it_is(machine: Machine, cause: str) 
     [
         ("AmazonECS.Unknown", "[]"),
         ("ECS.ThrottlingException", "slow down"),
-        failed(StopCode="TaskFailedToStart", StoppedReason="Capacity is unavailable at this time"),
+        NO_ROOM,
         ("States.TaskFailed", '{"StopCode":"TaskFailedToStart"}'),
-        failed(StopCode="EssentialContainerExited", Containers=[{"ExitCode": NO_GUST}]),
-        ("States.TaskFailed", f'{{"Containers":[{{"Cpu":"0","ExitCode":{NO_GUST},"Name":"worker"}}]}}'),
     ],
 )
 def test_where_there_is_no_room_it_asks_again_but_not_of_spot(machine: Machine, no_room: tuple[str, str]) -> None:
@@ -162,9 +164,48 @@ def test_where_there_is_no_room_it_asks_again_but_not_of_spot(machine: Machine, 
     assert told["container"]["pause"] == 40
 
 
+WITHOUT_GUST = failed(StopCode="EssentialContainerExited", Containers=[{"ExitCode": NO_GUST}])
+
+
+@pytest.mark.parametrize(
+    "no_gust",
+    [WITHOUT_GUST, ("States.TaskFailed", f'{{"Containers":[{{"Cpu":"0","ExitCode":{NO_GUST},"Name":"w"}}]}}')],
+)
+def test_after_a_container_without_gust_it_asks_for_another_one(machine: Machine, no_gust: tuple[str, str]) -> None:
+    ecs = machine.run(NO_ROOM, no_gust, NO_ROOM, DONE)
+    providers = [asked["CapacityProviderStrategy"][0]["CapacityProvider"] for asked in ecs.asked]
+    assert providers == ["FARGATE_SPOT", "FARGATE", "FARGATE", "FARGATE"]
+    assert all(asked["Overrides"] == GIVEN["overrides"] for asked in ecs.asked)
+    (told,) = machine.told
+    assert told["container"]["dispatch"] == GIVEN["dispatch"]
+    assert told["container"]["ended"] == DONE
+    assert told["container"]["pause"] == 80
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [WITHOUT_GUST] * 2,
+        [WITHOUT_GUST, NO_ROOM, WITHOUT_GUST],
+        [WITHOUT_GUST, NO_ROOM, NO_ROOM, WITHOUT_GUST],
+        [NO_ROOM, NO_ROOM, NO_ROOM, WITHOUT_GUST],
+        [*[NO_ROOM] * 5, WITHOUT_GUST],
+    ],
+)
+def test_where_no_container_gets_gust_it_gives_up_while_its_dispatch_counts(
+    machine: Machine, answers: list[Any]
+) -> None:
+    """tests/template/test_container.py has the times."""
+    ecs = machine.run(*answers)
+    assert len(ecs.asked) == len(answers)
+    (told,) = machine.told
+    report = told["container"]
+    assert report["dispatch"] == GIVEN["dispatch"]
+    assert "could not fetch Gust's layers" in why_gone(report, json.loads(report["error"]["Cause"]))
+
+
 def test_it_gives_up_in_the_end_and_says_why(machine: Machine) -> None:
-    no_room = failed(StopCode="TaskFailedToStart", StoppedReason="Capacity is unavailable at this time")
-    ecs = machine.run(*[no_room] * 6)
+    ecs = machine.run(*[NO_ROOM] * 6)
     assert len(ecs.asked) == 6
     (told,) = machine.told
     assert "Capacity is unavailable" in told["container"]["error"]["Cause"]

@@ -149,7 +149,8 @@ def test_what_step_functions_refuses_for_good_loses_its_try_alone_with_the_reaso
         ),
         (
             {"error": failed(StopCode="EssentialContainerExited", Containers=[{"ExitCode": NO_GUST}])},
-            "Container after container could not fetch Gust's layers from Lambda. Their own log says why.",
+            "The container could not fetch Gust's layers from Lambda, and it is too late for another one. Its own log "
+            "says why: often no way to Lambda, or a permissions boundary without lambda:GetLayerVersion.",
         ),
         (
             {"error": failed(StopCode="SpotInterruption", StoppedReason="Your Spot Task was interrupted.")},

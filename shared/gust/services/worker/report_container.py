@@ -47,7 +47,10 @@ def why_gone(report: Mapping[str, Any], task: Mapping[str, Any]) -> str:
         case _ if "OutOfMemory" in detail:
             return f"The container ran out of memory and was ended (exit code {code}). Give the task more memory."
         case _ if code == NO_GUST:
-            return "Container after container could not fetch Gust's layers from Lambda. Their own log says why."
+            return (
+                "The container could not fetch Gust's layers from Lambda, and it is too late for another one. Its own log "
+                "says why: often no way to Lambda, or a permissions boundary without lambda:GetLayerVersion."
+            )
         case _ if not task and "error" in report:
             error = report["error"]
             return f"Fargate could not run the container: {error.get('Error')}: {error.get('Cause')}"
