@@ -197,7 +197,7 @@ def use_environment(folder: Path) -> None:
 
 
 _known_environments: Final[set[Path]] = set()
-"""Of this process and those that it is a fork of: at most one."""
+"""Of this process and of the processes that it is a fork of: at most one."""
 
 
 def know_environment(folder: Path) -> None:

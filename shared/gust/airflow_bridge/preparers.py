@@ -340,7 +340,7 @@ class Preparers:
         self, subject: Subject, workspace: Path, before_parse: Callable[[], object] | None = None
     ) -> Children:
         """Where the try's child comes from: a preparer, or the nursery. Waits for a new preparer, and calls `before_parse`
-        before it waits for one that parses. Ends those that hold too much memory beside it. While no child runs."""
+        before it waits for one that parses. Ends preparers that hold too much memory beside it. While no child runs."""
         if not self._is_awake and subject.of_file not in self._looked_at:
             _keep(self._looked_at, subject.of_file, None)
             if late.are_named_in(subject.bundle / subject.file):

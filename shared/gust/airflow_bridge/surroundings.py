@@ -288,7 +288,7 @@ def _make_way_for(bundle: Path | None, environment: Path | None) -> list[str]:
 
 
 def _our_folders() -> tuple[list[str], list[str]]:
-    """Of `sys.path`: the function's own, which no child needs, and those that stand behind an author's."""
+    """Of `sys.path`: the function's own folder, which no child needs, and our folders, which stand behind an author's."""
     door, runtime = os.environ.get("LAMBDA_TASK_ROOT"), os.environ.get("LAMBDA_RUNTIME_DIR")
     return [door] if door else [], [*([str(HOME)] if HOME_IS_OURS else []), *([runtime] if runtime else [])]
 

@@ -4,7 +4,7 @@ MiniStack starts a process for each invocation that finds none free, as AWS does
 machine fifty clients would start fifty processes that all import at once. Here a function gets a process per processor.
 A further invocation waits for a free process; after a second it may start another, up to the function's limit and at
 most one per processor at a time, if the processors have time for it or no process has become free for a second. So many
-short tasks share a few processes, and those that wait, such as sensors, get one each.
+short tasks share a few processes, and tasks that wait, such as sensors, get one each.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PATIENCE: Final = 1.0
 """Seconds that an invocation waits for a free process before it starts another."""
 
 IDLE_ENOUGH: Final = 0.25
-"""Share of the processors' time that must be idle for a further process to be of use to those that are there."""
+"""Share of the processors' time that must be idle before a further process helps the present ones."""
 
 SHED_AFTER: Final = 25.0
 """Seconds after which a request to the API is refused as too many: a gateway would time out after thirty."""
@@ -197,7 +197,7 @@ class FunctionPool:
         return may_start and len(processes) < (self._limit(name) or 0) and len(function.starting) < self.at_once
 
     def _would_help(self, function: _Function) -> bool:
-        """Whether a further process would: those that are there are all held up, or they leave the processors time."""
+        """Whether a further process would help: the present ones are all held up, or they leave the processors time."""
         return self.clock() - function.first_since >= self.patience or self.idle() >= IDLE_ENOUGH
 
     def started(self, process: Process) -> None:
