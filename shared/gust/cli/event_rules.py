@@ -1,8 +1,8 @@
 """The rules of a stack's event bus, for the commands that have CloudFormation delete the bus.
 
-EventBridge deletes no bus that has rules, and CloudFormation knows neither the rules that the deployer makes for `events.yaml`
-files nor those of others. The deployer may make its rules again at any moment until CloudFormation takes that right away,
-which it does before it deletes the bus: rules that are found after CloudFormation's attempt are the last ones.
+EventBridge deletes no bus that has rules, and CloudFormation knows neither the rules that the deployer makes for
+`events.yaml` files nor those of others. The deployer may make its rules again at any moment until CloudFormation takes that
+right away, which it does before it deletes the bus: rules that are found after CloudFormation's attempt are the last ones.
 """
 
 from __future__ import annotations
