@@ -123,7 +123,8 @@ class Airflowctl:
             safe_call_command(parsed.func, args=parsed)
         except SystemExit as end:
             if end.code:
-                raise Refused(f"{end.code} {self._capsys.readouterr().out}") from end
+                # In one line: another test of this process may have made the terminal narrow.
+                raise Refused(" ".join(f"{end.code} {self._capsys.readouterr().out}".split())) from end
         return self._capsys.readouterr().out
 
     def json(self, command: str, *arguments: object) -> Any:
