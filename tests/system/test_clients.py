@@ -17,6 +17,7 @@ from typing import Any, Final
 import airflow_client.client as airflow_client
 import httpx
 import pytest
+import structlog
 from airflow_client.client import models
 from airflow_client.client.api.asset_api import AssetApi
 from airflow_client.client.api.backfill_api import BackfillApi
@@ -177,7 +178,7 @@ def gust(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) 
 @pytest.fixture
 def ctl(
     gust: AnyAirflow, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Airflowctl:
+) -> Iterator[Airflowctl]:
     """Logged in as its documentation says for where there is no keyring. It would wait 5 seconds for an answer, and then ask
     again: where Airflow has to be imported, or a worker to test a connection, a busy machine takes longer."""
     monkeypatch.setattr(Client, "__init__", partialmethod(Client.__init__, timeout=PATIENCE))
@@ -185,12 +186,16 @@ def ctl(
     monkeypatch.setenv("AIRFLOW_CLI_DEBUG_MODE", "true")
     monkeypatch.delenv("AIRFLOW_CLI_TOKEN", raising=False)
     monkeypatch.chdir(tmp_path)
+    before = structlog.get_config() if structlog.is_configured() else None
+    structlog.reset_defaults()  # another test of this process may have sent its lines elsewhere
     ctl = Airflowctl(capsys)
     with pytest.raises(Refused, match="Please login first"):
         ctl("dags list")
     credentials = ("--api-url", gust.url, "--username", "admin", "--password", "admin")
     assert "Login successful" in ctl("auth login", *credentials)
-    return ctl
+    yield ctl
+    if before is not None:
+        structlog.configure(**before)
 
 
 def test_every_command_of_airflowctl(gust: AnyAirflow, ctl: Airflowctl, pytestconfig: pytest.Config) -> None:
