@@ -110,6 +110,7 @@ def main(wrap: Callable[[Application], Application] = lambda application: applic
     logging.getLogger().setLevel(logging.WARNING)  # MiniStack sets its own on import, and logs every request
     totals = Totals()
     ministack.write_function_logs(data / "logs", totals)
+    ministack.take_output_with_answers()
     log_files = ministack.keep_logs_in_files(data / "task-logs")
     ministack.parse_expressions_once()
     storage = Storage(data / "state")

@@ -1,0 +1,57 @@
+"""What a function prints, complete with each of its answers.
+
+A function prints before it answers, so when its answer is read, all of it lies in the pipe: taking it needs no waiting.
+A thread takes what comes meanwhile, because a full pipe stops the function.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from typing import IO, Final
+
+PAUSE: Final = 0.02
+"""Seconds that the thread waits for more, or for the answer, before it takes something: to take each line at once would
+interrupt the emulator at each."""
+
+_CHUNK: Final = 2**16
+
+
+class Output:
+    """Of one process. Several threads may take it; each byte is given once."""
+
+    def __init__(self, pipe: IO[str]) -> None:
+        self._pipe = pipe
+        self._taken = bytearray()
+        self._taking = threading.Lock()
+
+    def keep_taking(self) -> None:
+        """Until the process, and all to whom it has handed the pipe, have ended."""
+        while self._await() and self._take_all():
+            time.sleep(PAUSE)
+
+    def take(self) -> str:
+        """All that was printed since the last call."""
+        self._take_all()
+        with self._taking:
+            taken = bytes(self._taken)
+            self._taken.clear()
+        return taken.decode(errors="replace").rstrip("\n")
+
+    def _take_all(self) -> bool:
+        """Whether more may come."""
+        with self._taking:
+            while self._await(0):
+                chunk = os.read(self._pipe.fileno(), _CHUNK)
+                if not chunk:
+                    return False
+                self._taken += chunk
+        return True
+
+    def _await(self, milliseconds: int | None = None) -> bool:
+        """Whether something can be read: bytes, or the end."""
+        poll = select.poll()
+        poll.register(self._pipe.fileno(), select.POLLIN)
+        return bool(poll.poll(milliseconds))
