@@ -233,6 +233,24 @@ def preload() -> None:
 
     know_executors(airflow.dag_processing.dagbag)
     _know_decorators()
+    _know_frames()
+    _track_no_bundles()
+
+
+def _know_frames() -> None:
+    """Have msgspec look what a reply of the supervisor consists of, as it does at a type's first decoder."""
+    import msgspec
+    from airflow.sdk.execution_time import comms
+
+    msgspec.msgpack.Decoder(comms._ResponseFrame)
+
+
+def _track_no_bundles() -> None:
+    """Airflow writes a file for each try, and locks it, so that no worker removes a bundle in use. Gust's bundles
+    are removed by `BundleFolder`, which knows which one its worker uses."""
+    from airflow.dag_processing.bundles.base import BundleVersionLock
+
+    BundleVersionLock.acquire = lambda _: None
 
 
 def _know_decorators() -> None:

@@ -68,6 +68,19 @@ print("wrong:", wrong, "hidden:", "_clear_cache" in vars(manager))
     assert site.log.has("wrong: [] hidden: False")
 
 
+def test_a_task_writes_no_file_of_airflows_own(run: Run, site: Site) -> None:
+    """Airflow would note when the bundle was used last, and hold a lock meanwhile: three files for each try."""
+    body = """
+from airflow.dag_processing.bundles.base import get_bundle_tracking_file
+from airflow.sdk import get_current_context
+ti = get_current_context()["ti"]
+print("tracked:", get_bundle_tracking_file(ti.bundle_instance.name, ti.bundle_instance.version).exists())
+"""
+    run(dag(body))
+
+    assert site.log.has("tracked: False")
+
+
 def test_every_line_of_the_log_is_structured_and_names_its_try(run: Run, site: Site) -> None:
     run(dag("print('to stdout')\nimport logging; logging.getLogger('mine').warning('to the logger')"))
 
