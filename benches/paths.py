@@ -517,7 +517,21 @@ ALONE: Final = (chained("alone", 1),)
 TWO: Final = frozenset({"task_00", "task_01"})
 
 CHAINED: Final = PricedPath("one more task of a chain", 5.00, (chained("chain", 4),), 3, without=ALONE)
+LONG: Final = PricedPath(
+    "one more task of a chain that is longer than may be active",
+    5.00,
+    (chained("long_chain", 20, max_active_tasks=16),),
+    19,
+    without=ALONE,
+)
 BESIDE: Final = PricedPath("one more task side by side", 4.70, (dag("fan_out", fan_out(10)),), 10, without=ALONE)
+WIDE: Final = PricedPath(
+    "one more task side by side, of more than may be active",
+    6.90,
+    (dag("wide", fan_out(40), max_active_tasks=16),),
+    40,
+    without=ALONE,
+)
 MESHED: Final = PricedPath(
     "one more task that waits for eight", 5.00, (dag("mesh", mesh(2, 8)),), 8, without=(dag("layer", mesh(1, 8)),)
 )
@@ -525,7 +539,9 @@ RUN: Final = PricedPath("a run with its only task", 14.00, ALONE, 1)
 
 PATHS: Final = (
     CHAINED,
+    LONG,
     BESIDE,
+    WIDE,
     MESHED,
     RUN,
     PricedPath(

@@ -28,7 +28,7 @@ class Output:
         self._taking = threading.Lock()
 
     def keep_taking(self) -> None:
-        """Until the process, and all to whom it has handed the pipe, have ended."""
+        """Until the process has ended, and each process that it has given the pipe to."""
         while self._await() and self._take_all():
             time.sleep(PAUSE)
 

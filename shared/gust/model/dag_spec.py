@@ -297,6 +297,25 @@ class DagSpec(_Spec):
         return {task_id: place for place, task_id in enumerate(self.tasks)}
 
     @cached_property
+    def chains(self) -> int:
+        """How many chains its tasks form, without mapped ones. In a chain each task waits for the success of the one before.
+        So at most one of them is active, as long as no person edits the run (docs/adr/0072)."""
+        count = 0
+        ends: set[str] = set()
+        for task in self.tasks.values():
+            if task.is_mapped:
+                continue
+            waits = task.trigger_rule is TriggerRule.ALL_SUCCESS and not (task.is_setup or task.is_teardown)
+            before = next((above for above in task.upstream_task_ids if above in ends), None) if waits else None
+            if before is None:
+                count += 1
+            else:
+                ends.remove(before)
+            if not (task.is_setup or task.is_teardown):
+                ends.add(task.task_id)
+        return count
+
+    @cached_property
     def sources_of_groups(self) -> frozenset[str]:
         """The tasks whose XCom decides how many turns a mapped task group has."""
         expansions = (group.expansion for group in self.task_groups.values())

@@ -32,7 +32,7 @@ class Admitted:
     """The run, with the instances that this decision admits in `admitted_dispatches`."""
     dispatches: frozenset[slots.Admission]
     is_never_full: bool = False
-    """The run's limits cannot bind: it has at most as many instances as may be active at once."""
+    """The run's limits cannot bind: it has no more instances that can be active at once than may be."""
     keeps_places_free: bool = False
     """The run keeps instances back, because others that are about to get slots across runs will take its free places."""
 
@@ -67,7 +67,7 @@ class _Admission:
         kept_back = [(task, i) for task, i in waiting if self._waits_for_its_run(i)]
         everything = [instance for _, instance in self._view.all_instances()]
         admitted.is_never_full = not draft.run.keeps_back and slots.can_never_be_full(
-            draft.spec, draft.max_active_tasks, everything
+            draft.spec, draft.run, draft.max_active_tasks, everything
         )
         if admitted.is_never_full:
             for task, instance in to_workers:

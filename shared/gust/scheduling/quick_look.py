@@ -72,6 +72,10 @@ HAS_A_MOMENT: Final = frozenset({S.QUEUED, S.RUNNING, S.RESTARTING})
 """States whose timers a quick look knows. Waiting instances, and instances still to be sent, need a full look."""
 
 
+MOST_WRITTEN: Final = 1_000
+"""Instances of a run that a process keeps in mind as written."""
+
+
 Pick = Callable[[int], int]
 """Any number below the one given, by chance."""
 
@@ -128,7 +132,7 @@ class Remembered:
     may_admit: bool = True
     """False if other limits than the run's own hold instances back: only a full look can tell which is next."""
     has_room_for_all: bool = False
-    """The run has no more instances than may be active at once: every instance that may go is sent."""
+    """The run has no more instances that can be active at once than may be: every instance that may go is sent."""
     written: set[InstanceId] | None = None
     """Instances that have an item, as far as this process knows. `None`: the run is too large to keep them."""
     lengths: Mapping[str, int] = field(default_factory=dict)
@@ -598,7 +602,7 @@ def _remembered(
         looked_at=now,
         on_the_way=admitted,
         may_admit=may_admit,
-        written=set(after) if len(spec.tasks) <= max_active_tasks else None,
+        written=set(after) if len(after) <= MOST_WRITTEN else None,
         has_room_for_all=run.bundle_version is not None and _can_never_be_full(spec, run, lengths, max_active_tasks),
         lengths=lengths,
     )
@@ -606,10 +610,10 @@ def _remembered(
 
 def _can_never_be_full(spec: DagSpec, run: DagRun, lengths: Mapping[str, int], max_active_tasks: int) -> bool:
     """The same as `slots.can_never_be_full`, computed from the tasks instead of all instances."""
-    count = 0
+    count: dict[str, int] = {}
     for task in spec.tasks.values():
         if task.max_active_tis_per_dagrun is not None or (task.is_mapped and task.task_id not in lengths):
             return False
         if is_in_run(task, run):
-            count += lengths.get(task.task_id, 1)
-    return count <= max_active_tasks
+            count[task.task_id] = lengths.get(task.task_id, 1)
+    return slots.most_active(spec, run, count) <= max_active_tasks

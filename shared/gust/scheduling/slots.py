@@ -285,18 +285,29 @@ class Room:
         self._active[task.task_id] += 1
 
 
-def can_never_be_full(spec: DagSpec, max_active_tasks: int, instances: Iterable[TaskInstance]) -> bool:
-    """Whether the run's limits cannot bind: it has at most as many instances as may be active at once."""
+def can_never_be_full(spec: DagSpec, run: DagRun, max_active_tasks: int, instances: Iterable[TaskInstance]) -> bool:
+    """Whether the run's limits cannot bind: no more of its instances can be active at once than may be."""
     count: Counter[str] = Counter()
     for instance in instances:
         task = spec.tasks[instance.task_id]
         if task.is_mapped and instance.map_index == UNMAPPED:
             return False
         count[task.task_id] += 1
-    if count.total() > max_active_tasks:
+    if most_active(spec, run, count) > max_active_tasks:
         return False
     limited = (task for task in spec.tasks.values() if task.max_active_tis_per_dagrun is not None)
     return all(count[task.task_id] <= (task.max_active_tis_per_dagrun or 0) for task in limited)
+
+
+def most_active(spec: DagSpec, run: DagRun, count: Mapping[str, int]) -> int:
+    """The most instances that can be active at once. `count`: task → how many the run has. Those of a chain follow each
+    other, unless a person has cleared or marked one, or the run takes up another version of its DAG on the way."""
+    total = sum(count.values())
+    may_be_overtaken = run.held_by is not None or run.clear_number > 0 or spec.disable_bundle_versioning
+    plain = sum(not task.is_mapped for task in spec.tasks.values())
+    if may_be_overtaken or plain < 2 or any(not count.get(t.task_id) for t in spec.tasks.values() if not t.is_mapped):
+        return total
+    return total - plain + spec.chains
 
 
 # --- reasons ----------------------------------------------------------------------------------------------------------

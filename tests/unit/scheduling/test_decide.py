@@ -523,6 +523,10 @@ class TestSetupAndTeardown:
         assert play.states() == {"s": "failed", "a": "upstream_failed", "b": "upstream_failed", "t": "upstream_failed"}
 
 
+def under_way(play: Play) -> list[str]:
+    return [task_id for (task_id, _), each in play.instances.items() if each.state is S.QUEUED]
+
+
 class TestLimits:
     def test_max_active_tasks_takes_the_most_important_first(self):
         spec = dag("a", "b", "c", tasks={"b": {"priority_weight": 5}, "c": {"priority_weight": 9}}, max_active_tasks=2)
@@ -533,6 +537,64 @@ class TestLimits:
         play.succeed("c")
         play.decide()
         assert play.states()["a"] == "queued"
+
+    def test_a_run_with_as_many_places_as_chains_keeps_nothing_back(self):
+        """More tasks than may be active, but each of a chain waits for the success of the one before."""
+        play = Play(dag("a >> b >> c", "a >> d", "e >> c", "e >> f", max_active_tasks=3))
+        play.decide()
+        assert play.states() == {"a": "queued", "e": "queued"}
+        for task_id in "aebdcf":
+            play.succeed(task_id)
+            play.decide()
+            assert len(under_way(play)) <= 3
+            assert not play.run.keeps_back
+            assert not play.run.admitted_dispatches
+        assert play.run.state is SUCCESS
+
+    @pytest.mark.parametrize(
+        ("edges", "rules", "skips", "fails", "ends"),
+        [
+            pytest.param(["a >> b"], {"b": "always"}, "", "", "", id="the second does not wait"),
+            pytest.param(["a >> c", "b >> c", "b >> d"], {"c": "one_success"}, "", "", "b", id="it waits for another"),
+            pytest.param(
+                ["a >> c >> d", "b >> c", "b >> e"],
+                {"d": "all_done", "e": "all_done"},
+                "",
+                "b",
+                "",
+                id="the one between fails",
+            ),
+            pytest.param(
+                ["a >> c >> d", "b >> c", "b >> e"], {"d": "none_failed"}, "c", "", "b", id="a branch skips it"
+            ),
+        ],
+    )
+    def test_tasks_that_may_be_active_together_form_no_chain(self, edges, rules, skips, fails, ends):
+        tasks = {task_id: {"trigger_rule": rule} for task_id, rule in rules.items()}
+        places = len({edge[0] for edge in edges})
+        play = Play(dag(*edges, tasks=tasks, max_active_tasks=places))
+        play.decide()
+        play.skip(*skips)
+        for task_id in fails:
+            play.fail(task_id)
+        for task_id in ends:
+            play.succeed(task_id)
+        play.decide()
+        assert len(under_way(play)) == places
+        assert play.run.keeps_back
+
+    @pytest.mark.parametrize(
+        ("of_run", "of_dag"),
+        [({"held_by": "a person"}, {}), ({"clear_number": 1}, {}), ({}, {"disable_bundle_versioning": True})],
+    )
+    def test_a_person_or_another_version_breaks_a_chain(self, of_run, of_dag):
+        """`b` is marked while `a` runs."""
+        play = Play(dag("a >> b >> c", max_active_tasks=1, **of_dag), **of_run)
+        play.decide()
+        play.instances["b", -1] = ti("b", S.SUCCESS)
+        play.decide()
+        assert under_way(play) == ["a"]
+        assert play.states()["c"] == "scheduled"
 
     def test_max_active_tis_per_dagrun(self):
         spec = dag("m", tasks={"m": {"expansion": over_literal(4), "max_active_tis_per_dagrun": 2}})

@@ -136,7 +136,7 @@ def test_limits_hold(data: st.DataObject, spec: DagSpec) -> None:
     admitted = slots.admissions(decision.run) if decision.run else ()
     in_flight = [i for i in after.values() if i.state in slots.HAS_A_WORKER or slots.is_on_its_way(i, admitted)]
     assert len(in_flight) <= spec.max_active_tasks or slots.can_never_be_full(
-        spec, spec.max_active_tasks, after.values()
+        spec, run_of(spec), spec.max_active_tasks, after.values()
     )
     for task in spec.tasks.values():
         if any(i.task_id == task.task_id for i in newly) and task.max_active_tis_per_dagrun is not None:
@@ -144,6 +144,65 @@ def test_limits_hold(data: st.DataObject, spec: DagSpec) -> None:
                 i for i in after.values() if i.task_id == task.task_id and (i in in_flight or i.state in slots.PARKED)
             ]
             assert len(active) <= task.max_active_tis_per_dagrun
+
+
+@st.composite
+def tangled(draw: st.DrawFn) -> DagSpec:
+    """Any upstreams and rules, and as many places as there are chains, or one."""
+    above: dict[str, tuple[str, ...]] = {}
+    for number in range(draw(st.integers(2, 8))):
+        upstream = draw(st.sets(st.sampled_from(sorted(above)), min_size=number > 3, max_size=2)) if above else set()
+        above[f"t{number}"] = tuple(sorted(upstream))
+    rules = st.one_of(st.just(TriggerRule.ALL_SUCCESS), st.sampled_from(TriggerRule))
+    spec = DagSpec(
+        dag_id="dag",
+        timetable={"type": "airflow.timetables.simple.NullTimetable"},
+        tasks={
+            task_id: TaskSpec(
+                task_id=task_id,
+                upstream_task_ids=upstream,
+                downstream_task_ids=tuple(below for below, its in above.items() if task_id in its),
+                trigger_rule=draw(rules),
+            )
+            for task_id, upstream in above.items()
+        },
+    )
+    return spec.model_copy(update={"max_active_tasks": draw(st.sampled_from([1, spec.chains, spec.chains]))})
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(spec=tangled(), chance=st.randoms(use_true_random=False))
+def test_no_more_are_active_than_may_be_at_any_moment_of_a_run(spec: DagSpec, chance: Any) -> None:
+    """Whatever ends first and however, also where the run never looks, because its chains are as few as may be active."""
+    play = Play(spec)
+    for _ in range(100):
+        decision = play.decide()
+        admitted = slots.admissions(play.run)
+        active = [
+            each
+            for each in play.instances.values()
+            if each.state in slots.HAS_A_WORKER or slots.is_on_its_way(each, admitted)
+        ]
+        assert len(active) <= spec.max_active_tasks
+        if play.run.is_finished:
+            return
+        if spec.chains <= spec.max_active_tasks < len(spec.tasks):
+            assert not play.run.keeps_back
+            assert not any(each.blocked_by_limit for each in play.instances.values())
+        queued = [each for each in active if each.state is S.QUEUED]
+        if not queued:
+            assert decision.due_at is not None
+            play.now = max(play.now + SECOND, decision.due_at)
+            continue
+        ends = chance.choice(queued).task_id
+        match chance.choice(["success", "branch", "fail"]):
+            case "fail":
+                play.fail(ends)
+            case "branch":
+                play.skip(*(t for t in spec.tasks[ends].downstream_task_ids if (t, -1) not in play.instances))
+                play.succeed(ends)
+            case _:
+                play.succeed(ends)
 
 
 @given(
