@@ -40,10 +40,9 @@ class LogFolder:
         """Raises OSError."""
         path = self._folder / f"{name}.log"
         with self._lock:
+            if name in self._open and not self._is_fit(path, self._open[name]):
+                os.close(self._open.pop(name))
             file = self._open.pop(name, None)
-            if file is not None and not self._is_fit(path, file):
-                os.close(file)
-                file = None
             if file is None:
                 file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._open[name] = file

@@ -135,3 +135,20 @@ def test_logs_of_any_number_of_functions_leave_few_files_open(tmp_path: Path) ->
 
     assert len(os.listdir("/proc/self/fd")) <= before + 2
     assert [(tmp_path / f"{name}.log").read_text() for name in "abcd"] == ["0\n1\n2\n"] * 4
+
+
+def test_a_log_that_cannot_move_aside_keeps_its_file_and_moves_when_it_can(tmp_path: Path) -> None:
+    logs, aside = LogFolder(tmp_path, largest=10), tmp_path / "api.log.1"
+    logs.append("api", "one two three\n")
+    before = len(os.listdir("/proc/self/fd"))
+
+    aside.mkdir()
+    for _ in range(3):
+        with pytest.raises(IsADirectoryError):
+            logs.append("api", "four\n")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+    aside.rmdir()
+    logs.append("api", "five\n")
+    assert (aside.read_text(), (tmp_path / "api.log").read_text()) == ("one two three\n", "five\n")
+    assert len(os.listdir("/proc/self/fd")) == before
