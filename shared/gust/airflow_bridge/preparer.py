@@ -62,9 +62,9 @@ def prepare(
     bundle: Path,
     environment: Path | None,
     workspace: Path,
-    looks: bool = True,
-    file: str | None = None,
-    same: SameParse | None = None,
+    looks: bool,
+    file: str | None,
+    same: SameParse | None,
 ) -> None:
     """What a preparer does: import the modules, parse the `file`, if there is one, report, and fork children until its
     worker is gone. `workspace`: the empty folder where children will run. `looks`: whether what Airflow finds in
