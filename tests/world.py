@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
+from gust.errors import Forbidden, NotFound
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec, TimetableSpec
@@ -36,6 +37,16 @@ class NoLogs:
 
     def where(self, instance: TaskInstance) -> list[str]:
         return []
+
+
+class Unlisted(MemoryObjects):
+    """The bucket as S3 shows it to the scheduler, which may not list it: a missing object is one that it may not read."""
+
+    def get(self, key: str) -> bytes:
+        try:
+            return super().get(key)
+        except NotFound as error:
+            raise Forbidden(f"S3 denies access to {key!r}") from error
 
 
 @dataclass

@@ -168,5 +168,9 @@ def test_what_is_forbidden_is_not_taken_for_missing(aws: Aws, bucket: str) -> No
     wire = Wire(aws.s3, head_object=[refusal("403", 403)], get_object=[refusal("AccessDenied", 403)])
     with pytest.raises(ClientError):
         S3Objects(bucket, wire).exists("a")
-    with pytest.raises(Forbidden):
+    with pytest.raises(Forbidden) as denied:
         S3Objects(bucket, wire).get("a")
+    assert str(denied.value) == (
+        "S3 denies access to 'a'. A role without s3:ListBucket gets the same answer for a missing object. "
+        "An error occurred (AccessDenied) when calling the PutObject operation: AccessDenied"
+    )

@@ -15,7 +15,7 @@ from gust.model.object_entry import ObjectEntry
 
 _MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 _HIDDEN: Final = frozenset({"403", "AccessDenied"})
-"""S3's answer for a missing key to a reader without the right to list the bucket, e.g. a worker."""
+"""S3's answer to a role that lacks a right, and, to a role without s3:ListBucket (e.g. a worker's), for a missing key."""
 _IN_PLACE: Final = frozenset({"412", "PreconditionFailed"})
 _RACING: Final = frozenset({"409", "ConditionalRequestConflict"})
 """S3's answer to one of two concurrent writers of the same new key: try again."""
@@ -34,7 +34,7 @@ class S3Objects:
 
     def get(self, key: str) -> bytes:
         """Raises NotFound if there is no such object or its content does not match the hash in its key, and Forbidden if S3
-        does not tell a reader without s3:ListBucket whether there is one."""
+        denies access, as it does to a role without s3:ListBucket for a missing object, too."""
         try:
             body: bytes = self._open(key).read()
         except (HTTPClientError, ConnectionFailed) as error:
@@ -49,7 +49,8 @@ class S3Objects:
             if _code(error) in _MISSING:
                 raise NotFound(f"no object {key!r}") from error
             if _code(error) in _HIDDEN:
-                raise Forbidden(f"no object {key!r}, or none that may be read here") from error
+                either = "A role without s3:ListBucket gets the same answer for a missing object"
+                raise Forbidden(f"S3 denies access to {key!r}. {either}. {error}") from error
             raise
 
     def download(self, key: str, file: BinaryIO) -> None:

@@ -12,7 +12,7 @@ class Objects(Protocol):
     """The bucket. `model.bucket_keys` makes its keys. Every method raises ServiceUnavailable if S3 fails."""
 
     def get(self, key: str) -> bytes:
-        """Raises NotFound; Forbidden if the caller's role may not learn whether the object exists."""
+        """Raises NotFound; Forbidden if the caller's role may not read the object, or not learn whether it exists."""
 
     def download(self, key: str, file: BinaryIO) -> None:
         """As `get`, for objects larger than memory: writes the content to `file` chunk by chunk."""

@@ -17,21 +17,21 @@ KEPT: Final = 256
 LARGEST_KEPT: Final = 32_000_000
 """Total bytes of JSON of the kept specs; in memory they take some ten times that. A larger spec is kept alone."""
 
+NO_SPEC: Final = (NotFound, Forbidden)
+"""What `load_spec` raises for a missing spec. S3 denies it to a function that may not list the bucket, e.g. the scheduler,
+just as one that the function may not read. The API and the dag processor may list it: there, only NotFound means missing."""
+
 _kept: OrderedDict[str, tuple[DagSpec, int]] = OrderedDict()
 _lock = Lock()
 
 
 def load_spec(objects: Objects, spec_key: str) -> DagSpec:
-    """The spec under `spec_key`. Raises NotFound if the bucket does not have it: to a function that may not list the bucket,
-    S3 does not say more than that it may not read it."""
+    """The spec under `spec_key`. Raises NotFound if the bucket does not have it, and Forbidden if S3 denies access."""
     with _lock:
         if spec_key in _kept:
             _kept.move_to_end(spec_key)
             return _kept[spec_key][0]
-    try:
-        body = objects.get(spec_key)
-    except Forbidden as error:
-        raise NotFound(str(error)) from error
+    body = objects.get(spec_key)
     spec = DagSpec.model_validate_json(body)
     with _lock:
         _kept[spec_key] = spec, len(body)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from gust.errors import Conflict, NotFound, ServiceUnavailable
+from gust.errors import Conflict, Forbidden, NotFound, ServiceUnavailable
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
 from gust.model.pool import Pool, of_pool
@@ -26,7 +26,7 @@ from gust.services.scheduler.grant_slots import grant_slots
 from gust.services.worker.report_task_instance import heartbeat, report_success
 from tests.unit.services.test_backfills import backfill, hourly, settle
 from tests.unit.services.test_clear import clear, finished_run, instance
-from tests.world import RUNNING, START, World, chain
+from tests.world import RUNNING, START, Unlisted, World, chain
 
 
 def test_a_run_and_all_of_it_is_gone_and_its_name_is_free(world: World) -> None:
@@ -94,6 +94,17 @@ def test_a_dag_and_its_history(world: World) -> None:
     assert [world.store.get_run(key) for key in (run, waiting)] == [None, None]
     with pytest.raises(NotFound):
         delete_dag(world.services, "etl")
+
+
+def test_a_dag_whose_spec_the_bucket_denies_stays(world: World) -> None:
+    """Only its spec names the assets that refer to it. A spec that is missing keeps no DAG from being deleted."""
+    dag = world.given_dag(chain("a"))
+    world.store.put_dag(dag, replace(dag, spec_key="specs/denied.json"))
+    with pytest.raises(Forbidden):
+        delete_dag(replace(world.services, objects=Unlisted()), "etl")
+    assert world.store.get_dag("etl") is not None
+    delete_dag(world.services, "etl")
+    assert world.store.get_dag("etl") is None
 
 
 def test_a_dag_with_a_running_task_stays(world: World) -> None:

@@ -7,15 +7,14 @@ from datetime import timedelta
 
 import pytest
 
-from gust.aws.memory import MemoryObjects
-from gust.errors import Forbidden, NotFound, ServiceUnavailable
+from gust.errors import ServiceUnavailable
 from gust.model.keys import DagRunKey
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.workload import WakeRun
 from gust.services.scheduler.advance import advance
 from gust.services.scheduler.give_up import NEXT_LOOKS, back_off
-from tests.world import World, chain
+from tests.world import Unlisted, World, chain
 
 
 def look(world: World, key: DagRunKey) -> None:
@@ -24,16 +23,6 @@ def look(world: World, key: DagRunKey) -> None:
         advance(world.services, key)
     except Exception as error:
         back_off(world.services, key, error)
-
-
-class Unlisted(MemoryObjects):
-    """The bucket as S3 shows it to the scheduler, which may not list it: a missing object is one that it may not read."""
-
-    def get(self, key: str) -> bytes:
-        try:
-            return super().get(key)
-        except NotFound as error:
-            raise Forbidden(str(error)) from error
 
 
 @pytest.fixture
@@ -64,7 +53,7 @@ def test_it_fails_after_some_looks_and_says_why(world: World, poison: DagRunKey)
 
     run = world.run(poison)
     assert run.state is DagRunState.FAILED
-    assert "NotFound" in (run.reason or "")
+    assert "Forbidden: S3 denies access to 'specs/lost.json'" in (run.reason or "")
     instance = world.store.get_instance(poison.task_instance("extract"))
     assert instance is not None
     assert instance.state is S.SKIPPED

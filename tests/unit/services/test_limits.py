@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gust.aws.memory import MemoryObjects
 from gust.errors import BadRequest, NotFound
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import DagRunKey
@@ -20,7 +21,7 @@ from gust.scheduling import transition
 from gust.services.scheduler.grant_slots import grant_slots
 from gust.services.settings import pools
 from tests.unit.scheduling.given import over_literal
-from tests.world import RUNNING, START, World, chain
+from tests.world import RUNNING, START, Unlisted, World, chain
 
 
 def side_by_side(dag_id: str = "etl", /, *, max_active_tasks: int = 16, **tasks: Any) -> DagSpec:
@@ -69,6 +70,21 @@ def used(world: World, name: str = "p") -> int:
 
 
 class TestPools:
+    @pytest.mark.parametrize("objects", [MemoryObjects(), Unlisted()])
+    def test_a_run_whose_spec_cannot_be_read_keeps_no_other_waiting(self, objects: MemoryObjects) -> None:
+        world = World(objects=objects)
+        given_pool(world, slots=1)
+        for dag_id in ("taker", "broken", "etl"):
+            world.given_dag(side_by_side(dag_id, a={"pool": "p"}))
+        taker, broken, run = (world.trigger(dag_id=dag_id) for dag_id in ("taker", "broken", "etl"))
+        for key in (taker, broken, run):
+            settle(world, key)
+            world.clock.advance(1)
+        world.store.update_run(world.run(broken), replace(world.run(broken), spec_key="specs/none.json"))
+        world.succeed(taker, "a")
+        give_back(world, "pool:p", taker, run)
+        assert world.state(run, "a") is S.QUEUED
+
     def test_no_more_go_than_there_are_slots_and_the_rest_follows(self, world: World) -> None:
         given_pool(world, slots=2)
         world.given_dag(side_by_side(a={"pool": "p"}, b={"pool": "p"}, c={"pool": "p"}))

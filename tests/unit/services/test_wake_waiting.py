@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gust.aws.memory import MemoryObjects
 from gust.errors import Conflict
 from gust.model.awaited import Wait, resource_of
 from gust.model.dispatch import Dispatch, Scope
@@ -22,7 +23,7 @@ from gust.services.scheduler.wake_waiting import AT_ONCE, LOOKS, wake_waiting
 from gust.services.worker.await_events import KEPT, await_events
 from gust.services.worker.report_trigger import park, report_fired
 from gust.store.memory import MemoryStore
-from tests.world import World, chain
+from tests.world import Unlisted, World, chain
 
 JOBS = "airflow.providers.amazon.aws.triggers.glue.GlueJobCompleteTrigger"
 CRAWLER = ParkedTrigger(
@@ -33,9 +34,9 @@ CRAWLER = ParkedTrigger(
 CRAWLS = "Glue Crawler State Change: c"
 
 
-def a_world() -> World:
+def a_world(objects: MemoryObjects | None = None) -> World:
     clock = ManualClock(datetime(2026, 3, 1, tzinfo=UTC))
-    world = World(clock=clock, store=MemoryStore(clock=clock))
+    world = World(clock=clock, store=MemoryStore(clock=clock), objects=objects or MemoryObjects())
     world.services = replace(world.services, wakes_in="eu-west-1")
     return world
 
@@ -153,8 +154,9 @@ def test_an_event_drops_the_waits_that_are_over() -> None:
     assert world.store.waits_for(CRAWLS) == []
 
 
-def test_one_whose_spec_is_lost_keeps_no_other_asleep() -> None:
-    world = a_world()
+@pytest.mark.parametrize("objects", [MemoryObjects(), Unlisted()])
+def test_one_whose_spec_is_lost_keeps_no_other_asleep(objects: MemoryObjects) -> None:
+    world = a_world(objects)
     first = given_deferred(world, CRAWLER)
     world.given_dag(chain("wait", dag_id="lost"))
     lost = world.trigger("r", "lost")

@@ -39,7 +39,7 @@ from gust.scheduling.transition import Transition
 from gust.services.context import Services
 from gust.services.runs.deadlines import move_deadlines
 from gust.services.runs.load_past import following_runs
-from gust.services.specs import load_spec
+from gust.services.specs import NO_SPEC, load_spec
 from gust.services.time_left import TimeLeft
 from gust.services.wake import HORIZON, look_soon
 
@@ -297,7 +297,7 @@ def _with_kills(services: Services, run: DagRun, step: Sequence[Transition]) -> 
     """The step, whose moves also end the triggers and containers that they leave behind."""
     spec = None
     if services.workers.has_fargate and any(move.before.state is TaskInstanceState.QUEUED for move in step):
-        with suppress(NotFound):
+        with suppress(*NO_SPEC):
             spec = load_spec(services.objects, run.spec_key)
     return [with_kill(move, spec, services.workers) for move in step]
 

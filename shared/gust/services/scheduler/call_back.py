@@ -11,13 +11,13 @@ from datetime import datetime
 
 from aws_lambda_powertools import Logger
 
-from gust.errors import NotFound, StaleCallback
+from gust.errors import StaleCallback
 from gust.model.callback import Callback, CallbackKind, CallbackState
 from gust.model.dag_run import DagRun
 from gust.scheduling import callback
 from gust.services.context import Services
 from gust.services.make_workload import bundle_version, callback_workload
-from gust.services.specs import load_spec
+from gust.services.specs import NO_SPEC, load_spec
 from gust.services.wake import look_soon, wake_run
 
 log = Logger(service="scheduler", child=True)
@@ -64,9 +64,9 @@ def send_callbacks(services: Services, run: DagRun, callbacks: Sequence[Callback
     now = services.clock.now()
     try:
         spec = load_spec(services.objects, run.spec_key)
-    except NotFound:
-        log.exception("The DAG's version is lost; nothing is called back", **run.names)
-        return give_up(services, callbacks, "The DAG's version is lost.", now=now)
+    except NO_SPEC as error:
+        log.exception("The DAG's version cannot be read; nothing is called back", **run.names)
+        return give_up(services, callbacks, f"The DAG's version cannot be read: {error}", now=now)
     bundle = bundle_version(services, run)
     workloads = [callback_workload(services, spec, run, one, bundle=bundle, now=now) for one in callbacks]
     refused = {workload.callback_id for workload in services.queues.send_callbacks(workloads)}

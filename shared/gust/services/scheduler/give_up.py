@@ -1,8 +1,8 @@
 """Back off from a run that cannot be brought forward, and end it where no look can ever succeed.
 
 A failure is the run's own where the same values would fail again: arithmetic, a value that no code expected, a spec that
-the bucket has lost. Such a run would stand still without a word. After some looks that failed in this way it ends as
-failed, and each of its unfinished task instances shows the reason in its log. After any other failure (AWS, another
+the bucket has lost or denies. Such a run would stand still without a word. After some looks that failed in this way it ends
+as failed, and each of its unfinished task instances shows the reason in its log. After any other failure (AWS, another
 scheduler) the scheduler only looks later.
 """
 
@@ -15,7 +15,7 @@ from typing import Final
 
 from aws_lambda_powertools import Logger
 
-from gust.errors import IllegalTransition, NotFound, Rejected, StaleDagRun
+from gust.errors import IllegalTransition, Rejected, StaleDagRun
 from gust.model.callback import Callback
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec
@@ -29,7 +29,7 @@ from gust.scheduling.run_view import RunView
 from gust.services.backfills.start_waiting_runs import start_waiting_runs
 from gust.services.context import Services
 from gust.services.scheduler.call_back import send_callbacks
-from gust.services.specs import load_spec
+from gust.services.specs import NO_SPEC, load_spec
 
 FORBEARANCE: Final = timedelta(minutes=2)
 """A run that is overdue by this much is looked at later, so that it does not keep each tick busy."""
@@ -122,7 +122,7 @@ def end_undecided(services: Services, key: DagRunKey, error: Exception, *, now: 
 def _spec_of(services: Services, run: DagRun) -> DagSpec | None:
     try:
         return load_spec(services.objects, run.spec_key)
-    except (NotFound, ValueError):
+    except (*NO_SPEC, ValueError):
         return None
 
 

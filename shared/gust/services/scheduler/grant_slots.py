@@ -14,7 +14,7 @@ from typing import Final
 
 from aws_lambda_powertools import Logger
 
-from gust.errors import LimitReached, NotFound, StaleDagRun, StaleTaskInstance
+from gust.errors import LimitReached, StaleDagRun, StaleTaskInstance
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
@@ -27,7 +27,7 @@ from gust.scheduling import slots, transition
 from gust.scheduling.run_view import InstanceId
 from gust.scheduling.slots import Claim, Room
 from gust.services.context import Services
-from gust.services.specs import load_spec
+from gust.services.specs import NO_SPEC, load_spec
 from gust.services.wake import look_soon
 
 ATTEMPTS: Final = 10
@@ -199,7 +199,7 @@ class _Walk:
                 return None
             try:
                 spec = load_spec(self._services.objects, state.run.spec_key)
-            except NotFound:
+            except NO_SPEC:
                 return None
             self._runs[key] = _Waiting(dag, state.run, spec, dict(state.instances))
         return self._runs[key]

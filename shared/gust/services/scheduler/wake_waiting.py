@@ -6,7 +6,6 @@ from typing import Final
 
 from aws_lambda_powertools import Logger
 
-from gust.errors import NotFound
 from gust.model.awaited import Wait
 from gust.model.dag_run import DagRun
 from gust.model.dispatch import Dispatch, Scope
@@ -15,7 +14,7 @@ from gust.model.task_instance import TaskInstance
 from gust.model.workload import TriggerWorkload, WakeWaiting
 from gust.services.context import Services
 from gust.services.make_workload import bundle_version, trigger_workload
-from gust.services.specs import spec_of_instance
+from gust.services.specs import NO_SPEC, spec_of_instance
 
 LOOKS: Final = 4
 """How often a trigger polls after an event: a service's API may show the new state some seconds after its event."""
@@ -71,10 +70,10 @@ def _is_over(wait: Wait, instance: TaskInstance | None) -> bool:
 
 
 def _workload(services: Services, run: DagRun, instance: TaskInstance) -> TriggerWorkload | None:
-    """None if its spec is lost: its run ends by that, and others that wait for the same resource go on."""
+    """None if its spec cannot be read: its run ends by that, and others that wait for the same resource go on."""
     try:
         relative_fileloc = spec_of_instance(services, run, instance).relative_fileloc
-    except NotFound:
+    except NO_SPEC:
         log.exception("A trigger cannot be woken", **run.names)
         return None
     return trigger_workload(
