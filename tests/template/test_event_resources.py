@@ -145,9 +145,9 @@ def test_aws_tells_the_scheduler_and_only_where_that_is_asked_for(resources: Res
     queues = [json.dumps(queue) for policy in policies for queue in policy["Properties"]["Queues"]]
     assert len(set(queues)) == len(queues), "a queue has one policy: of two, the later one stays"
     statement = resources["WakesQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"][-1]["Fn::If"][1]
-    of_dead_letters = resources["WakesDeadLettersPolicy"]
-    assert of_dead_letters["Condition"] == "WakesTriggers"
-    assert of_dead_letters["Properties"]["PolicyDocument"]["Statement"][0]["Condition"] == statement["Condition"]
+    of_dead_letters = resources["WakesDeadLettersPolicy"]["Properties"]["PolicyDocument"]["Statement"][-1]["Fn::If"]
+    assert of_dead_letters[0] == "WakesTriggers"
+    assert of_dead_letters[1]["Condition"] == statement["Condition"]
     allowed = statement["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Sub"]
     assert allowed.endswith(":rule/${AWS::StackName}-wakes-*")
     assert all(name.startswith("${AWS::StackName}-wakes-") for name in names)

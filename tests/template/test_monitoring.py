@@ -69,6 +69,29 @@ def test_every_queue_of_dead_letters_has_an_alarm(alarms: Resources, resources: 
     assert dead <= watched
 
 
+def test_what_a_rule_cannot_deliver_comes_to_dead_letters(resources: Resources) -> None:
+    """EventBridge counts it as failed, which no alarm reads: a rule whose tick Lambda refuses was triggered all the same."""
+    rules = {name: each["Properties"] for name, each in resources.items() if each["Type"] == "AWS::Events::Rule"}
+    assert {"SchedulerFunctionTick", "ConfigurationChanged", "FailedRuns"} <= rules.keys()
+    for name, rule in rules.items():
+        for target in rule["Targets"]:
+            (queue, _) = target.get("DeadLetterConfig", {}).get("Arn", {}).get("Fn::GetAtt", ["nowhere", ""])
+            assert queue.endswith("DeadLetters"), name
+            allowed = _may_send(resources, queue)
+            own = json.dumps({"Fn::GetAtt": [name, "Arn"]})
+            assert own in allowed or ("-wakes-*" in allowed and "-wakes-" in json.dumps(rule.get("Name"))), name
+
+
+def _may_send(resources: Resources, queue: str) -> str:
+    """The conditions under which EventBridge may send to the queue."""
+    policies = [
+        each["Properties"]
+        for each in resources.values()
+        if each["Type"] == "AWS::SQS::QueuePolicy" and {"Ref": queue} in each["Properties"]["Queues"]
+    ]
+    return json.dumps([policy["PolicyDocument"]["Statement"] for policy in policies])
+
+
 def test_every_reader_of_a_stream_has_an_alarm(alarms: Resources, resources: Resources) -> None:
     """Lambda reads a shard no further while a function fails on one of its batches."""
     of_tables = {
