@@ -55,4 +55,4 @@ class Services:
     correlation_id: str = ""
     """Of the request that is being served; empty where there is none."""
     rendered_fields: Mapping[str, Any] | None = None
-    """Short template fields that came with the report that is being served: its move stores them."""
+    """Short template fields that came with the report that is being served, and are stored with its move."""

@@ -15,6 +15,7 @@ from gust.model.dag_spec import TaskSpec
 from gust.model.execution_paths import BASE_PATH
 from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
+from gust.scheduling import transition
 from tests.unit.execution_api.world import NOW, RUN, World, failing, http_event
 
 END = "2026-03-01T12:00:05Z"
@@ -90,6 +91,23 @@ def test_short_fields_are_stored_with_the_report(etl: World, state: str) -> None
         assert (now.state, now.rendered_fields, now.rendered_by) == (state, {"a": "b"}, 1)
     assert etl.store.get_rendered_fields(ti.key) == {"a": "b"}
     assert "put_rendered_fields" not in etl.store.calls
+
+
+@pytest.mark.parametrize("reported", ["success", "failed", "skipped"])
+@pytest.mark.parametrize("marked", [S.SUCCESS, S.FAILED, S.SKIPPED])
+def test_the_fields_of_a_try_that_a_person_has_marked_meanwhile_are_stored(
+    etl: World, marked: S, reported: str
+) -> None:
+    """Airflow stores them before the task runs. The report changes nothing, and is refused unless it says the same."""
+    ti = etl.given_running("extract", retries=1)
+    event = with_fields("PATCH", f"/task-instances/{ti.key.uuid(1)}/state", etl.token(ti), ti)
+    event["body"] = json.dumps({"state": reported, "end_date": END})
+    by_person = transition.mark(etl.now(ti), state=marked, at=NOW)
+    etl.store.move(by_person)
+    for _ in range(2):
+        assert etl.invoke(event)["statusCode"] == (204 if marked == reported else 409)
+        assert etl.now(ti) == by_person.after
+        assert etl.store.get_rendered_fields(ti.key) == {"a": "b"}
 
 
 def test_fields_that_a_task_renders_anew_are_shown_whether_it_tells_them_before_or_after_its_end(etl: World) -> None:

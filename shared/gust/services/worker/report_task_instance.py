@@ -200,12 +200,16 @@ def _is_noted(before: TaskInstance, dispatch: Dispatch, at: datetime) -> bool:
 
 def ending(services: Services, dispatch: Dispatch, *, or_already: S) -> TaskInstance | None:
     """As `running`, for a report that ends the worker's part of the try. Moves a cleared (`restarting`) try on, so that its
-    next try may begin."""
+    next try may begin. Where a person or the scheduler has brought the instance to `or_already`, the report moves nothing;
+    the rendered fields that came with it are stored here."""
     before = known(services, dispatch)
     if dispatch.is_current(before) and before.state is S.RESTARTING:
         end_cleared(services, before)
         raise cleared()
-    return _in_hand(dispatch, before, or_already)
+    in_hand, fields = _in_hand(dispatch, before, or_already), services.rendered_fields
+    if in_hand is None and fields is not None and before.rendered_by < dispatch.dispatch_count:
+        services.store.put_rendered_fields(dispatch.key, fields, dispatch_count=dispatch.dispatch_count)
+    return in_hand
 
 
 def end_cleared(services: Services, before: TaskInstance) -> None:
