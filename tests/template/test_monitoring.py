@@ -92,6 +92,19 @@ def _may_send(resources: Resources, queue: str) -> str:
     return json.dumps([policy["PolicyDocument"]["Statement"] for policy in policies])
 
 
+def test_the_alert_topic_takes_cloudwatchs_messages_of_this_account_and_eventbridges_without_a_condition(
+    resources: Resources,
+) -> None:
+    """AWS: "You can't use Condition blocks in Amazon SNS topic policies for EventBridge". With one, the topic refuses
+    every message of a failed run."""
+    statements = resources["AlertTopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    conditions = {statement["Principal"]["Service"]: statement.get("Condition") for statement in statements}
+    assert conditions == {
+        "events.amazonaws.com": None,
+        "cloudwatch.amazonaws.com": {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
+    }
+
+
 def test_every_reader_of_a_stream_has_an_alarm(alarms: Resources, resources: Resources) -> None:
     """Lambda reads a shard no further while a function fails on one of its batches."""
     of_tables = {
