@@ -19,7 +19,8 @@ from gust.aws.secrets import AwsSecrets, SsmConfiguration
 from gust.aws.task_roles import StsTaskRoles
 from gust.aws.timetables import ParserTimetables
 from gust.aws.tokens import JwtTokens
-from gust.model.environment import SMALLEST_STORAGE, room, this_architecture
+from gust.model.architecture import this_architecture
+from gust.model.environment import SMALLEST_STORAGE, room
 from gust.model.place import Workers
 from gust.ports.clock import SystemClock
 from gust.ports.containers import Containers, NoContainers

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gust.model.environment import ARM64, X86_64, this_architecture
+from gust.model.architecture import ARM64, X86_64, this_architecture
 from tests.system.conftest import TEAM_A, TEAM_B
 from tests.system.local_gust import LocalGust
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gust.cli import __main__ as cli
-from gust.model.environment import MACHINES, this_architecture
+from gust.model.architecture import MACHINES, this_architecture
 from tests.environment import of_a_user
 from tests.system.local_gust import ROOT, LocalGust
 from tests.system.package_index import answers

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from gust.aws.containers import CONTAINER, DEFINITIONS, FIRST_PAUSE
+from gust.model.architecture import ARM64, X86_64
 from gust.model.bucket_keys import WORKLOADS
-from gust.model.environment import ARM64, X86_64
 from gust.model.place import NO_GUST
 from gust.scheduling.placement import DEFAULT_CPU, DEFAULT_MEMORY
 from gust.scheduling.timers import DEFAULTS

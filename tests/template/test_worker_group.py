@@ -11,7 +11,7 @@ from samtranslator.yaml_helper import yaml_parse
 from benches.cost import load_prices
 from gust.aws.worker_groups import stack_name
 from gust.cli.workers import template
-from gust.model.environment import MACHINES
+from gust.model.architecture import MACHINES
 from tests.template.conftest import ROOT
 from tests.template.rights import statements, traces
 from tests.template.test_template import as_list, logical_id

@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from gust.aws.containers import StepFunctionsContainers, execution_input
 from gust.aws.memory import MemoryObjects
 from gust.errors import ServiceUnavailable
+from gust.model.architecture import ARM64, X86_64
 from gust.model.container_start import ContainerStart
-from gust.model.environment import ARM64, X86_64
 from gust.model.place import OnFargate
 from tests.contract.test_queues import a_task
 

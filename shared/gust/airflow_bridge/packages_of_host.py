@@ -11,7 +11,8 @@ from typing import Final, Self
 
 from gust.airflow_bridge.bundle import SealedBundleFolder
 from gust.errors import Unopenable
-from gust.model.environment import ARM64, GLIBC, this_architecture
+from gust.model.architecture import ARM64, this_architecture
+from gust.model.environment import GLIBC
 
 WHY_NONE: Final = "GUST_WHY_NO_PACKAGES"
 """Environment variable of a host's workers: the reason why none of its queue's packages run there; empty if they do."""

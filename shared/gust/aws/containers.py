@@ -14,8 +14,8 @@ from botocore.exceptions import ConnectionError as ConnectionFailed
 
 from gust.errors import ServiceUnavailable
 from gust.model import bucket_keys
+from gust.model.architecture import ARM64, X86_64
 from gust.model.container_start import ContainerStart
-from gust.model.environment import ARM64, X86_64
 from gust.model.place import TASK_VARIABLES, OnFargate
 from gust.model.unsent import Unsent
 from gust.ports.objects import Objects

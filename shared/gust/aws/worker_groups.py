@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError, WaiterError
 from gust.aws.queues import NO_QUEUE
 from gust.errors import GustError
 from gust.model import bucket_keys
-from gust.model.environment import ARM64
+from gust.model.architecture import ARM64
 from gust.model.worker_group import WorkerGroup
 from gust.scheduling.placement import OWN_QUEUES
 

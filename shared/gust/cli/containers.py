@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
-
 from gust.cli.aws import AwsError, Clients, Stack
 from gust.cli.changes import ChangeSet
 from gust.cli.resources import resources_of
@@ -161,6 +159,8 @@ def what_stops(count: int) -> str:
 @contextmanager
 def _allowing(codes: frozenset[str] | None) -> Iterator[None]:
     """Ends the body at these refusals of AWS, without an error; `None`: at all."""
+    from botocore.exceptions import ClientError
+
     try:
         yield
     except ClientError as refused:

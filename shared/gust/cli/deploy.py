@@ -16,8 +16,6 @@ import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
-
 from gust import __version__
 from gust.cli import ROOT, artifacts, changes, concurrency, ecs_role, event_rules, layers, workers
 from gust.cli import aws as cli_aws
@@ -182,6 +180,8 @@ def _containers_that_stop(
     aws: Clients, present: Stack, change: changes.ChangeSet, say: Callable[[str], None]
 ) -> Containers | None:
     """Those of a stack that loses Fargate; says how many run. Raises AwsError where some run in a network that goes."""
+    from botocore.exceptions import ClientError
+
     if not loses_containers(change):
         if loses_network(change) and (found := containers_of(aws, present)) and (running := found.count()):
             raise AwsError(what_loses_network(running))
@@ -209,6 +209,8 @@ def update_workers(aws: Clients, stack: Stack, say: Callable[[str], None]) -> in
 def deploy_rest_api(aws: Clients, stack: Stack, say: Callable[[str], None]) -> None:
     """Deploys the stack's REST API, if it has one: CloudFormation changes its routes and its policy, and deploys them
     only when it creates the API."""
+    from botocore.exceptions import ClientError
+
     for api in of_type(resources_of(aws, stack), "AWS::ApiGateway::RestApi"):
         try:
             aws("apigateway").create_deployment(restApiId=api.id, stageName=REST_STAGE)

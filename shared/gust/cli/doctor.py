@@ -15,7 +15,6 @@ from gust.cli.aws import Clients, Stack
 from gust.cli.deploy import VERSION_TAG
 from gust.cli.resources import depths, of_type, resources_of, store_of
 from gust.errors import Invalid
-from gust.model.queue_access import is_open_to_all
 from gust.model.worker_group import WorkerGroup
 
 HELP: Final = "check quotas, rights, services and dead letters; changes nothing"
@@ -237,6 +236,8 @@ def _worker_groups(aws: Clients, stack: Stack, groups: Sequence[WorkerGroup]) ->
 
 
 def _openness(document: str, group: WorkerGroup) -> Iterator[Finding]:
+    from gust.model.queue_access import is_open_to_all
+
     try:
         if is_open_to_all(document, group.name):
             yield note(

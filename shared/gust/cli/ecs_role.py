@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from botocore.exceptions import ClientError
-
 from gust.cli.aws import Clients, in_one_line
 from gust.cli.changes import ChangeSet
 from gust.cli.containers import CLUSTER
@@ -32,6 +30,8 @@ def needs_role(change: ChangeSet) -> bool:
 
 def have_role(aws: Clients, say: Callable[[str], None], *, pause: Callable[[float], None] = time.sleep) -> None:
     """Create the role unless the account has it. Where AWS refuses that, says what to run: most accounts have the role."""
+    from botocore.exceptions import ClientError
+
     try:
         aws("iam").create_service_linked_role(AWSServiceName="ecs.amazonaws.com")
     except ClientError as refused:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from gust.cli import ROOT
 from gust.cli import aws as cli_aws
 from gust.cli.aws import Clients
-from gust.model.environment import ARM64, X86_64, this_architecture
+from gust.model.architecture import ARM64, X86_64, this_architecture
 
 if TYPE_CHECKING:
     from gust.aws.objects import S3Objects

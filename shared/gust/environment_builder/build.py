@@ -24,10 +24,11 @@ from typing import IO, Any, Final
 from gust.environment_builder.uv import Refused, Uv
 from gust.errors import NotFound
 from gust.model import bucket_keys
+from gust.model.architecture import MACHINES
 from gust.model.bounds import cut
 from gust.model.bundle import version_of
 from gust.model.connection_form import declared_in, forms_of
-from gust.model.environment import GLIBC, MACHINES, Build, Built, Recipe
+from gust.model.environment import GLIBC, Build, Built, Recipe
 from gust.ports.objects import Objects
 from gust.services.deployments import pins
 from gust.services.deployments.environments import interpreter

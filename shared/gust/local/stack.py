@@ -37,7 +37,7 @@ from gust.local.front_door import FrontDoor
 from gust.local.function_pool import default_workers, process_limits
 from gust.local.parsing import ParseProgress
 from gust.local.web import packed_web
-from gust.model.environment import X86_64, this_architecture
+from gust.model.architecture import X86_64, this_architecture
 from gust.services.deployments.deployment_turn import request_deployment
 from gust.store.dynamodb import DynamoDBStore
 

@@ -1,6 +1,5 @@
 """Environments: the packages that a `requirements.txt` adds to Airflow's own, archived under the hash of their content."""
 
-import os
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from posixpath import dirname
@@ -9,6 +8,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from gust.errors import Unopenable
+from gust.model.architecture import ARM64
 
 REQUIREMENTS: Final = "requirements.txt"
 
@@ -29,12 +29,6 @@ VARIABLES_FILE: Final = f"{OURS}variables.json"
 OPTIONS_FILE: Final = f"{OURS}options.json"
 """A JSON object: Airflow's options, `section.option` → value, for the same processes."""
 
-ARM64: Final = "arm64"
-X86_64: Final = "x86_64"
-
-MACHINES: Final[Mapping[str, str]] = {ARM64: "aarch64", X86_64: "x86_64"}
-"""Architecture, by Lambda's name → Linux's name of the machine. Workers have one of these."""
-
 GLIBC: Final = 2, 28
 """Of the oldest systems on which packages for another architecture than the stack's own run."""
 
@@ -50,12 +44,6 @@ def room(storage: int) -> int:
     """Megabytes that an environment may take, unpacked, on a disk of so many. The disk also holds the archive, a bundle, and
     the files that the task writes."""
     return storage * 2 // 5
-
-
-def this_architecture() -> str:
-    """Of this machine, by Lambda's name."""
-    machine = os.uname().machine
-    return next((name for name, known in MACHINES.items() if machine in (name, known)), machine)
 
 
 class Environments(_Document):

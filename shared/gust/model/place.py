@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from gust.model.environment import ARM64, SMALLEST_STORAGE, room
+from gust.model.architecture import ARM64
+from gust.model.environment import SMALLEST_STORAGE, room
 from gust.model.worker_group import WorkerGroup
 
 

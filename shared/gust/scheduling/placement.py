@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from gust.model.architecture import ARM64, MACHINES, X86_64
 from gust.model.bounds import cut
-from gust.model.environment import ARM64, MACHINES, X86_64
 from gust.model.place import InGroup, Limit, OnFargate, OnLambda, Place, Refused, Workers
 from gust.model.worker_group import WorkerGroup
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Final
 
 from gust.errors import Forbidden, Invalid
+from gust.model.architecture import MACHINES, X86_64
 from gust.model.dag_spec import DagSpec, TaskSpec
-from gust.model.environment import MACHINES, X86_64
 from gust.model.place import Workers
 from gust.model.queue_access import may_use_queue
 from gust.model.worker_group import WorkerGroup

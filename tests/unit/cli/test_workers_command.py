@@ -32,7 +32,7 @@ from gust.cli.workers import (
     template,
     update_each,
 )
-from gust.model.environment import MACHINES, this_architecture
+from gust.model.architecture import MACHINES, this_architecture
 from gust.model.worker_group import WorkerGroup
 from gust.ports.clock import ManualClock
 from gust.services.deployments.deployment_turn import give_up_turn

@@ -27,10 +27,11 @@ from gust.aws.memory import MemoryConfiguration, MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
 from gust.errors import NotFound
 from gust.model import bucket_keys
+from gust.model.architecture import MACHINES
 from gust.model.dag import Dag
 from gust.model.dag_spec import AssetRef, DagSpec, TaskSpec, TimetableSpec, WatcherSpec
 from gust.model.deployment import FileOutcome, ParsedDag, ParseWarning, Plan, Progress
-from gust.model.environment import MACHINES, Build, Built, Recipe
+from gust.model.environment import Build, Built, Recipe
 from gust.model.event_rule import is_events_file
 from gust.model.workload import TellListeners
 from gust.ports.clock import ManualClock

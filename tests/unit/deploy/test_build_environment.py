@@ -13,7 +13,8 @@ from gust.aws.memory import MemoryObjects
 from gust.environment_builder.build import build, give_up, not_pinned
 from gust.environment_builder.uv import Refused, Uv, environment
 from gust.model import bucket_keys
-from gust.model.environment import MACHINES, Build, Built, Recipe, this_architecture
+from gust.model.architecture import MACHINES, this_architecture
+from gust.model.environment import Build, Built, Recipe
 from gust.services.deployments import pins
 from gust.services.deployments.environments import interpreter
 from tests.unit.deploy.stack import DiedError, Dying

@@ -8,7 +8,8 @@ import pytest
 
 from gust.errors import Unopenable
 from gust.model import bucket_keys
-from gust.model.environment import ENVIRONMENTS_FILE, MACHINES, X86_64, Environments, this_architecture
+from gust.model.architecture import MACHINES, X86_64, this_architecture
+from gust.model.environment import ENVIRONMENTS_FILE, Environments
 from gust.model.place import Workers
 from gust.model.worker_group import WorkerGroup
 from gust.services.deployments.deploy_bundle import snapshot

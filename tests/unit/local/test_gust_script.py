@@ -18,9 +18,16 @@ VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["versi
 
 
 def said(*words: str, script: Path = ROOT / "gust", path: str | None = None) -> subprocess.CompletedProcess[str]:
+    """In the script's folder, because uv takes the Python of a `.venv` in the working directory."""
     environment = {"PATH": path or os.environ["PATH"], "HOME": str(script.parent)}
     return subprocess.run(  # noqa: S603
-        [str(script), *words], env=environment, capture_output=True, text=True, check=False, timeout=60
+        [str(script), *words],
+        cwd=script.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
 
 
@@ -99,6 +106,20 @@ def test_a_commands_help_installs_nothing(fresh: Path, command: str) -> None:
     assert told.returncode == 0, told.stderr
     assert told.stdout.startswith(f"usage: gust {command}")
     assert not (fresh.parent / ".venv").exists()
+
+
+def test_the_command_line_reads_its_arguments_without_any_package() -> None:
+    """A checkout in which nothing is installed tells the help of a command with the machine's Python."""
+    told = subprocess.run(
+        [sys.executable, "-S", "-m", "gust.cli", "workers", "add", "--help"],
+        env={"PYTHONPATH": str(ROOT / "shared")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert told.stderr == ""
+    assert told.stdout.startswith("usage: gust workers add")
 
 
 def test_a_python_that_airflow_does_not_run_on_is_named(fresh: Path, bin_folder: Path) -> None:

@@ -16,19 +16,9 @@ from typing import Final
 
 from gust.errors import NotFound
 from gust.model import bucket_keys
+from gust.model.architecture import MACHINES, this_architecture
 from gust.model.bundle import PLUGINS_PREFIX
-from gust.model.environment import (
-    MACHINES,
-    REQUIREMENTS,
-    SMALLEST_STORAGE,
-    Build,
-    Built,
-    Environments,
-    Recipe,
-    room,
-    this_architecture,
-    upwards,
-)
+from gust.model.environment import REQUIREMENTS, SMALLEST_STORAGE, Build, Built, Environments, Recipe, room, upwards
 from gust.ports.objects import Objects
 from gust.services.deployments import pins
 from gust.services.deployments.requirements_file import Requirements, read_requirements
