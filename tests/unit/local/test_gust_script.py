@@ -71,6 +71,8 @@ def test_help_goes_to_stdout(word: str) -> None:
     told = said(word)
     assert told.returncode == 0
     assert told.stdout.startswith("usage: ./gust local")
+    commands = " ".join(line.split("  ")[0] for line in re.findall(r"\./gust.*", told.stdout))
+    assert [command for command in COMMANDS if f" {command} " not in f"{commands} "] == []
     assert told.stderr == ""
 
 
