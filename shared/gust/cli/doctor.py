@@ -194,7 +194,8 @@ def _stack(aws: Clients, stack: Stack, now: datetime) -> Iterator[Finding]:
     if beat is None or now - beat > MISSED:
         yield bad(f"the scheduler's last tick: {beat or 'never'}; docs/runbooks.md#no-tick")
     else:
-        yield ok(f"the scheduler ticked {(now - beat).total_seconds():.0f} s ago")
+        seconds = max(0.0, (now - beat).total_seconds())  # it may tick while this looks
+        yield ok(f"the scheduler ticked {seconds:.0f} s ago")
     yield from _worker_groups(aws, stack, store.list_worker_groups())
     problems = store.list_import_problems()
     yield (note if problems else ok)(

@@ -80,4 +80,4 @@ def _state(store: Any, now: datetime) -> Iterator[str]:
 
 
 def _ago(moment: datetime | None, now: datetime) -> str:
-    return "never" if moment is None else f"{(now - moment).total_seconds():.0f} s ago"
+    return "never" if moment is None else f"{max(0.0, (now - moment).total_seconds()):.0f} s ago"

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -133,6 +133,12 @@ def test_a_stack_that_is_well_has_nothing_bad(world: World) -> None:
     assert [line for line in world.examine() if not line.startswith("ok: ")] == []
     world.cloud.status = None
     assert world.examine()[-1] == "note: there is no stack gust in eu-west-1 yet: ./gust deploy"
+
+
+def test_a_tick_that_comes_while_a_command_looks_is_not_in_the_future(world: World) -> None:
+    world.store.set_alive("scheduler", NOW + timedelta(seconds=2))
+    assert "ok: the scheduler ticked 0 s ago" in world.examine()
+    assert "Scheduler  last tick 0 s ago" in list(status.status(world.clients.__getitem__, "gust", now=NOW))
 
 
 def test_logs_of_functions_come_in_order_and_follow_repeats_none(world: World) -> None:
