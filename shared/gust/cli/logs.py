@@ -27,7 +27,7 @@ LATE: Final = 5_000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli_aws.add_arguments(parser)
     parser.add_argument("--function", metavar="NAME", help="this function alone: scheduler, worker, api, …")
-    parser.add_argument("--task", metavar="DAG/TASK", help="the last try of a task instead")
+    parser.add_argument("--task", type=_dag_and_task, metavar="DAG/TASK", help="the last try of a task instead")
     parser.add_argument("--run", metavar="RUN_ID", help="with --task: of this run (the newest)")
     parser.add_argument("--map-index", type=int, default=-1, metavar="N", help="with --task: of this map index")
     parser.add_argument(
@@ -152,6 +152,13 @@ def of_task(
         if token is None or not options.follow:
             return
         pause(POLL_EVERY)
+
+
+def _dag_and_task(text: str) -> str:
+    dag_id, _, task_id = text.partition("/")
+    if not dag_id or not task_id:
+        raise argparse.ArgumentTypeError("a DAG's id, a slash and a task's id, e.g. etl/load")
+    return text
 
 
 def _ago(text: str) -> timedelta:

@@ -141,6 +141,15 @@ def test_a_tick_that_comes_while_a_command_looks_is_not_in_the_future(world: Wor
     assert "Scheduler  last tick 0 s ago" in list(status.status(world.clients.__getitem__, "gust", now=NOW))
 
 
+@pytest.mark.parametrize("words", ["etl", "etl/", "/load"])
+def test_the_log_of_a_task_needs_its_dag_and_its_id(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    logs.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--task", words])
+    assert "argument --task: a DAG's id, a slash and a task's id, e.g. etl/load" in capsys.readouterr().err
+
+
 def test_logs_of_functions_come_in_order_and_follow_repeats_none(world: World) -> None:
     moment = int(time.time() * 1000)
     line = json.dumps({"level": "INFO", "message": "ran", "task_id": "load", "service": "worker", "timestamp": "x"})
