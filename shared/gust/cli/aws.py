@@ -16,6 +16,9 @@ from gust.errors import GustError
 
 DEFAULT_STACK: Final = "gust"
 
+LOCAL_DATA: Final = ROOT / ".gust"
+"""Where the local stack keeps its state, unless it is told."""
+
 Clients = Callable[[str], Any]
 """Service name → boto3 client."""
 
@@ -61,9 +64,7 @@ def add_arguments_or_local(parser: argparse.ArgumentParser) -> None:
     """Those of a command that also serves the local stack; see `clients_or_local`."""
     add_arguments(parser)
     parser.add_argument("--local", action="store_true", help="of the local stack that runs on this machine")
-    parser.add_argument(
-        "--data", type=Path, default=ROOT / ".gust", help="where that one's state is kept (%(default)s)"
-    )
+    parser.add_argument("--data", type=Path, default=LOCAL_DATA, help="where that one's state is kept (%(default)s)")
 
 
 def session(options: argparse.Namespace) -> Any:

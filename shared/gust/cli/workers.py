@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
 import uuid
@@ -172,9 +173,17 @@ def add(clients: Clients, options: argparse.Namespace) -> int:
     print(f"Tasks with queue={options.queue!r} run there now.")
     if options.elsewhere:
         outputs = worker_groups.outputs_of(clients, worker_groups.stack_name(options.stack, options.queue))
-        print(f"Attach {outputs['HostPolicyArn']} to each host's role, and start there:")
-        print(f"    ./gust worker --stack {options.stack} --queue {options.queue} --at-once 4")
+        print(how_to_start(options, outputs["HostPolicyArn"]))
     return 0
+
+
+def how_to_start(options: argparse.Namespace, policy: str) -> str:
+    """What to do on a host that is to run the queue's tasks; `policy` is the one that its role needs."""
+    if options.local:
+        data = "" if options.data == cli_aws.LOCAL_DATA else f" --data {shlex.quote(str(options.data))}"
+        return f"Start them:\n    ./gust worker --queue {options.queue} --local{data}"
+    start = f"./gust worker --stack {options.stack} --queue {options.queue} --at-once 4"
+    return f"Attach {policy} to each host's role, and start there:\n    {start}"
 
 
 def before_its_deployment(group: WorkerGroup, given: Mapping[str, str], architecture: str) -> WorkerGroup:

@@ -28,6 +28,7 @@ from gust.cli.workers import (
     add,
     before_its_deployment,
     have_packages_built,
+    how_to_start,
     let_go,
     template,
     update_each,
@@ -52,6 +53,19 @@ def test_a_size_of_workers_elsewhere_is_refused_and_an_architecture_is_not(capsy
     options = _parser().parse_args([*words, "--memory", "4096"])
     assert add(no_aws, options) == 2
     assert "workers elsewhere have the size of their host" in capsys.readouterr().err
+
+
+def test_a_person_reads_how_to_start_workers_elsewhere() -> None:
+    words = ["workers", "add", "onprem", "--elsewhere"]
+    on_aws = how_to_start(_parser().parse_args([*words, "--stack", "etl"]), "arn:p")
+    assert on_aws.splitlines() == [
+        "Attach arn:p to each host's role, and start there:",
+        "    ./gust worker --stack etl --queue onprem --at-once 4",
+    ]
+    local = how_to_start(_parser().parse_args([*words, "--local"]), "arn:p")
+    assert local.splitlines() == ["Start them:", "    ./gust worker --queue onprem --local"]
+    elsewhere = how_to_start(_parser().parse_args([*words, "--local", "--data", "/my state"]), "arn:p")
+    assert elsewhere.endswith("--queue onprem --local --data '/my state'")
 
 
 @pytest.mark.parametrize("queue", ["default", "fargate", "", "two words", "-x", "ü", "q" * 60])
