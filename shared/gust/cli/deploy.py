@@ -73,7 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--role-arn", metavar="ARN", help="the role with which CloudFormation makes the change")
     parser.add_argument("--artifacts", metavar="BUCKET", help="bucket for code; else one that this command creates")
-    parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="upload the code, show what would change, change no stack"
+    )
     parser.add_argument("--guided", action="store_true", help=argparse.SUPPRESS)  # it asks anyway
     parser.add_argument("--yes", "--no-confirm-changeset", action="store_true", help="do not ask")
 
