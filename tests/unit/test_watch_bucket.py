@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gust.cli import watch_bucket
+from tests.unit.cli.cloud import refusal
 
 QUEUE = {"Id": "theirs", "QueueArn": "arn:aws:sqs:eu-west-1:1:q", "Events": ["s3:ObjectCreated:*"]}
 
@@ -49,6 +50,16 @@ class Account:
 
     def get_waiter(self, _: str) -> Any:
         return Namespace(wait=lambda **_: None)
+
+
+def test_a_bucket_that_aws_does_not_show_is_told_in_a_line() -> None:
+    class Closed(Account):
+        def get_bucket_notification_configuration(self, **_: Any) -> dict[str, Any]:
+            raise refusal("AccessDenied", "not authorized to perform s3:GetBucketNotification")
+
+    told = "of bucket raw cannot be read: you may not do this: not authorized to perform s3:GetBucketNotification$"
+    with pytest.raises(watch_bucket.WatchBucketError, match=told):
+        watch_bucket.plan(Closed(), "raw", "gust")
 
 
 def test_it_adds_events_to_the_bucket_and_the_bucket_to_the_stack() -> None:

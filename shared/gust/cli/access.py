@@ -20,7 +20,10 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         document = AccessDocument.parse(options.file.read_text())
-    except (Invalid, OSError) as problem:
+    except OSError as problem:
+        print(f"gust: {options.file} cannot be read: {problem.strerror}", file=sys.stderr)
+        return 1
+    except Invalid as problem:
         print(f"gust: {problem}", file=sys.stderr)
         return 1
     print(f"The document is valid: {len(document.iam)} entries for IAM, {len(document.oidc)} for OIDC.")

@@ -90,15 +90,9 @@ def configure(file: Path, stack: str | None, clients: aws.Clients) -> int:
     if stack is None:
         print(f"The file is valid: {len(checked.options)} options.")
         return 0
-    from botocore.exceptions import ClientError
-
     from gust.aws.secrets import configuration_parameter, put_configuration
 
-    try:
-        put_configuration(clients("ssm"), stack, text.strip())
-    except ClientError as refused:
-        print(f"gust: {refused}", file=sys.stderr)
-        return 1
+    put_configuration(clients("ssm"), stack, text.strip())
     where = configuration_parameter(stack)
     print(f"{len(checked.options)} options are in {where}. The stack parses all of its files with them now.")
     return 0

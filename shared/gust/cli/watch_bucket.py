@@ -78,7 +78,8 @@ def plan(clients: Clients, bucket: str, stack: str, *, follows_parameters: bool 
     try:
         found = clients("s3").get_bucket_notification_configuration(Bucket=bucket)
     except ClientError as error:
-        raise WatchBucketError(f"The notifications of bucket {bucket} cannot be read: {error}") from error
+        why = aws.in_one_line(error)
+        raise WatchBucketError(f"The notifications of bucket {bucket} cannot be read: {why}") from error
     found.pop("ResponseMetadata", None)
     notifications = None if EVENT_BRIDGE in found else {**found, EVENT_BRIDGE: {}}
     if not follows_parameters:

@@ -109,6 +109,8 @@ def test_a_document_is_checked_before_it_counts(tmp_path: Path, capsys: pytest.C
     document.write_text('{"oidc": [{"group": "ops", "role": "Boss"}]}')
     assert main(["check-access", str(document)]) == 1
     assert "oidc.0.role" in capsys.readouterr().err
+    assert main(["check-access", str(tmp_path / "other.json")]) == 1
+    assert capsys.readouterr().err == f"gust: {tmp_path / 'other.json'} cannot be read: No such file or directory\n"
 
 
 class Invoked:
