@@ -19,7 +19,7 @@ import tempfile
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, Final, Protocol
 
 from gust import collector
 from gust.airflow_bridge import compat, dumpable, late
@@ -120,8 +120,19 @@ def warm_up_for_tasks(bundles: Path) -> None:
     collector.freeze_gc()
 
 
-def import_once(modules: Iterable[str]) -> None:
-    """Import the modules, silence this process's log below warnings, and forbid its children to read its memory."""
+class OwnLog(Protocol):
+    """What takes the lines of this process's own log."""
+
+    def write(self, data: bytes, /) -> Any:
+        """Take a line, or a part of one."""
+
+    def flush(self) -> None:
+        """Hand on what was taken."""
+
+
+def import_once(modules: Iterable[str], log: OwnLog | None = None) -> None:
+    """Import the modules, silence this process's log below warnings, and forbid its children to read its memory. `log` gets
+    the lines of this process, each as JSON; without it stderr does."""
     dumpable.forbid()
     with warnings.catch_warnings(), late.binding():
         # Airflow's own deprecations in its own providers: no reader of this log can act on them.
@@ -133,7 +144,7 @@ def import_once(modules: Iterable[str]) -> None:
         know_files_of_modules()
     # The log shipper's thread; it sleeps while a child is forked.
     warnings.filterwarnings("ignore", message="This process .* is multi-threaded", category=DeprecationWarning)
-    _configure_logging()
+    _configure_logging(log or sys.stderr.buffer)
 
 
 def know_files_of_modules() -> None:
@@ -169,21 +180,21 @@ def _make_adapters_once() -> None:
         vars(task_runner)["TypeAdapter"] = adapter_of
 
 
-def _configure_logging() -> None:
+def _configure_logging(log: OwnLog) -> None:
     """This process's own log: JSON lines, warnings and worse. Tasks' logs do not come through here.
 
     The level itself stays at info: Airflow filters a task's stdout by it. No logger keeps what it is bound to at its
     first use: a child inherits Airflow's loggers, and must find that they speak to its own supervisor."""
     from airflow.sdk.log import configure_logging
 
-    configure_logging(json_output=True, output=_WarningsOnly(sys.stderr.buffer), cache_logger_on_first_use=False)
+    configure_logging(json_output=True, output=_WarningsOnly(log), cache_logger_on_first_use=False)
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class _WarningsOnly:
     """A binary file that drops JSON lines of level debug and info."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: OwnLog) -> None:
         self._file = file
 
     def write(self, line: bytes | str) -> int:

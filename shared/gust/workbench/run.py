@@ -44,7 +44,7 @@ from gust.services.runs.create_dag_run import create_dag_run
 from gust.services.scheduler.advance import advance
 from gust.services.specs import load_spec
 from gust.workbench.stack import WorkbenchStack
-from gust.workbench.terminal import Debugger, TerminalLog
+from gust.workbench.terminal import Debugger, TerminalFile, TerminalLog
 
 STARTS_OTHER_DAGS: Final = "TriggerDagRunOperator"
 
@@ -358,7 +358,7 @@ def prepare(bundles: Path) -> None:
     """Airflow, as in a worker whose bundles lie in that folder."""
     surroundings.share_aws()
     warm.set_environment(bundles)
-    warm.import_once(warm.TASK_MODULES)
+    warm.import_once(warm.TASK_MODULES, TerminalFile(sys.stderr))
     ready()
     logging.getLogger("gust").setLevel(logging.WARNING)
 

@@ -44,6 +44,28 @@ class TerminalLog:
         return True
 
 
+class TerminalFile:
+    """A binary file of JSON lines that a person reads: shows each as `TerminalLog` does once it is whole. Bytes that are no
+    JSON appear as they are."""
+
+    def __init__(self, output: IO[str]) -> None:
+        self._output = output
+        self._log = TerminalLog(output)
+        self._begun = b""
+
+    def write(self, data: bytes, /) -> int:
+        *whole, self._begun = (self._begun + data).split(b"\n")
+        for line in whole:
+            try:
+                self._log.put(line)
+            except ValueError:
+                self._output.write(f"{line.decode(errors='replace')}\n")
+        return len(data)
+
+    def flush(self) -> None:
+        self._output.flush()
+
+
 # --- the debugger -----------------------------------------------------------------------------------------------------
 
 

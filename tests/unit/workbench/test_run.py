@@ -41,6 +41,21 @@ with DAG("etl", schedule=None, params={"rows": Param(2, type="integer")}):
     load.expand(row=extract()) >> EmptyOperator(task_id="done")
 """,
     "broken.py": "from airflow.sdk import DAG\n1 / 0\n",
+    "sums.py": """
+from airflow.sdk import DAG, task
+
+with DAG("sums", schedule=None):
+
+    @task
+    def numbers():
+        return [1, 2]
+
+    @task
+    def total(found):
+        return sum(found)
+
+    total(numbers())
+""",
     "stops.py": """
 from airflow.sdk import DAG, task
 
@@ -102,10 +117,19 @@ def test_a_failed_task_gives_an_exit_code_and_needs_nothing_after_it(dags: Path)
     assert failed.stdout.splitlines()[-1].endswith(": failed")
 
 
+def test_what_airflow_says_in_this_process_reads_as_the_log_does(dags: Path) -> None:
+    """The supervisor of a task that runs alone does not find the XCom of the one before it."""
+    failed = run("sums", "total", "--dags", str(dags))
+    assert failed.returncode == 1
+    (line,) = [line for line in failed.stderr.splitlines() if "XCom not found" in line]
+    assert "[error    ] XCom not found" in line
+    assert "loc=client.py:" in line
+
+
 def test_what_cannot_be_run_is_told_in_a_line(dags: Path) -> None:
     unknown = run("nothing", "--dags", str(dags))
     assert unknown.returncode == 1
-    assert f"gust: {dags} defines no DAG nothing; it defines: etl, stops.\n" in unknown.stderr
+    assert f"gust: {dags} defines no DAG nothing; it defines: etl, stops, sums.\n" in unknown.stderr
     assert "import error: broken.py:2: ZeroDivisionError: division by zero" in unknown.stderr
 
 
