@@ -16,6 +16,7 @@ from typing import Any
 import boto3
 import httpx
 import pytest
+from botocore.httpsession import URLLib3Session
 from botocore.utils import ContainerMetadataFetcher
 
 from gust.airflow_bridge.credentials import CredentialsEndpoint
@@ -175,7 +176,8 @@ return boto3.Session().get_credentials().access_key
 
 
 def test_an_sdk_waits_while_the_execution_api_is_slow() -> None:
-    """botocore gives up where it reads nothing for two seconds; the answer comes after the third sign of life."""
+    """botocore gives up where it reads nothing for two seconds, here for four, so that a machine may stop for a while
+    between two signs of life, which come each second. The answer comes after the fifth."""
     signs: list[float] = []
     has_waited = threading.Event()
 
@@ -184,7 +186,7 @@ def test_an_sdk_waits_while_the_execution_api_is_slow() -> None:
             def count() -> None:
                 keep_waiting()
                 signs.append(time.monotonic())
-                if len(signs) == 3:
+                if len(signs) == 5:
                     has_waited.set()
 
             return super()._asked(count)
@@ -195,7 +197,7 @@ def test_an_sdk_waits_while_the_execution_api_is_slow() -> None:
 
     with Counting(ask, log=None) as endpoint, ThreadPoolExecutor(1) as supervisor:
         serving = supervisor.submit(lambda: select.select([endpoint], [], [], 20) and endpoint.serve())
-        found = ContainerMetadataFetcher().retrieve_full_uri(
+        found = ContainerMetadataFetcher(session=URLLib3Session(timeout=4)).retrieve_full_uri(
             endpoint.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"],
             headers={"Authorization": endpoint.variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"]},
         )
