@@ -167,11 +167,11 @@ def test_a_container_that_is_stopped_while_it_reports_reports_that_end_alone(
 
 def test_a_short_task_ends_at_once_and_needs_no_heartbeat(run: Run, site: Site) -> None:
     """Airflow's supervisor now and then waits for one more heartbeat interval (20 s) after the child has gone."""
-    started = time.monotonic()
     for _ in range(5):
+        started = time.monotonic()
         run(dag("return 1"))
+        assert time.monotonic() - started < 20
 
-    assert time.monotonic() - started < 20
     assert site.control_plane.asked("heartbeat") == []
 
 
