@@ -61,6 +61,9 @@ _CHECKPOINT_PATIENCE: Final = 30.0
 """Seconds without processor time after which a child that writes a checkpoint is killed: it inherited a lock that no
 thread will release. A child that makes progress, however slowly, may finish."""
 
+_LOOK_EVERY: Final = 0.01
+"""Seconds between two looks at that child."""
+
 _FINISH_WITHIN: Final = 1.0
 """Seconds that functions get at the end for what they are at."""
 
@@ -339,16 +342,18 @@ def _waiting(queue: str, function: str, pool: FunctionPool) -> dict[str, float]:
 
 
 def _wait_for(child: int, *, patience: float = _CHECKPOINT_PATIENCE) -> int:
-    """Its exit code."""
-    used, used_at = 0.0, time.monotonic()
-    while time.monotonic() < used_at + patience:
+    """Its exit code. `patience`: seconds for which it may get no processor time. They are counted in looks: while the whole
+    machine is stopped, the child is, too."""
+    used, looks = 0.0, 0
+    while looks < patience / _LOOK_EVERY:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
         times = psutil.Process(child).cpu_times()
         if times.user + times.system > used:
-            used, used_at = times.user + times.system, time.monotonic()
-        time.sleep(0.01)
+            used, looks = times.user + times.system, 0
+        looks += 1
+        time.sleep(_LOOK_EVERY)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return 1
