@@ -126,12 +126,12 @@ def test_mapped_instances_wait_each_for_its_own(whole: Whole) -> None:
 
 @pytest.mark.parametrize("what", ["breaks", "ends"])
 def test_a_trigger_that_breaks_fails_the_try_with_its_callbacks_and_retries(whole: Whole, what: str) -> None:
-    arguments = "retries=1, retry_delay=timedelta(seconds=5), **CALLBACKS"
+    arguments = "retries=1, retry_delay=timedelta(minutes=5), **CALLBACKS"
     uploaded(whole, f"Waits(task_id='t', trigger={{'what': '{what}'}}, {arguments})")
     key = whole.trigger()
     whole.work(key)
     assert whole.state(key, "t") is S.UP_FOR_RETRY
-    whole.clock.advance(6)
+    whole.clock.advance(301)
 
     assert whole.work(key).state is DagRunState.FAILED
     assert [line for line in whole.said("said ") if "clean" not in line] == [
@@ -158,10 +158,10 @@ def test_a_deferral_that_lasts_too_long_fails_the_try_and_kills_nothing(whole: W
 
 
 def test_a_failure_after_resuming_is_tried_again_from_the_beginning(whole: Whole) -> None:
-    uploaded(whole, "Waits(task_id='t', trigger={'value': 'bad'}, retries=1, retry_delay=timedelta(seconds=5))")
+    uploaded(whole, "Waits(task_id='t', trigger={'value': 'bad'}, retries=1, retry_delay=timedelta(minutes=5))")
     key = whole.trigger()
     whole.work(key)
-    whole.clock.advance(6)
+    whole.clock.advance(301)
 
     assert whole.work(key).state is DagRunState.FAILED
     assert [line for line in whole.said("said ") if line.startswith("execute")] == ["execute -1 1", "execute -1 2"]
@@ -202,13 +202,13 @@ def test_a_trigger_that_succeeds_ends_its_task_without_a_worker_and_without_call
 
 
 def test_a_trigger_that_fails_its_task_is_tried_again_and_called_back(whole: Whole) -> None:
-    arguments = "retries=1, retry_delay=timedelta(seconds=5), **CALLBACKS"
+    arguments = "retries=1, retry_delay=timedelta(minutes=5), **CALLBACKS"
     uploaded(whole, f"Waits(task_id='t', trigger={{'what': 'fails'}}, {arguments})")
     key = whole.trigger()
     whole.work(key)
     assert whole.state(key, "t") is S.UP_FOR_RETRY
     assert whole.store.get_xcom(key.task_instance("t"), "why") is None
-    whole.clock.advance(6)
+    whole.clock.advance(301)
 
     assert whole.work(key).state is DagRunState.FAILED
     assert [line for line in whole.said("said ") if "clean" not in line] == [

@@ -31,7 +31,7 @@ POLICY = ExceptionRetryPolicy(rules=[
 
 class Patient(RetryPolicy):
     def evaluate(self, exception, try_number, max_tries, context=None):
-        return RetryDecision.retry(delay=timedelta(seconds=10 * try_number), reason=f"try {try_number} of {max_tries}")
+        return RetryDecision.retry(delay=timedelta(minutes=10 * try_number), reason=f"try {try_number} of {max_tries}")
 """
 
 
@@ -55,7 +55,7 @@ def wait(whole: Whole, key: DagRunKey) -> timedelta:
 
 
 def test_a_policy_says_how_long_to_wait_for_one_kind_of_error(whole: Whole) -> None:
-    key = failing(whole, "retries=2, retry_delay=timedelta(seconds=5), retry_policy=POLICY", "raise Throttled()")
+    key = failing(whole, "retries=2, retry_delay=timedelta(minutes=5), retry_policy=POLICY", "raise Throttled()")
 
     assert wait(whole, key) == timedelta(seconds=90)
     assert whole.instance(key, "t").reason == "slow down"
@@ -71,19 +71,19 @@ def test_a_policy_says_that_another_kind_is_of_no_use(whole: Whole) -> None:
 
 
 def test_what_a_policy_does_not_know_goes_by_the_tasks_own_rules(whole: Whole) -> None:
-    key = failing(whole, "retries=2, retry_delay=timedelta(seconds=5), retry_policy=POLICY", "raise OSError()")
+    key = failing(whole, "retries=2, retry_delay=timedelta(minutes=5), retry_policy=POLICY", "raise OSError()")
 
-    assert wait(whole, key) == timedelta(seconds=5)
+    assert wait(whole, key) == timedelta(minutes=5)
 
 
 def test_a_policy_of_ones_own_is_asked_at_each_try_and_bound_by_retries(whole: Whole) -> None:
     key = failing(whole, "retries=2, retry_policy=Patient()", "raise OSError()")
-    assert wait(whole, key) == timedelta(seconds=10)
-    whole.clock.advance(11)
+    assert wait(whole, key) == timedelta(minutes=10)
+    whole.clock.advance(601)
     advance(whole.services, key)
     whole.run_tasks()
-    assert wait(whole, key) == timedelta(seconds=20)
-    whole.clock.advance(21)
+    assert wait(whole, key) == timedelta(minutes=20)
+    whole.clock.advance(1201)
 
     assert whole.work(key).state is DagRunState.FAILED
     assert whole.said("said ") == ["retry 1 OSError", "retry 2 OSError", "failure 3 OSError"]
@@ -95,28 +95,28 @@ if context["ti"].try_number == 1:
     raise Throttled()
 raise OSError()
 """
-    key = failing(whole, "retries=2, retry_delay=timedelta(seconds=5), retry_policy=POLICY", body)
+    key = failing(whole, "retries=2, retry_delay=timedelta(minutes=5), retry_policy=POLICY", body)
     assert wait(whole, key) == timedelta(seconds=90)
     whole.clock.advance(91)
     advance(whole.services, key)
     whole.run_tasks()
 
-    assert wait(whole, key) == timedelta(seconds=5)
+    assert wait(whole, key) == timedelta(minutes=5)
 
 
 def test_a_task_that_takes_too_long_is_stopped_and_tried_again(whole: Whole) -> None:
-    arguments = "retries=1, retry_delay=timedelta(seconds=5), execution_timeout=timedelta(seconds=1)"
+    arguments = "retries=1, retry_delay=timedelta(minutes=5), execution_timeout=timedelta(seconds=1)"
     key = failing(whole, arguments, "time.sleep(60)")
-    assert wait(whole, key) == timedelta(seconds=5)
-    whole.clock.advance(6)
+    assert wait(whole, key) == timedelta(minutes=5)
+    whole.clock.advance(301)
 
     assert whole.work(key).state is DagRunState.FAILED
     assert whole.said("said ") == ["retry 1 AirflowTaskTimeout", "failure 2 AirflowTaskTimeout"]
 
 
 def test_tries_are_numbered_and_kept_as_airflow_keeps_them(whole: Whole) -> None:
-    key = failing(whole, "retries=1, retry_delay=timedelta(seconds=5)", "raise OSError()")
-    whole.clock.advance(6)
+    key = failing(whole, "retries=1, retry_delay=timedelta(minutes=5)", "raise OSError()")
+    whole.clock.advance(301)
     whole.work(key)
 
     (first,) = whole.store.list_tries(key.task_instance("t"))
