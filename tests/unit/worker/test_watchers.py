@@ -214,7 +214,7 @@ def test_one_that_breaks_is_started_again_after_a_while(whole: Whole) -> None:
     lives(whole, 1)
     ((workload, delay),) = whole.queues.triggers
     assert isinstance(workload, WatcherWorkload)
-    assert delay == pytest.approx(30, abs=2)
+    assert 10 < delay <= 30, "of which the time that it took to say so has passed"
     assert whole.log.has("The watcher broke")
     assert events(whole) == []
 
