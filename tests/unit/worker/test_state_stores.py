@@ -156,7 +156,7 @@ Job(task_id="job", retries=1, retry_delay=timedelta(0))
     key = whole.trigger()
     advance(whole.services, key)
     (message,) = whole.queues.tasks
-    run_try(message, whole.ports(remaining=STOP_BEFORE_LIMIT + 5))
+    run_try(message, whole.ports(remaining=STOP_BEFORE_LIMIT + 12))
     assert whole.instance(key, "job").outgrew is Limit.TIME
 
     advance(whole.services, key)
