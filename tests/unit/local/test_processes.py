@@ -77,7 +77,10 @@ def test_what_carries_the_mark_is_ended_and_nothing_else(tmp_path: Path) -> None
 
 
 def is_alive(pid: int) -> bool:
-    return psutil.pid_exists(pid) and processes._lives(psutil.Process(pid))
+    try:
+        return processes._lives(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return False
 
 
 LEADER = """
