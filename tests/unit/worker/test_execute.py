@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from gust.airflow_bridge import orphans
+from gust.airflow_bridge.supervisor import STOP_BEFORE_LIMIT
 from gust.airflow_bridge.task_log import stream_name
 from gust.aws.logs import END_MARK, TRY
 from gust.errors import StaleTaskInstance
@@ -314,12 +315,12 @@ from airflow.providers.standard.operators.bash import BashOperator
 with DAG("d", schedule=None):
     BashOperator(task_id="t", bash_command="echo begun; sleep 600")
 """,
-        remaining=16,
+        remaining=STOP_BEFORE_LIMIT + 10,
     )
 
-    assert site.control_plane.reported == ["failed"]
-    assert site.log.has("begun")
-    assert site.log.has("AWS Lambda")
+    assert site.control_plane.reported == ["failed"], site.log.text
+    assert site.log.has("begun"), site.log.text
+    assert site.log.has("AWS Lambda"), site.log.text
 
 
 @pytest.mark.parametrize("ends", ["", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"])
@@ -372,7 +373,7 @@ def test_what_a_task_leaves_running_ends_with_its_try(run: Run, site: Site, opti
 
     pid = site.control_plane.asked("return_value")[0].body
     assert not psutil.pid_exists(pid)
-    assert orphans.children() == before
+    assert orphans.children() <= before
 
 
 def test_what_others_started_is_let_be(run: Run, site: Site) -> None:
