@@ -13,10 +13,10 @@ import time
 from typing import IO, Final
 
 PAUSE: Final = 0.02
-"""Seconds that the thread waits for more, or for the answer, before it takes something: to take each line at once would
-interrupt the emulator at each."""
+"""Seconds between two looks of the thread: to take each line at once would interrupt the emulator at each."""
 
 _CHUNK: Final = 2**16
+"""Bytes that a pipe holds."""
 
 
 class Output:
@@ -29,26 +29,29 @@ class Output:
 
     def keep_taking(self) -> None:
         """Until the process has ended, and each process that it has given the pipe to."""
-        while self._await() and self._take_all():
-            time.sleep(PAUSE)
+        while self._await():
+            size = self._take_some()
+            if size is None:
+                return
+            if size < _CHUNK:  # else the function may be waiting for room
+                time.sleep(PAUSE)
 
     def take(self) -> str:
-        """All that was printed since the last call."""
-        self._take_all()
+        """All that was printed since the last call, as far as it was there when this one began."""
+        self._take_some()
         with self._taking:
             taken = bytes(self._taken)
             self._taken.clear()
         return taken.decode(errors="replace").rstrip("\n")
 
-    def _take_all(self) -> bool:
-        """Whether more may come."""
+    def _take_some(self) -> int | None:
+        """Take what is in the pipe; returns how many bytes. `None`: no more can come."""
         with self._taking:
-            while self._await(0):
-                chunk = os.read(self._pipe.fileno(), _CHUNK)
-                if not chunk:
-                    return False
-                self._taken += chunk
-        return True
+            if not self._await(0):
+                return 0
+            chunk = os.read(self._pipe.fileno(), _CHUNK)
+            self._taken += chunk
+        return len(chunk) or None
 
     def _await(self, milliseconds: int | None = None) -> bool:
         """Whether something can be read: bytes, or the end."""

@@ -538,9 +538,9 @@ def _is_regular(spec: DagSpec, run: DagRun, after: Mapping[InstanceId, TaskInsta
     """Whether all that was let go still has what it was let go by. A person's clear, a late branch or another version of the
     DAG can take that away, and then the run may be stuck although instances run."""
     may_be_overtaken = (
-        run.held_by is not None
+        run.bundle_version is None
+        or run.held_by is not None
         or run.clear_number > 0
-        or spec.disable_bundle_versioning
         or any(task.can_skip_downstream for task in spec.tasks.values())
     )
     if not may_be_overtaken:

@@ -303,7 +303,7 @@ def most_active(spec: DagSpec, run: DagRun, count: Mapping[str, int]) -> int:
     """The most instances that can be active at once. `count`: task → how many the run has. Those of a chain follow each
     other, unless a person has cleared or marked one, or the run takes up another version of its DAG on the way."""
     total = sum(count.values())
-    may_be_overtaken = run.held_by is not None or run.clear_number > 0 or spec.disable_bundle_versioning
+    may_be_overtaken = run.bundle_version is None or run.held_by is not None or run.clear_number > 0
     plain = sum(not task.is_mapped for task in spec.tasks.values())
     if may_be_overtaken or plain < 2 or any(not count.get(t.task_id) for t in spec.tasks.values() if not t.is_mapped):
         return total

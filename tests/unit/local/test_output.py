@@ -81,6 +81,17 @@ def test_a_function_that_prints_more_than_a_pipe_holds_is_not_held_up() -> None:
         assert output.take() == "ä" * 1_000_000
 
 
+def test_a_process_that_prints_without_end_holds_up_no_answer() -> None:
+    """What was printed before the answer is no more than a pipe holds."""
+    endless = "import os\nwhile True: os.write(2, b'x' * 4096)"
+    with subprocess.Popen([sys.executable, "-c", endless], stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+        assert process.stderr is not None
+        output = Output(process.stderr)
+        for _ in range(100):
+            assert len(output.take()) <= 2**16
+        process.kill()
+
+
 def test_what_is_no_text_is_shown_as_far_as_it_is() -> None:
     with running("import os, sys\nsys.stdin.readline()\nos.write(2, b'a\\xff\\n\\nb\\n')\nprint('answer')") as (
         process,

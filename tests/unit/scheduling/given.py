@@ -88,6 +88,7 @@ def run_of(spec: DagSpec, **fields: Any) -> DagRun:
         "logical_date": NOW,
         "version_number": 1,
         "spec_key": "specs/x.json",
+        "bundle_version": "b1",
     }
     return DagRun(**{**given, **fields})
 

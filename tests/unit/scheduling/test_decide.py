@@ -551,6 +551,14 @@ class TestLimits:
             assert not play.run.admitted_dispatches
         assert play.run.state is SUCCESS
 
+    def test_a_run_that_follows_the_newest_version_counts_all_instances(self):
+        """Its former version had them side by side, and left bundles without a version; this one does not."""
+        play = Play(dag("a >> b", "c >> d", max_active_tasks=2), bundle_version=None)
+        play.instances = {(task_id, -1): ti(task_id, S.RUNNING, start_date=NOW) for task_id in "ab"}
+        play.decide()
+        assert play.states() == {"a": "running", "b": "running", "c": "scheduled"}
+        assert play.run.keeps_back
+
     @pytest.mark.parametrize(
         ("edges", "rules", "skips", "fails", "ends"),
         [
@@ -583,13 +591,10 @@ class TestLimits:
         assert len(under_way(play)) == places
         assert play.run.keeps_back
 
-    @pytest.mark.parametrize(
-        ("of_run", "of_dag"),
-        [({"held_by": "a person"}, {}), ({"clear_number": 1}, {}), ({}, {"disable_bundle_versioning": True})],
-    )
-    def test_a_person_or_another_version_breaks_a_chain(self, of_run, of_dag):
+    @pytest.mark.parametrize("of_run", [{"held_by": "a person"}, {"clear_number": 1}, {"bundle_version": None}])
+    def test_a_person_or_another_version_breaks_a_chain(self, of_run):
         """`b` is marked while `a` runs."""
-        play = Play(dag("a >> b >> c", max_active_tasks=1, **of_dag), **of_run)
+        play = Play(dag("a >> b >> c", max_active_tasks=1), **of_run)
         play.decide()
         play.instances["b", -1] = ti("b", S.SUCCESS)
         play.decide()

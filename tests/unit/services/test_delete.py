@@ -10,11 +10,13 @@ import pytest
 from gust.errors import Conflict, Forbidden, NotFound, ServiceUnavailable
 from gust.model.dispatch import Dispatch
 from gust.model.keys import DagRunKey
+from gust.model.place import Workers
 from gust.model.pool import Pool, of_pool
 from gust.model.state import DagRunState
 from gust.model.state import TaskInstanceState as S
 from gust.model.workload import WakeDag, WakeRun
 from gust.model.xcom import XCom
+from gust.rest_api.lists.shown_run import find_spec
 from gust.scheduling import transition
 from gust.services.backfills.advance_backfill import AT_ONCE
 from gust.services.people.delete_dag import delete_dag
@@ -23,6 +25,8 @@ from gust.services.people.edit_run import HOLD
 from gust.services.runs.create_dag_run import create_due_runs
 from gust.services.scheduler.advance import advance
 from gust.services.scheduler.grant_slots import grant_slots
+from gust.services.settings.pools import unfinished_runs
+from gust.services.specs import load_spec
 from gust.services.worker.report_task_instance import heartbeat, report_success
 from tests.unit.services.test_backfills import backfill, hourly, settle
 from tests.unit.services.test_clear import clear, finished_run, instance
@@ -98,13 +102,28 @@ def test_a_dag_and_its_history(world: World) -> None:
 
 def test_a_dag_whose_spec_the_bucket_denies_stays(world: World) -> None:
     """Only its spec names the assets that refer to it. A spec that is missing keeps no DAG from being deleted."""
-    dag = world.given_dag(chain("a"))
-    world.store.put_dag(dag, replace(dag, spec_key="specs/denied.json"))
+    run = finished_run(world, "a")
+    dag = replace(world.dag(), spec_key="specs/denied.json")
+    world.store.put_dag(world.dag(), dag)
     with pytest.raises(Forbidden):
         delete_dag(replace(world.services, objects=Unlisted()), "etl")
-    assert world.store.get_dag("etl") is not None
+    assert world.dag() == dag
+    assert world.store.get_run(run) is not None
     delete_dag(world.services, "etl")
     assert world.store.get_dag("etl") is None
+
+
+def test_a_run_whose_spec_the_bucket_denies_stops_no_other(world: World) -> None:
+    """Its pools are counted and it is listed without the spec, and it can be deleted, also in a stack with containers."""
+    world.given_dag(chain("a"))
+    denied, other = world.trigger("denied"), world.trigger("other")
+    world.store.update_run(world.run(denied), replace(world.run(denied), spec_key="specs/denied.json"))
+    services = replace(world.services, objects=Unlisted(), workers=Workers(has_fargate=True))
+    load_spec(world.services.objects, world.run(other).spec_key)
+    assert [run.run_id for run, _, _ in unfinished_runs(services)] == ["other"]
+    assert find_spec(services, world.run(denied)) is None
+    delete_dag_run(services, denied)
+    assert world.store.get_run(denied) is None
 
 
 def test_a_dag_with_a_running_task_stays(world: World) -> None:

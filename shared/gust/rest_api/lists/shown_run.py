@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from gust.errors import NotFound
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED, DagRunKey
@@ -15,7 +14,7 @@ from gust.model.task_instance import TaskInstance
 from gust.scheduling.run_view import instances_by_task, is_gone
 from gust.services.context import Services
 from gust.services.people.pending_edit import as_it_will_be
-from gust.services.specs import load_spec
+from gust.services.specs import NO_SPEC, load_spec
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,8 @@ def view_of(services: Services, state: RunState) -> ShownRun:
 
 
 def find_spec(services: Services, run: DagRun) -> DagSpec | None:
-    """The spec of the run's version."""
+    """The spec of the run's version. A list shows the run without it where the bucket lacks or denies it."""
     try:
         return load_spec(services.objects, run.spec_key)
-    except NotFound:
+    except NO_SPEC:
         return None

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from gust.errors import Conflict, NotFound, StaleBackfill, StaleDag
 from gust.model.dag import Dag
+from gust.model.dag_spec import DagSpec
 from gust.model.state import TaskInstanceState as S
 from gust.services.assets.asset_references import change_references
 from gust.services.assets.watchers import change_watchers
@@ -17,8 +18,8 @@ def delete_dag(services: Services, dag_id: str) -> None:
     """Delete runs, backfills, versions, warnings, its file's import error, then the DAG. As in Airflow the DAG comes back,
     without history, when the next deployment parses its file again.
 
-    Raises NotFound, and Conflict if one of its tasks runs. The DAG first stops making runs. If the deletion dies half-way,
-    the request can be repeated.
+    Raises NotFound, Conflict if one of its tasks runs, and Forbidden if S3 denies its spec; then nothing is changed. The DAG
+    first stops making runs. If the deletion dies half-way, the request can be repeated.
     """
     store = services.store
     dag = store.get_dag(dag_id)
@@ -29,7 +30,11 @@ def delete_dag(services: Services, dag_id: str) -> None:
         state = None if run.is_finished else store.load_run(run.key)
         if state and any(instance.state is S.RUNNING for instance in state.instances.values()):
             raise Conflict(f"Task instances of dag with id: '{dag_id}' are still running")
-    dag = _stopped(services, dag)
+    spec = _spec_of(services, dag)
+    stopped = _stopped(services, dag)
+    if stopped.spec_key != dag.spec_key:
+        spec = _spec_of(services, stopped)
+    dag = stopped
     _end_backfills(services, dag_id)
     for run in store.list_runs(dag_id):
         try:
@@ -39,7 +44,8 @@ def delete_dag(services: Services, dag_id: str) -> None:
     store.delete_backfills(dag_id)
     store.delete_import_problem(dag.relative_fileloc)
     store.delete_source_file(dag.relative_fileloc)
-    _forget_assets(services, dag)
+    if spec is not None:
+        _forget_assets(services, dag, spec)
     store.delete_dag(dag_id)
 
 
@@ -53,12 +59,15 @@ def _end_backfills(services: Services, dag_id: str) -> None:
                 services.store.end_backfill(backfill, ended, cancels=True)
 
 
-def _forget_assets(services: Services, dag: Dag) -> None:
-    """Delete the DAG's references to assets, its queue and its watchers' wants; the assets and their events stay."""
+def _spec_of(services: Services, dag: Dag) -> DagSpec | None:
     try:
-        spec = load_spec(services.objects, dag.spec_key)
+        return load_spec(services.objects, dag.spec_key)
     except NotFound:
-        return
+        return None
+
+
+def _forget_assets(services: Services, dag: Dag, spec: DagSpec) -> None:
+    """Delete the DAG's references to assets, its queue and its watchers' wants; the assets and their events stay."""
     change_references(services, spec, None, at=services.clock.now())
     change_watchers(services, dag.dag_id, spec, None)
     if dag.is_asset_triggered:

@@ -14,7 +14,7 @@ from gust.scheduling.callback import with_kill
 from gust.services.backfills.start_waiting_runs import start_waiting_runs
 from gust.services.context import Services
 from gust.services.people.edit_run import HOLD, Edit, edit_run
-from gust.services.specs import load_spec
+from gust.services.specs import NO_SPEC, load_spec
 
 ATTEMPTS = 10
 
@@ -80,7 +80,7 @@ def _stop_containers(services: Services, run: DagRun) -> None:
     if state is None:
         return
     spec = None
-    with suppress(NotFound):
+    with suppress(*NO_SPEC):
         spec = load_spec(services.objects, run.spec_key)
     moves = [with_kill(transition.forget(each), spec, services.workers) for each in state.instances.values()]
     stops = [move.callback for move in moves if move.callback is not None]

@@ -20,7 +20,7 @@ from gust.model.state import TaskInstanceState as S
 from gust.model.task_instance import TaskInstance
 from gust.scheduling import slots, transition
 from gust.services.context import Services
-from gust.services.specs import load_spec
+from gust.services.specs import NO_SPEC, load_spec
 
 ATTEMPTS: Final = 5
 THE_END_OF_TIME: Final = datetime(9999, 1, 1, tzinfo=UTC)
@@ -182,6 +182,6 @@ def unfinished_runs(services: Services) -> Iterator[tuple[DagRun, DagSpec, Colle
             continue
         try:
             spec = load_spec(services.objects, state.run.spec_key)
-        except NotFound:
+        except NO_SPEC:
             continue
         yield state.run, spec, state.instances.values()
