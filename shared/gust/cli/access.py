@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from gust.cli import text_file
+
 HELP: Final = "check an access document"
 
 
@@ -19,10 +21,7 @@ def run(options: argparse.Namespace) -> int:
     from gust.rest_api.access.access import AccessDocument
 
     try:
-        document = AccessDocument.parse(options.file.read_text())
-    except OSError as problem:
-        print(f"gust: {options.file} cannot be read: {problem.strerror}", file=sys.stderr)
-        return 1
+        document = AccessDocument.parse(text_file.read(options.file))
     except Invalid as problem:
         print(f"gust: {problem}", file=sys.stderr)
         return 1

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from gust.cli import aws
+from gust.cli import aws, text_file
 from gust.model.airflow_options import Checked, check, name_of, problem_of_name, read_document
 
 HELP: Final = "check a file of Airflow's options, and make it a stack's"
@@ -28,8 +28,8 @@ def told_here(file: Path | None, environment: Mapping[str, str]) -> Checked | No
     """`options_here`, with its lines and mistakes on the terminal; None where there is a mistake."""
     try:
         checked = options_here(file, environment, lambda line: print(f"gust: {line}", file=sys.stderr))
-    except (OSError, UnicodeDecodeError) as problem:
-        print(f"gust: {file}: {problem}", file=sys.stderr)
+    except text_file.TextFileError as problem:
+        print(f"gust: {problem}", file=sys.stderr)
         return None
     print("".join(f"gust: {line}\n" for line in checked.problems), end="", file=sys.stderr)
     return None if checked.problems else checked
@@ -37,8 +37,8 @@ def told_here(file: Path | None, environment: Mapping[str, str]) -> Checked | No
 
 def options_here(file: Path | None, environment: Mapping[str, str], say: Callable[[str], None]) -> Checked:
     """The options of the file, then those of `AIRFLOW__SECTION__OPTION`, which win. A variable that cannot be set is left
-    out, and `say` gets a line: the shell may have it for another Airflow. Raises OSError for a file that cannot be read."""
-    of_file = read_document("" if file is None else file.read_text())
+    out, and `say` gets a line: the shell may have it for another Airflow. Raises TextFileError."""
+    of_file = read_document("" if file is None else text_file.read(file))
     if of_file.problems:
         return of_file
     given: dict[str, str] = dict(of_file.options)
@@ -75,12 +75,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def configure(file: Path, stack: str | None, clients: aws.Clients) -> int:
-    """Check a file and, with `stack`, make it that stack's document."""
-    try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as problem:
-        print(f"gust: {file}: {problem}", file=sys.stderr)
-        return 1
+    """Check a file and, with `stack`, make it that stack's document. Returns the exit code. Raises TextFileError; AwsError
+    where there is no such stack."""
+    text = text_file.read(file)
     checked = read_document(text)
     if checked.problems:
         print("".join(f"gust: {line}\n" for line in checked.problems), end="", file=sys.stderr)
@@ -92,6 +89,7 @@ def configure(file: Path, stack: str | None, clients: aws.Clients) -> int:
         return 0
     from gust.aws.secrets import configuration_parameter, put_configuration
 
+    aws.require_stack(clients, stack)
     put_configuration(clients("ssm"), stack, text.strip())
     where = configuration_parameter(stack)
     print(f"{len(checked.options)} options are in {where}. The stack parses all of its files with them now.")

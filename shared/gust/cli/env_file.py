@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from gust.errors import GustError
+from gust.cli import text_file
 
 DEFAULT_DEFERRABLE: Final = "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"
 """Airflow's setting: whether operators that can defer do so by default. On AWS it is the parameter DefaultDeferrable."""
@@ -16,10 +16,6 @@ DEFAULT_DEFERRABLE: Final = "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"
 
 KEPT: Final = ("AIRFLOW_CONN_", "AIRFLOW_VAR_", DEFAULT_DEFERRABLE)
 """Names, or their beginnings."""
-
-
-class EnvFileError(GustError):
-    """The file cannot be read; the message is for the terminal."""
 
 
 def add_argument(parser: argparse.ArgumentParser) -> None:
@@ -34,16 +30,13 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def with_files(environment: Mapping[str, str], files: list[Path]) -> dict[str, str]:
-    """The environment, and the variables of the files: a later file's come before an earlier one's. Raises EnvFileError."""
+    """The environment, and the variables of the files: a later file's come before an earlier one's. Raises
+    TextFileError."""
     from dotenv import dotenv_values
 
     merged = dict(environment)
     for file in files:
-        try:
-            text = file.read_text()
-        except (OSError, ValueError) as problem:
-            raise EnvFileError(f"{file} cannot be read: {getattr(problem, 'strerror', None) or problem}") from problem
-        values = dotenv_values(stream=io.StringIO(text), interpolate=False)
+        values = dotenv_values(stream=io.StringIO(text_file.read(file)), interpolate=False)
         merged |= {name: value for name, value in values.items() if value is not None}
         # `NAME` alone passes the shell's value on, which is there already.
     return merged

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from gust.cli import ROOT, env_file
+from gust.cli import ROOT, env_file, text_file
 from gust.cli.configuration import add_config, document_of, told_here, without
 from gust.cli.env_file import DEFAULT_DEFERRABLE
 
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
         return 2
     try:
         environment = env_file.with_files(os.environ, options.env_file)
-    except env_file.EnvFileError as problem:
+    except text_file.TextFileError as problem:
         print(f"gust: {problem}", file=sys.stderr)
         return 2
     testing = environment.get(TEST_CONNECTION, "Disabled").strip().capitalize()

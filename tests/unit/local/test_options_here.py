@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from gust.cli.__main__ import main
-from gust.cli.configuration import options_here
+from gust.cli.aws import AwsError
+from gust.cli.configuration import configure, options_here
+from tests.unit.cli.cloud import CloudFormation
 
 
 def test_variables_win_over_the_file_and_refused_ones_are_left_out(tmp_path: Path) -> None:
@@ -40,7 +42,9 @@ def test_a_mistake_stops_the_start(tmp_path: Path, capsys: pytest.CaptureFixture
         "gust: core.default_timezone: there is no time zone 'Europe/Berlinn'.",
         "gust: core.executor: cannot be set: tasks name their place themselves (docs/workers.md).",
     ]
-    assert main(["local", "--config", str(tmp_path / "missing.cfg")]) == 2
+    missing = tmp_path / "missing.cfg"
+    assert main(["local", "--config", str(missing)]) == 2
+    assert capsys.readouterr().err == f"gust: {missing} cannot be read: No such file or directory\n"
 
 
 class Ssm:
@@ -52,17 +56,35 @@ class Ssm:
 
 
 def test_configure_checks_and_then_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from gust.cli.configuration import configure
-
     file, ssm = tmp_path / "options.json", Ssm()
     file.write_text('{"core.default_timezone": "Europe/Berlin", "core.parallelism": 8}')
     assert main(["configure", str(file)]) == 0
     assert capsys.readouterr().out == "Without effect in Gust: core.parallelism.\nThe file is valid: 2 options.\n"
 
-    assert configure(file, "prod", {"ssm": ssm}.__getitem__) == 0
+    clients = {"ssm": ssm, "cloudformation": CloudFormation(status="UPDATE_COMPLETE")}.__getitem__
+    assert configure(file, "prod", clients) == 0
     (put,) = ssm.put
     assert (put["Name"], put["Value"]) == ("/gust/prod/configuration", file.read_text())
 
     file.write_text('{"core.default_timezone": "Mars"}')
-    assert configure(file, "prod", {"ssm": ssm}.__getitem__) == 1
+    assert configure(file, "prod", clients) == 1
     assert len(ssm.put) == 1
+
+
+def test_configure_writes_nothing_for_a_stack_that_is_not_there(tmp_path: Path) -> None:
+    file, ssm = tmp_path / "options.json", Ssm()
+    file.write_text('{"core.default_timezone": "Europe/Berlin"}')
+    clients = {"ssm": ssm, "cloudformation": CloudFormation()}
+    with pytest.raises(
+        AwsError, match="there is no stack prdo in eu-west-1; --stack and --region say which one you mean"
+    ):
+        configure(file, "prdo", clients.__getitem__)
+    assert ssm.put == []
+
+
+def test_configure_names_a_file_that_cannot_be_read_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing, binary = tmp_path / "missing.json", tmp_path / "options.zip"
+    binary.write_bytes(b"\xff")
+    for file, why in ((missing, "No such file or directory"), (binary, "'utf-8' codec can't decode byte 0xff")):
+        assert main(["configure", str(file)]) == 1
+        assert capsys.readouterr().err.startswith(f"gust: {file} cannot be read: {why}")
