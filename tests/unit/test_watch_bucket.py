@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gust.cli import watch_bucket
-from tests.unit.cli.cloud import refusal
+from gust.cli.aws import AwsError
+from tests.unit.cli.cloud import CloudFormation, refusal
 
 QUEUE = {"Id": "theirs", "QueueArn": "arn:aws:sqs:eu-west-1:1:q", "Events": ["s3:ObjectCreated:*"]}
 
@@ -60,6 +61,14 @@ def test_a_bucket_that_aws_does_not_show_is_told_in_a_line() -> None:
     told = "of bucket raw cannot be read: you may not do this: not authorized to perform s3:GetBucketNotification$"
     with pytest.raises(watch_bucket.WatchBucketError, match=told):
         watch_bucket.plan(Closed(), "raw", "gust")
+
+
+def test_a_stack_that_is_not_there_is_named_with_its_region() -> None:
+    clients = {"cloudformation": CloudFormation(), "s3": Account()}
+    with pytest.raises(
+        AwsError, match="there is no stack gsut in eu-west-1; --stack and --region say which one you mean"
+    ):
+        watch_bucket.plan(clients.__getitem__, "raw", "gsut")
 
 
 def test_it_adds_events_to_the_bucket_and_the_bucket_to_the_stack() -> None:

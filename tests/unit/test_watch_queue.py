@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from gust.cli import watch_queue
+from gust.cli.aws import AwsError
 from gust.cli.event_sources import WatchError
+from tests.unit.cli.cloud import CloudFormation, Meta
 
 ARN = "arn:aws:sqs:eu-west-1:111122223333:orders"
 FUNCTIONS = "arn:aws:lambda:eu-west-1:111122223333:function"
@@ -30,7 +32,9 @@ class InUse(Exception):
 
 
 class Account:
-    """Lambda, SQS, IAM and KMS as far as the command calls them."""
+    """CloudFormation, Lambda, SQS, IAM and KMS as far as the command calls them."""
+
+    meta = Meta()
 
     refusal = "The provided execution role does not have permissions to call ReceiveMessage on SQS"
 
@@ -62,6 +66,9 @@ class Account:
 
     def __call__(self, service: str) -> Any:
         return self
+
+    def describe_stacks(self, StackName: str) -> Any:  # noqa: N803 - boto3's
+        return CloudFormation(status="UPDATE_COMPLETE" if StackName == "gust" else None).describe_stacks(StackName)
 
     def get_function_configuration(self, **_: Any) -> dict[str, Any]:
         if not self.has_events:
@@ -248,6 +255,13 @@ def test_it_does_not_wait_where_lambda_refuses_for_another_reason() -> None:
 def test_it_refuses_what_cannot_be_watched(account: Account, queue: str, reason: str) -> None:
     with pytest.raises(WatchError, match=reason):
         watch_queue.plan(account, queue, "gust")
+
+
+def test_a_stack_that_is_not_there_is_named_with_its_region() -> None:
+    with pytest.raises(
+        AwsError, match="there is no stack gsut in eu-west-1; --stack and --region say which one you mean"
+    ):
+        watch_queue.plan(Account(has_events=False), "orders", "gsut")
 
 
 def test_it_refuses_a_queue_that_another_function_reads() -> None:

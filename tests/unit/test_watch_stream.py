@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gust.cli import watch_stream
+from gust.cli.aws import AwsError
 from gust.cli.event_sources import WatchError
 from tests.unit.test_watch_queue import FUNCTIONS, KEY, Account, Missing
 
@@ -117,3 +118,10 @@ def test_other_functions_may_read_the_stream_too() -> None:
 def test_it_refuses_what_cannot_be_watched(account: Account, stream: str, reason: str) -> None:
     with pytest.raises(WatchError, match=reason):
         watch_stream.plan(account, stream, "gust")
+
+
+def test_a_stack_that_is_not_there_is_named_with_its_region() -> None:
+    with pytest.raises(
+        AwsError, match="there is no stack gsut in eu-west-1; --stack and --region say which one you mean"
+    ):
+        watch_stream.plan(StreamAccount(has_events=False), "clicks", "gsut")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from gust.cli.aws import Clients, Stack
+from gust.cli.aws import Clients, Stack, require_stack
 from gust.cli.resources import of_type, resources_of, store_of
 from gust.errors import GustError
 
@@ -39,7 +39,8 @@ class Receiver:
 
 
 def receiver_of(clients: Clients, stack: str) -> Receiver:
-    """Raises WatchError."""
+    """Raises WatchError; AwsError where there is no such stack."""
+    require_stack(clients, stack)
     function, functions = f"{stack}-events", clients("lambda")
     try:
         about = functions.get_function_configuration(FunctionName=function)

@@ -72,9 +72,11 @@ class Change:
 
 
 def plan(clients: Clients, bucket: str, stack: str, *, follows_parameters: bool = True) -> Change:
-    """Reads alone. `follows_parameters`: false for the local stack, which watches every bucket. Raises WatchBucketError."""
+    """Reads alone. `follows_parameters`: false for the local stack, which watches every bucket. Raises WatchBucketError;
+    AwsError where there is no such stack."""
     from botocore.exceptions import ClientError
 
+    present = aws.require_stack(clients, stack) if follows_parameters else None
     try:
         found = clients("s3").get_bucket_notification_configuration(Bucket=bucket)
     except ClientError as error:
@@ -82,15 +84,13 @@ def plan(clients: Clients, bucket: str, stack: str, *, follows_parameters: bool 
         raise WatchBucketError(f"The notifications of bucket {bucket} cannot be read: {why}") from error
     found.pop("ResponseMetadata", None)
     notifications = None if EVENT_BRIDGE in found else {**found, EVENT_BRIDGE: {}}
-    if not follows_parameters:
+    if present is None:
         return Change(bucket, stack, notifications, {})
-    described = clients("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
-    if outputs.get("BucketName") == bucket:
+    if present.outputs.get("BucketName") == bucket:
         raise WatchBucketError(
             f"{bucket} is the stack's own bucket: Gust writes into it with every deployment and every large XCom"
         )
-    current = {each["ParameterKey"]: each.get("ParameterValue", "") for each in described.get("Parameters", [])}
+    current = present.parameters
     if WATCHED not in current:
         raise WatchBucketError(f"Stack {stack} is of an older Gust: run ./gust deploy first")
     watched = [name for name in current[WATCHED].split(",") if name]
