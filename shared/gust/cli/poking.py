@@ -21,6 +21,9 @@ HELP: Final = "what sensors cost that hold a worker while they poke, by DAG"
 GB_SECOND: Final = "0.0000133334"
 """Dollars of Lambda on arm64 in us-east-1."""
 
+COMPUTED: Final = ("hours", "tries", "dollars")
+"""What the query computes for each DAG."""
+
 PER_GB_READ: Final = 0.005
 """Dollars of Logs Insights in us-east-1."""
 
@@ -68,13 +71,19 @@ def poking(
         startTime=int((now - timedelta(days=days)).timestamp()),
         endTime=int(now.timestamp()),
     )
-    # A group may lack the DAG: another line of a log may have the field.
-    rows = [{"dag_id": "?"} | {field["field"]: field["value"] for field in row} for row in found["results"]]
+    answered = [{field["field"]: field["value"] for field in row} for row in found["results"] if row]
+    # A group may lack the DAG, or what cannot be computed: another line of a log may have the field.
+    rows = [{"dag_id": "?"} | row for row in answered if row.keys() >= {*COMPUTED}]
+    missing = ", ".join(name for name in COMPUTED if any(name not in row for row in answered))
+    if missing and not rows:
+        raise AwsError(f"the answer of CloudWatch Logs has no {missing}: an emulator may not compute them.")
     if rows:
         width = max(len("DAG"), *(len(row["dag_id"]) for row in rows))
         yield f"{'DAG':{width}}     hours    tries  dollars"
         for row in rows:
             yield f"{row['dag_id']:{width}} {float(row['hours']):9.2f} {int(row['tries']):8} {float(row['dollars']):8.2f}"
+        if missing:
+            yield f"Left out: {len(answered) - len(rows)} of {len(answered)} rows of the answer, without {missing}."
         yield 'With deferrable=True or mode="reschedule" a sensor holds no worker (docs/waiting.md).'
     else:
         yield f"No sensor has held a worker for a minute or longer within {days} days."

@@ -83,6 +83,28 @@ def test_it_says_so_where_no_sensor_holds_a_worker() -> None:
     assert first == "No sensor has held a worker for a minute or longer within 1 days."
 
 
+def test_an_answer_without_what_was_asked_says_what_is_missing() -> None:
+    """An emulator answers with the lines themselves; CloudWatch Logs leaves out the sum of texts."""
+    lines = [{"@timestamp": "", "@message": ""}, {"@timestamp": "", "@message": ""}]
+    with pytest.raises(
+        AwsError,
+        match=r"^the answer of CloudWatch Logs has no hours, tries, dollars: an emulator may not compute them\.$",
+    ):
+        list(poking.poking(Account("Complete", rows=lines), "gust", days=7, now=NOW))
+    rows = [{"dag_id": "etl", "hours": "0.25", "dollars": "0.0207", "tries": "15"}, {"dag_id": "odd", "tries": "1"}]
+    told = list(poking.poking(Account("Complete", rows=rows), "gust", days=7, now=NOW))
+    assert told[:3] == [
+        "DAG     hours    tries  dollars",
+        "etl      0.25       15     0.02",
+        "Left out: 1 of 2 rows of the answer, without hours, dollars.",
+    ]
+
+
+def test_an_answer_of_empty_rows_tells_of_no_sensor() -> None:
+    first, _ = poking.poking(Account("Complete", rows=[{}]), "gust", days=2, now=NOW)
+    assert first == "No sensor has held a worker for a minute or longer within 2 days."
+
+
 def test_a_query_that_fails_or_does_not_end_is_an_error_in_one_line() -> None:
     with pytest.raises(AwsError, match="ended as Failed"):
         list(poking.poking(Account("Failed"), "gust", days=7, now=NOW))
