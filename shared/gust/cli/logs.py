@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
 
 
+def _say(line: str) -> None:
+    """Beside the lines themselves, which another program may read."""
+    print(f"gust: {line}", file=sys.stderr, flush=True)
+
+
 def run(options: argparse.Namespace) -> int:
     aws = cli_aws.clients(options)
     stack = cli_aws.require_stack(aws, options.stack)
@@ -53,12 +58,19 @@ def run(options: argparse.Namespace) -> int:
 
 
 def of_functions(
-    aws: Clients, stack: Stack, options: argparse.Namespace, *, pause: Callable[[float], None] = time.sleep
+    aws: Clients,
+    stack: Stack,
+    options: argparse.Namespace,
+    *,
+    pause: Callable[[float], None] = time.sleep,
+    say: Callable[[str], None] = _say,
 ) -> Iterator[str]:
+    """The lines in their order. `say` gets a line where the first look finds none. Raises AwsError."""
     groups = _groups(aws, stack, options.function)
     since = int((datetime.now(UTC) - options.since).timestamp() * 1000)
     seen: dict[str, int] = {}
     """Event id → its time, of events that the next look may return again."""
+    is_first_look = True
     while True:
         found = [
             (event["timestamp"], _id(event), name, event["message"])
@@ -69,6 +81,9 @@ def of_functions(
         for moment, event_id, name, message in sorted(found):
             seen[event_id] = moment
             yield f"{_clock(moment)}  {name:18} {_readable(message)}"
+        if is_first_look and not found:
+            say(_none(groups, since, options))
+        is_first_look = False
         if not options.follow:
             return
         since = max([since, *(moment - LATE for moment in seen.values())])
@@ -90,6 +105,14 @@ def _groups(aws: Clients, stack: Stack, function: str | None) -> dict[str, str]:
     if function not in groups:
         raise AwsError(f"{stack.name} has no function {function}; it has: {', '.join(sorted(groups))}.")
     return {function: groups[function]}
+
+
+def _none(groups: Iterable[str], since: int, options: argparse.Namespace) -> str:
+    """What a person reads who sees no lines."""
+    functions = f"function{'' if options.function else 's'} {', '.join(sorted(groups))}"
+    pattern = f" with {options.filter}" if options.filter else ""
+    then = "waiting for new ones (Ctrl-C ends it)" if options.follow else "--since looks further back"
+    return f"no lines{pattern} since {_clock(since)} UTC of the {functions}; {then}."
 
 
 def _events(client: Any, group: str, since: int, pattern: str) -> Iterator[dict[str, Any]]:
@@ -127,8 +150,14 @@ def _clock(milliseconds: int) -> str:
 
 
 def of_task(
-    aws: Clients, stack: Stack, options: argparse.Namespace, *, pause: Callable[[float], None] = time.sleep
+    aws: Clients,
+    stack: Stack,
+    options: argparse.Namespace,
+    *,
+    pause: Callable[[float], None] = time.sleep,
+    say: Callable[[str], None] = _say,
 ) -> Iterator[str]:
+    """The lines of the newest try. `say` gets a line where there is none. Raises AwsError."""
     from gust.aws.logs import CloudWatchLogReader
     from gust.local.console import Console
     from gust.model.keys import DagRunKey
@@ -140,6 +169,7 @@ def of_task(
         raise AwsError(f"{dag_id} has no run{f' {options.run}' if options.run else ''}.")
     key = runs[0].key.task_instance(task_id, options.map_index)
     reader, console, token = CloudWatchLogReader(stack.outputs["TaskLogGroup"], aws("logs")), Console(sys.stdout), None
+    is_first_look = True
     while True:
         instance = store.get_instance(key)
         if instance is None:
@@ -147,6 +177,10 @@ def of_task(
         lines, token = reader.read_try(instance, token=token)
         for line in lines:
             yield console.line(line)
+        if is_first_look and not lines:
+            state = instance.state or "none"
+            say(f"the log of {options.task} in {key.run.run_id} has no lines; the task instance's state is {state}.")
+        is_first_look = False
         if lines and token:
             continue
         if token is None or not options.follow:

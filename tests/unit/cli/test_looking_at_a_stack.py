@@ -19,11 +19,13 @@ from moto import mock_aws
 from gust import __version__
 from gust.aws.objects import S3Objects
 from gust.cli import delete, deploy, doctor, logs, status
-from gust.cli.aws import AwsError, require_stack
+from gust.cli.aws import AwsError, Stack, require_stack
 from gust.model.bundle import ImportProblem
+from gust.model.state import TaskInstanceState
 from gust.model.worker_group import WorkerGroup
 from gust.store.dynamodb import DynamoDBStore
 from gust.store.keyspace import TABLE_DEFINITION
+from tests.contract.given import an_instance, given_dag, given_instance, given_running_run
 from tests.unit.cli.cloud import OUTPUTS, CloudFormation, Events, Fargate, Iam, LambdaOfStack, Logs, Sts, refusal
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -176,6 +178,58 @@ def test_logs_of_functions_come_in_order_and_follow_repeats_none(world: World) -
     assert [text.rpartition("  ")[2] for text in islice(following, 2)] == ["ran task_id=load", "later"]
     with pytest.raises(AwsError, match="gust has no function web; it has: scheduler, worker"):
         list(logs.of_functions(world.clients.__getitem__, stack, parser.parse_args(["--function", "web"])))
+
+
+SINCE = r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], rf"no lines {SINCE} of the functions scheduler, worker; --since looks further back\."),
+        (
+            ["--function", "worker", "--filter", "ERROR"],
+            rf"no lines with ERROR {SINCE} of the function worker; --since looks further back\.",
+        ),
+    ],
+)
+def test_logs_without_lines_say_so_beside_them(
+    world: World, words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = int(time.time() * 1000) - 3_600_000
+    world.clients["logs"] = Logs(**{"worker-logs": [(old, "a", "too old")]})
+    assert list(logs.of_functions(world.clients.__getitem__, *asked_for_logs(world, *words))) == []
+    assert re.fullmatch(f"gust: {told}\n", capsys.readouterr().err)
+
+
+def test_logs_that_follow_say_once_that_there_are_none_yet(world: World) -> None:
+    moment, said, looks = int(time.time() * 1000), list[str](), list[float]()
+
+    def pause(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            world.clients["logs"].groups = {"worker-logs": [(moment, "a", "later")]}
+
+    stack, options = asked_for_logs(world, "--follow")
+    (line,) = islice(logs.of_functions(world.clients.__getitem__, stack, options, pause=pause, say=said.append), 1)
+    assert line.endswith("later")
+    (told,) = said
+    assert told.endswith(" of the functions scheduler, worker; waiting for new ones (Ctrl-C ends it).")
+
+
+def test_the_log_of_a_task_that_has_none_says_in_which_state_the_task_is(world: World) -> None:
+    given_dag(world.store)
+    run, said = given_running_run(world.store), list[str]()
+    given_instance(world.store, an_instance("load", run=run, state=TaskInstanceState.QUEUED))
+    stack, options = asked_for_logs(world, "--task", "etl/load")
+    assert list(logs.of_task(world.clients.__getitem__, stack, options, say=said.append)) == []
+    assert said == ["the log of etl/load in manual__1 has no lines; the task instance's state is queued."]
+
+
+def asked_for_logs(world: World, *words: str) -> tuple[Stack, argparse.Namespace]:
+    parser = argparse.ArgumentParser()
+    logs.add_arguments(parser)
+    return require_stack(world.clients.__getitem__, "gust"), parser.parse_args(words)
 
 
 GONE = [("gust", "DELETE_IN_PROGRESS", ""), ("Table", "DELETE_COMPLETE", ""), ("gust", "DELETE_COMPLETE", "")]
