@@ -44,7 +44,7 @@ from gust.services.runs.create_dag_run import create_dag_run
 from gust.services.scheduler.advance import advance
 from gust.services.specs import load_spec
 from gust.workbench.stack import WorkbenchStack
-from gust.workbench.terminal import Debugger, TerminalFile, TerminalLog
+from gust.workbench.terminal import TerminalFile, TerminalLog, debugger_of
 
 STARTS_OTHER_DAGS: Final = "TriggerDagRunOperator"
 
@@ -310,15 +310,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="gust-run-", ignore_cleanup_errors=True) as place:
         root = Path(place).resolve()
         prepare(root / "run")
-        debugger = Debugger(sys.stdin, sys.stdout) if sys.stdin.isatty() else None
-        if debugger:
-            debugger.install()
+        debugger = debugger_of(sys.stdin, sys.stdout)
+        debugger.install()
         bench = Workbench(
             folder=options.dags,
             place=root,
             sink=TerminalLog(sys.stdout),
             say=_say,
-            after_try=debugger.give_back if debugger else lambda: None,
+            after_try=debugger.give_back,
             configuration=options.options,
         )
         try:

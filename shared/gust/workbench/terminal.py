@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import pdb
 import signal
@@ -14,6 +15,8 @@ from types import FrameType
 from typing import IO, Any, Final
 
 from gust.local.console import Console
+
+log = logging.getLogger(__name__)
 
 GROUPS: Final = ("::group::", "::endgroup::")
 """How lines begin with which the web UI folds a log."""
@@ -67,6 +70,28 @@ class TerminalFile:
 
 
 # --- the debugger -----------------------------------------------------------------------------------------------------
+
+
+def debugger_of(keyboard: IO[str] | None, screen: IO[str]) -> Debugger | NoDebugger:
+    """For the standard streams; stdin is `None` where the shell has closed it."""
+    return Debugger(keyboard, screen) if keyboard is not None and keyboard.isatty() else NoDebugger()
+
+
+class NoDebugger:
+    """Lets a task go on at `breakpoint()` and `pdb.set_trace()`, and says so in its log: no keyboard would answer."""
+
+    def install(self) -> None:
+        pdb.set_trace = self.set_trace
+        # breakpoint() calls it, unless PYTHONBREAKPOINT names a debugger of one's own choice, which may need no terminal.
+
+    @staticmethod
+    def set_trace(*_: Any, **__: Any) -> None:
+        frame = sys._getframe(1)
+        place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        log.warning("The task goes on at %s: a debugger needs a terminal, and ./gust run has none here.", place)
+
+    def give_back(self) -> None:
+        """It has taken nothing."""
 
 
 class Debugger:

@@ -14,6 +14,7 @@ import pytest
 
 from gust.model.dag_spec import DagSpec, ExpandedKwarg, Expansion, TaskSpec, TimetableSpec, XComLength
 from gust.workbench.run import Wanted, WorkbenchError, kept
+from gust.workbench.terminal import NoDebugger, debugger_of
 from tests.environment import of_a_user
 
 ROOT = Path(__file__).parents[3]
@@ -156,6 +157,19 @@ def test_breakpoint_stops_in_the_persons_own_file_and_reads_the_terminal(dags: P
     assert "\r\n42\r\n" in shown
     assert "x is 99" in shown
     assert code == 0, shown
+
+
+def test_without_a_terminal_breakpoint_warns_and_the_task_goes_on(dags: Path) -> None:
+    ended = run("stops", "--dags", str(dags))
+    (warning,) = [line for line in ended.stdout.splitlines() if "[warning  ]" in line]
+    told = f"The task goes on at {dags}/stops.py:9: a debugger needs a terminal, and ./gust run has none here."
+    assert told in warning
+    assert "x is 41" in ended.stdout
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_a_shell_that_has_closed_stdin_has_no_terminal() -> None:
+    assert isinstance(debugger_of(None, sys.stdout), NoDebugger)
 
 
 def at_a_terminal(words: list[str], answers: list[str]) -> tuple[str, int]:
