@@ -11,15 +11,17 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 from gust.airflow_bridge import surroundings, warm
 from gust.airflow_bridge.bundle import BundleFolder
@@ -34,6 +36,7 @@ from gust.local.parsing import from_the_folder, in_a_line
 from gust.model.dag import Dag
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
+from gust.model.execution_paths import BASE_PATH
 from gust.model.keys import DagRunKey
 from gust.model.state import FINISHED, DagRunState, DagRunTriggeredByType
 from gust.model.state import TaskInstanceState as S
@@ -50,6 +53,8 @@ STARTS_OTHER_DAGS: Final = "TriggerDagRunOperator"
 
 SHOWN_AFTER: Final = 2.0
 """Seconds without work after which the terminal says for what the run waits."""
+
+ASKS_FOR_XCOM: Final = re.compile(rf"(?:GET|HEAD) {BASE_PATH}/xcoms/(?P<dag_id>[^/]+)/[^/]+/(?P<task_id>[^/]+)/")
 
 PAUSE: Final = 0.1
 """Seconds between two looks for work."""
@@ -83,6 +88,10 @@ class Workbench:
     """The document with Airflow's options."""
     waiting: list[tuple[float, ForTriggerer]] = field(default_factory=list)
     """Triggers that sleep: until when, on the monotonic clock."""
+    left_out: frozenset[tuple[str, str]] = frozenset()
+    """The DAG's id with each of its tasks that do not run."""
+    missed: set[str] = field(default_factory=set)
+    """Ids of those for whose XComs a task has asked."""
 
     def __post_init__(self) -> None:
         self.stack = WorkbenchStack(self.place, self.say, self.configuration)
@@ -100,7 +109,13 @@ class Workbench:
             triggered_by=DagRunTriggeredByType.CLI,
         )
         self._lay_open(run)
-        return self._play(run.key)
+        finished = self._play(run.key)
+        if self.missed:
+            then = "run the whole DAG" if wanted.with_upstream else "give --upstream, too"
+            self.say(
+                f"{wanted.task_id} asked for XComs of {', '.join(sorted(self.missed))}, which did not run: {then}."
+            )
+        return finished
 
     def states(self, key: DagRunKey) -> list[TaskInstance]:
         """The run's instances, in the order in which they ended."""
@@ -146,6 +161,7 @@ class Workbench:
         dag = self.stack.store.get_dag(dag.dag_id) or dag
         spec = self._spec(dag)
         wanted_ids = kept(spec, wanted)
+        self.left_out = frozenset((dag.dag_id, task_id) for task_id in spec.tasks if task_id not in wanted_ids)
         tasks = {
             task_id: _here(spec.tasks[task_id], wanted_ids, wanted) for task_id in spec.tasks if task_id in wanted_ids
         }
@@ -165,11 +181,19 @@ class Workbench:
         if is_plain:
             (root / str(run.bundle_version)).symlink_to(self.folder.resolve())
         self.ports = WorkerPorts(
-            invoke=self.stack.invoke,
+            invoke=self._invoke,
             objects=self.stack.objects,
             bundles=InPlace(self.stack.objects, root) if is_plain else BundleFolder(self.stack.objects, root),
             sink=self.sink,
         )
+
+    def _invoke(self, event: dict[str, Any]) -> Mapping[str, Any]:
+        """The execution API, with a note of the XComs that cannot be there."""
+        if asks := ASKS_FOR_XCOM.match(f"{event['requestContext']['http']['method']} {event['rawPath']}"):
+            dag_id, task_id = unquote(asks["dag_id"]), unquote(asks["task_id"])
+            if (dag_id, task_id) in self.left_out:
+                self.missed.add(task_id)
+        return self.stack.invoke(event)
 
     # --- the run ------------------------------------------------------------------------------------------------------
 

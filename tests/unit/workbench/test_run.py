@@ -118,13 +118,15 @@ def test_a_failed_task_gives_an_exit_code_and_needs_nothing_after_it(dags: Path)
     assert failed.stdout.splitlines()[-1].endswith(": failed")
 
 
-def test_what_airflow_says_in_this_process_reads_as_the_log_does(dags: Path) -> None:
+def test_a_task_that_runs_alone_and_lacks_an_xcom_leads_to_upstream(dags: Path) -> None:
     """The supervisor of a task that runs alone does not find the XCom of the one before it."""
     failed = run("sums", "total", "--dags", str(dags))
     assert failed.returncode == 1
     (line,) = [line for line in failed.stderr.splitlines() if "XCom not found" in line]
     assert "[error    ] XCom not found" in line
     assert "loc=client.py:" in line
+    assert "gust: total asked for XComs of numbers, which did not run: give --upstream, too.\n" in failed.stdout
+    assert failed.stdout.splitlines()[-1].endswith(": failed")
 
 
 def test_what_cannot_be_run_is_told_in_a_line(dags: Path) -> None:
