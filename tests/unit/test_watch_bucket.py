@@ -75,7 +75,7 @@ def test_it_adds_events_to_the_bucket_and_the_bucket_to_the_stack() -> None:
     account = Account(notifications={"QueueConfigurations": [QUEUE]})
     change = watch_bucket.plan(account, "raw", "gust")
     assert change.lines == [
-        "Bucket raw: send all events to EventBridge ($1 per million; keeps 1 other notifications)",
+        "Bucket raw: send all events to EventBridge ($1 per million; keeps 1 other notification)",
         "Stack gust: Events = Enabled",
         "Stack gust: WatchedBuckets = raw",
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gust.cli import aws, text_file
+from gust.cli.counted import counted
 from gust.model.airflow_options import Checked, check, name_of, problem_of_name, read_document
 
 HELP: Final = "check a file of Airflow's options, and make it a stack's"
@@ -85,12 +86,12 @@ def configure(file: Path, stack: str | None, clients: aws.Clients) -> int:
     if checked.ignored:
         print(f"Without effect in Gust: {', '.join(checked.ignored)}.")
     if stack is None:
-        print(f"The file is valid: {len(checked.options)} options.")
+        print(f"The file is valid: {counted(len(checked.options), 'option')}.")
         return 0
     from gust.aws.secrets import configuration_parameter, put_configuration
 
     aws.require_stack(clients, stack)
     put_configuration(clients("ssm"), stack, text.strip())
     where = configuration_parameter(stack)
-    print(f"{len(checked.options)} options are in {where}. The stack parses all of its files with them now.")
+    print(f"{where} has {counted(len(checked.options), 'option')}. The stack parses all of its files with them now.")
     return 0

@@ -13,6 +13,7 @@ from gust.cli import artifacts, changes, event_rules, workers
 from gust.cli import aws as cli_aws
 from gust.cli.aws import AwsError, Clients
 from gust.cli.containers import containers_of, what_stops
+from gust.cli.counted import counted
 from gust.cli.event_sources import why_receiver_stays
 from gust.cli.resources import store_of
 
@@ -73,13 +74,14 @@ def delete(
     if reason := event_rules.why_bus_stays(aws, stack):
         raise AwsError(reason)
     objects, size = _contents(aws("s3"), bucket)
+    contents = counted(objects, "object")
     say(f"This deletes the stack {stack.name}: functions, queues, logs, the API, and the table with its runs, XComs,")
     say("variables and connections. Its keys go too: without the encryption key, nothing reads those values again.")
     if options.bucket == "delete":
-        say(f"It also deletes the bucket {bucket}: {objects} objects, {size / 1e9:.2f} GB, your DAG files among them.")
+        say(f"It also deletes the bucket {bucket}: {contents}, {size / 1e9:.2f} GB, your DAG files among them.")
     else:
         say(
-            f"What stays: the bucket {bucket}, {objects} objects, {size / 1e9:.2f} GB, about "
+            f"What stays: the bucket {bucket}, {contents}, {size / 1e9:.2f} GB, about "
             f"${size / 1e9 * GB_MONTH:.2f} a month (--bucket delete)."
         )
     account, region = aws("sts").get_caller_identity()["Account"], cli_aws.region_of(aws("sts"))
@@ -121,7 +123,7 @@ def delete(
     # Not before AWS has accepted the deletion: a stack that stays needs its rules. CloudFormation comes to the bus late.
     count = event_rules.remove_rules(aws, bus) if bus else 0
     if count:
-        say(f"Removed {count} rules of events.yaml files.")
+        say(f"Removed {counted(count, 'rule')} of events.yaml files.")
     try:
         changes.follow(cloudformation, known["StackId"], before, 0, say, pause=pause, meanwhile=meanwhile)
     except changes.DeploymentFailedError:

@@ -12,6 +12,7 @@ from gust import __version__
 from gust.cli import aws as cli_aws
 from gust.cli import concurrency
 from gust.cli.aws import Clients, Stack
+from gust.cli.counted import counted
 from gust.cli.deploy import VERSION_TAG
 from gust.cli.resources import depths, of_type, resources_of, store_of
 from gust.errors import Invalid
@@ -185,7 +186,8 @@ def _stack(aws: Clients, stack: Stack, now: datetime) -> Iterator[Finding]:
             yield bad(f"{mapping.logical_id} is {state}: nothing reads what it should read")
     dead = [depth for depth in depths(aws, resources) if depth.is_of_dead_letters and depth.waiting]
     for depth in dead:
-        yield bad(f"{depth.queue} holds {depth.waiting} messages that were given up: docs/runbooks.md#dead-letters")
+        messages = counted(depth.waiting, "given-up message")
+        yield bad(f"{depth.queue} holds {messages}: docs/runbooks.md#dead-letters")
     if not dead:
         yield ok("no dead letters")
     yield from _private_api(aws, stack)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from gust.cli import aws as cli_aws
 from gust.cli.aws import AwsError, Clients
+from gust.cli.counted import counted
 from gust.cli.resources import resources_of
 
 HELP: Final = "what sensors cost that hold a worker while they poke, by DAG"
@@ -86,7 +87,7 @@ def poking(
             yield f"Left out: {len(answered) - len(rows)} of {len(answered)} rows of the answer, without {missing}."
         yield 'With deferrable=True or mode="reschedule" a sensor holds no worker (docs/waiting.md).'
     else:
-        yield f"No sensor has held a worker for a minute or longer within {days} days."
+        yield f"No sensor has held a worker for a minute or longer within {counted(days, 'day')}."
     read = float(found.get("statistics", {}).get("bytesScanned", 0)) / 1e9
     yield (
         f"Priced as Lambda in us-east-1 with {memory} MB (WorkerMemory), also tries in worker groups, in containers and "

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from gust.cli import aws, consent
 from gust.cli.aws import Clients
+from gust.cli.counted import counted
 from gust.cli.event_rules import have_rules_made
 from gust.errors import GustError
 
@@ -64,9 +65,8 @@ class Change:
         found = []
         if self.notifications is not None:
             others = sum(len(each) for each in self.notifications.values() if isinstance(each, list))
-            found.append(
-                f"Bucket {self.bucket}: send all events to EventBridge ($1 per million; keeps {others} other notifications)"
-            )
+            keeps = f"keeps {counted(others, 'other notification')}"
+            found.append(f"Bucket {self.bucket}: send all events to EventBridge ($1 per million; {keeps})")
         found += [f"Stack {self.stack}: {name} = {value}" for name, value in self.parameters.items()]
         return found
 

@@ -122,7 +122,7 @@ def test_doctor_finds_each_thing_that_stands_in_the_way(world: World) -> None:
         f"note: the stack has Gust of unknown version, this checkout is {__version__}",
         "bad: SchedulerFunction failed: no such role",
         "bad: SchedulerWakes is Disabled",
-        "bad: TasksDeadLetters holds 1 messages",
+        "bad: TasksDeadLetters holds 1 given-up message: ",
         "bad: the scheduler's last tick: never",
     ):
         assert told in said
@@ -256,7 +256,7 @@ def test_delete_says_what_stays_and_keeps_the_bucket(world: World) -> None:
     code, said = deleted(world)
     assert code == 0
     assert world.cloud.calls == ["delete"]
-    assert "What stays: the bucket gust-bucket-1, 1 objects, 0.00 GB, about $0.00 a month (--bucket delete)." in said
+    assert "What stays: the bucket gust-bucket-1, 1 object, 0.00 GB, about $0.00 a month (--bucket delete)." in said
     assert "gust-artifacts-123456789012-eu-west-1" in said
     assert "DELETE_COMPLETE after " in said
     assert world.s3.head_object(Bucket="gust-bucket-1", Key="dags/etl.py")

@@ -80,7 +80,7 @@ def test_it_prints_a_table_by_dag() -> None:
 
 def test_it_says_so_where_no_sensor_holds_a_worker() -> None:
     first, _ = poking.poking(Account("Complete"), "gust", days=1, now=NOW)
-    assert first == "No sensor has held a worker for a minute or longer within 1 days."
+    assert first == "No sensor has held a worker for a minute or longer within 1 day."
 
 
 def test_an_answer_without_what_was_asked_says_what_is_missing() -> None:

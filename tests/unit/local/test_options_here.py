@@ -82,6 +82,13 @@ def test_configure_writes_nothing_for_a_stack_that_is_not_there(tmp_path: Path) 
     assert ssm.put == []
 
 
+def test_configure_counts_a_single_option_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "options.json"
+    file.write_text('{"core.default_timezone": "Europe/Berlin"}')
+    assert main(["configure", str(file)]) == 0
+    assert capsys.readouterr().out == "The file is valid: 1 option.\n"
+
+
 def test_configure_names_a_file_that_cannot_be_read_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing, binary = tmp_path / "missing.json", tmp_path / "options.zip"
     binary.write_bytes(b"\xff")
