@@ -23,6 +23,7 @@ from gust.local.deployment import STACK_NAME
 from tests.aws_like.artefacts import Artefacts, what_this_machine_lacks
 from tests.aws_like.emulator_of_artefacts import INITS
 from tests.aws_like.sandbox import what_this_machine_refuses
+from tests.environment import of_a_user
 from tests.oracle.drive import LOGICAL_DATE, RUN_ID, observe
 from tests.oracle.golden import Golden
 from tests.system.local_gust import ROOT, LocalGust
@@ -375,7 +376,7 @@ def slowness() -> float:
     """How many times longer imports take here and now than on the machine of the ceilings; at least 1."""
     took = []
     for _ in range(5):
-        pid = os.posix_spawn(sys.executable, [sys.executable, "-I", "-c", REFERENCE], os.environ)
+        pid = os.posix_spawn(sys.executable, [sys.executable, "-I", "-c", REFERENCE], of_a_user())
         _, status, usage = os.wait4(pid, 0)
         assert status == 0
         took.append(usage.ru_utime + usage.ru_stime)

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gust.local.output import PAUSE, Output
+from tests.environment import of_a_user
 
 
 @contextmanager
-def running(code: str) -> Iterator[tuple[subprocess.Popen[str], Output]]:
+def a_function(code: str) -> Iterator[tuple[subprocess.Popen[str], Output]]:
     """A process that answers each line of its stdin, as `code` says."""
     with subprocess.Popen(  # noqa: S603 - of this test
         [sys.executable, "-c", code],
@@ -23,6 +24,7 @@ def running(code: str) -> Iterator[tuple[subprocess.Popen[str], Output]]:
         stderr=subprocess.PIPE,
         text=True,
         bufsize=1,
+        env=of_a_user(),
     ) as process:
         assert process.stderr is not None
         output = Output(process.stderr)
@@ -53,7 +55,7 @@ for line in sys.stdin:
 
 
 def test_an_answer_comes_with_what_was_printed_before_it_and_with_nothing_else() -> None:
-    with running(PRINTS_FIRST) as (process, output):
+    with a_function(PRINTS_FIRST) as (process, output):
         for count in (3, 0, 1, 500, 0, 2) * 20:
             assert ask(process, str(count)) == "answer"
             assert output.take() == "\n".join(f"line {number}" for number in range(count))
@@ -61,7 +63,7 @@ def test_an_answer_comes_with_what_was_printed_before_it_and_with_nothing_else()
 
 def test_nothing_is_waited_for() -> None:
     """MiniStack waited 50 ms where a function prints nothing, and 5 where it does."""
-    with running(PRINTS_FIRST) as (process, output):
+    with a_function(PRINTS_FIRST) as (process, output):
         ask(process, "1")
         took = []
         for count in "01" * 20:
@@ -73,7 +75,7 @@ def test_nothing_is_waited_for() -> None:
 
 
 def test_a_function_that_prints_more_than_a_pipe_holds_is_not_held_up() -> None:
-    with running("import sys\nsys.stdin.readline()\nprint('ä' * 1_000_000, file=sys.stderr)\nprint('answer')") as (
+    with a_function("import sys\nsys.stdin.readline()\nprint('ä' * 1_000_000, file=sys.stderr)\nprint('answer')") as (
         process,
         output,
     ):
@@ -84,7 +86,8 @@ def test_a_function_that_prints_more_than_a_pipe_holds_is_not_held_up() -> None:
 def test_a_process_that_prints_without_end_holds_up_no_answer() -> None:
     """What was printed before the answer is no more than a pipe holds."""
     endless = "import os\nwhile True: os.write(2, b'x' * 4096)"
-    with subprocess.Popen([sys.executable, "-c", endless], stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+    command = [sys.executable, "-c", endless]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=of_a_user()) as process:  # noqa: S603
         assert process.stderr is not None
         output = Output(process.stderr)
         for _ in range(100):
@@ -93,7 +96,7 @@ def test_a_process_that_prints_without_end_holds_up_no_answer() -> None:
 
 
 def test_what_is_no_text_is_shown_as_far_as_it_is() -> None:
-    with running("import os, sys\nsys.stdin.readline()\nos.write(2, b'a\\xff\\n\\nb\\n')\nprint('answer')") as (
+    with a_function("import os, sys\nsys.stdin.readline()\nos.write(2, b'a\\xff\\n\\nb\\n')\nprint('answer')") as (
         process,
         output,
     ):
