@@ -104,6 +104,10 @@ class AnyAirflow:
             lambda: self.import_errors().get(filename), within, lambda: f"no import error, but {self.import_errors()}"
         )
 
+    def await_no_import_error(self, filename: str, *, within: float = PATIENCE) -> None:
+        """A deployment deletes a file's import errors after it has stored its DAGs."""
+        self._await(lambda: filename not in self.import_errors() or None, within, lambda: f"{self.import_errors()}")
+
     def await_variable(self, key: str, *, within: float = PATIENCE) -> str:
         """Its value, once a task or a callback has stored it."""
         path = f"/api/v2/variables/{quote(key)}"

@@ -212,7 +212,7 @@ def test_a_mistake_is_an_import_error_and_another_backend_takes_over(configured:
     configured.upload("nudge.py", "# two")
     dag = configured.await_dag("configured", since=before)
     assert [tag["name"] for tag in dag["tags"]] == ["good-night"]
-    assert DOCUMENT not in configured.import_errors()
+    configured.await_no_import_error(DOCUMENT)
     run_id = configured.trigger("configured")
     configured.await_state("configured", run_id, "success", task="take")
     assert "seen: {'rows': 3} other *** good-night None hello" in configured.logs("configured", run_id, "take")

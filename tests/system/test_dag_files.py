@@ -231,7 +231,7 @@ def test_variables_and_connections_at_the_top_of_a_file(gust: LocalGust) -> None
     gust.api.call("POST", "/api/v2/variables", body={"key": "greeting", "value": "hello"})
     first = gust.await_dag("toplevel")
     assert {tag["name"] for tag in first["tags"]} == {"hello", "wh"}
-    assert "toplevel.py" not in gust.import_errors()
+    gust.await_no_import_error("toplevel.py")
     run_id = gust.trigger("toplevel")
     gust.await_state("toplevel", run_id, "success")
     gust.await_log("toplevel", run_id, "load_a", "loaded hello hello")

@@ -49,11 +49,6 @@ def tags(gust: LocalGust, dag_id: str) -> list[str]:
     return [tag["name"] for tag in gust.await_dag(dag_id, within=BUILDS_FOR)["tags"]]
 
 
-def await_no_import_error(gust: LocalGust, filename: str) -> None:
-    """A deployment deletes import errors after it has stored the file's DAGs."""
-    gust._await(lambda: filename not in gust.import_errors() or None, BUILDS_FOR, lambda: f"{gust.import_errors()}")
-
-
 TRIGGERS = """
     import toolz
     from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -145,7 +140,7 @@ def test_a_broken_requirements_file_is_an_import_error_and_stops_nobody_else(gus
         lambda: f"{gust.import_errors()}",
     )
     gust.upload("packages_broken/requirements.txt", "humanize==4.9.0\n")
-    await_no_import_error(gust, "packages_broken/requirements.txt")
+    gust.await_no_import_error("packages_broken/requirements.txt", within=BUILDS_FOR)
 
 
 def test_a_builder_that_dies_in_the_middle_of_an_upload_leaves_the_last_good_packages(gust: LocalGust) -> None:
@@ -175,7 +170,7 @@ def test_a_builder_that_dies_in_the_middle_of_an_upload_leaves_the_last_good_pac
         builder_of(gust).kill()
     gust.await_dag("packages_dying", since=before, within=BUILDS_FOR)
     assert tags(gust, "packages_dying") == ["0.11.1"]
-    await_no_import_error(gust, file)
+    gust.await_no_import_error(file)
 
 
 def test_packages_too_large_for_lambda_take_their_task_to_fargate_and_a_corrupt_archive_fails_it(
