@@ -385,7 +385,10 @@ def let_go(
     told = 0
     while count := left():
         if count != told:
-            print(f"{count} tasks are with the workers or wait for one … (--now waits for none)", flush=True)
+            what = (
+                "1 task is with the workers or waits" if count == 1 else f"{count} tasks are with the workers or wait"
+            )
+            print(f"{what} for one … (--now waits for none)", flush=True)
         told = count
         wait(LOOK_EVERY)
     if any(group.name == queue and not group.is_closing for group in store.list_worker_groups()):

@@ -211,7 +211,8 @@ class LocalStack:
         self._port = self._claim()
         left_over = processes.end_left_over(self._data)
         if left_over:
-            self._on_progress(f"Ended {left_over} processes that a killed stack had left behind.")
+            what = "1 process" if left_over == 1 else f"{left_over} processes"
+            self._on_progress(f"Ended {what} that a killed stack had left behind.")
         self._start_emulator()
         self._on_progress("Emulator is up. Deploying template.yaml …")
         deployed = deployment.deploy(self._root, self.client, {"BaseUrl": self.public_url} | self._parameters)

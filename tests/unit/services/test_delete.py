@@ -113,15 +113,18 @@ def test_a_dag_whose_spec_the_bucket_denies_stays(world: World) -> None:
     assert world.store.get_dag("etl") is None
 
 
-def test_a_run_whose_spec_the_bucket_denies_stops_no_other(world: World) -> None:
-    """Its pools are counted and it is listed without the spec, and it can be deleted, also in a stack with containers."""
+def test_a_run_whose_spec_the_bucket_denies_stops_no_other(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """The pools of others are counted; it is listed without the spec, which a log line tells; it can be deleted, also in a
+    stack with containers."""
     world.given_dag(chain("a"))
     denied, other = world.trigger("denied"), world.trigger("other")
     world.store.update_run(world.run(denied), replace(world.run(denied), spec_key="specs/denied.json"))
     services = replace(world.services, objects=Unlisted(), workers=Workers(has_fargate=True))
     load_spec(world.services.objects, world.run(other).spec_key)
     assert [run.run_id for run, _, _ in unfinished_runs(services)] == ["other"]
-    assert find_spec(services, world.run(denied)) is None
+    with caplog.at_level("WARNING", logger="api"):
+        assert find_spec(services, world.run(denied)) is None
+    assert "etl/denied is shown without its DAG's structure" in caplog.text
     delete_dag_run(services, denied)
     assert world.store.get_run(denied) is None
 

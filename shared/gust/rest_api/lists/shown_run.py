@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from aws_lambda_powertools import Logger
+
+from gust.errors import Forbidden, NotFound
 from gust.model.dag_run import DagRun
 from gust.model.dag_spec import DagSpec, TaskSpec
 from gust.model.keys import UNMAPPED, DagRunKey
@@ -14,7 +17,9 @@ from gust.model.task_instance import TaskInstance
 from gust.scheduling.run_view import instances_by_task, is_gone
 from gust.services.context import Services
 from gust.services.people.pending_edit import as_it_will_be
-from gust.services.specs import NO_SPEC, load_spec
+from gust.services.specs import load_spec
+
+log = Logger(service="api", child=True)
 
 
 @dataclass(frozen=True)
@@ -118,5 +123,8 @@ def find_spec(services: Services, run: DagRun) -> DagSpec | None:
     """The spec of the run's version. A list shows the run without it where the bucket lacks or denies it."""
     try:
         return load_spec(services.objects, run.spec_key)
-    except NO_SPEC:
+    except NotFound:
+        return None
+    except Forbidden as error:
+        log.warning("%s/%s is shown without its DAG's structure: %s", run.dag_id, run.run_id, error)
         return None
