@@ -10,8 +10,12 @@ from tests.oracle import wheel
 from tests.oracle.drive import ApiClient, all_dag_ids, await_dags, import_errors, run_all
 from tests.oracle.golden import Golden
 from tests.oracle.server import ROOT
+from tests.part import part_of
 
 GOLDEN = Golden.load(Path(__file__).parent / "wheel_examples.json")
+
+ALONE = ("example_", "latest_only", "tutorial")
+"""Examples about anything but assets have ids that begin so; no other example's outcome hangs on theirs."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -30,8 +34,16 @@ def client(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def runs(client):
-    return run_all(client, wheel.plan(GOLDEN.runs), say=print, keep_going=True)
+def looked_at(pytestconfig):
+    """The DAGs that run: all; among all tiers those that share assets, and half of the others (`tests.part`)."""
+    alone = [dag_id for dag_id in sorted(GOLDEN.runs) if dag_id.startswith(ALONE) and "asset" not in dag_id]
+    code = ("shared/gust/scheduling", "shared/gust/services", "shared/gust/airflow_bridge")
+    return GOLDEN.runs.keys() - set(alone) | set(part_of(alone, pytestconfig, 2, *code))
+
+
+@pytest.fixture(scope="module")
+def runs(client, looked_at):
+    return run_all(client, wheel.plan(looked_at), say=print, keep_going=True)
 
 
 def test_every_file_is_imported(client):
@@ -43,5 +55,7 @@ def test_there_are_the_same_dags(client):
 
 
 @pytest.mark.parametrize("dag_id", sorted(GOLDEN.runs))
-def test_it_ends_as_on_airflow(dag_id, runs):
+def test_it_ends_as_on_airflow(dag_id, runs, looked_at):
+    if dag_id not in looked_at:
+        pytest.skip("of another part of the DAGs")
     assert GOLDEN.differences(dag_id, runs[dag_id]) == []

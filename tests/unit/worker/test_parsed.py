@@ -467,7 +467,7 @@ def test_a_process_that_has_parsed_is_like_one_that_parses_itself(request: pytes
     modules, loggers, the process itself, the DAGs and their log lines. Among all tiers it is a part of the corpora;
     `parsed_state.py` looks at all of them."""
     is_alone = not hasattr(request.config, "workerinput")
-    names = SOME if is_alone else part_of(corpora(), request.config, 24, "shared/gust/airflow_bridge")
+    names = SOME if is_alone else part_of(corpora(), request.config, 48, "shared/gust/airflow_bridge")
     answer = subprocess.run(  # noqa: S603
         [sys.executable, str(Path(__file__).with_name("parsed_state.py")), *names],
         env=of_a_user(PYTHONPATH=f"{ROOT}/shared:{ROOT}"),
