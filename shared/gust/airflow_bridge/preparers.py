@@ -446,7 +446,7 @@ class Preparers:
         self, subject: Subject, names: tuple[str, ...], workspace: Path, *, is_parsed: bool = False
     ) -> Preparer | None:
         """None where a module or the file must stay out, or what is added to a preparer's is not worth it: both are known
-        then."""
+        then. None also where the preparer to fork has ended."""
         others = orphans.children()
         control, theirs = socket.socketpair()
         key = _key(subject, names)
@@ -464,6 +464,9 @@ class Preparers:
         )
         with theirs:
             process = source.fork(work, [theirs.fileno()])
+        if above is not None and self._ready[above].has_ended:  # the nursery, without its imports, has forked instead
+            _discard(control, process, others)
+            return None
         steps = (*names[done:], *([preparer.PARSE.decode()] if is_parsed else []))
         answer = _Answer(control, time.monotonic() + self.patience, steps)
         outcome = answer.outcome()
@@ -498,10 +501,7 @@ class Preparers:
                     _keep(self._never, (_around(subject), names[done + answer.begun - 1]), reason)
             else:
                 _keep(self._enough, _key(subject, names), names[:done])
-        control.close()
-        _kill(process)
-        process.wait(None)
-        orphans.kill_all(except_=others)
+        _discard(control, process, others)
         return None
 
     def _above(self, key: Key) -> Key | None:
@@ -572,6 +572,14 @@ def _keep(known: OrderedDict[Any, Any], key: object, value: object) -> None:
     known[key] = value
     if len(known) > MOST_FILES:
         known.popitem(last=False)
+
+
+def _discard(control: socket.socket, process: Process, others: frozenset[int]) -> None:
+    """End a process that does not become a preparer, and what it has started. `others`: children of the worker before it."""
+    control.close()
+    _kill(process)
+    process.wait(None)
+    orphans.kill_all(except_=others)
 
 
 def _kill(process: Process) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +42,10 @@ with DAG("d"):
         pass
     t()
 """
+
+
+PATIENCE_HERE = 120.0
+"""Seconds. Preparers are forks of pytest here: among all tiers it holds millions of objects, which take long to mark."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -290,7 +295,7 @@ def nursery() -> Nursery:
 @pytest.fixture
 def gust(whole: Whole, nursery: Nursery) -> Iterator[Whole]:
     whole.children = nursery
-    whole.preparers = Preparers(nursery, say=SAID.append, worth_parse=0)
+    whole.preparers = Preparers(nursery, say=SAID.append, worth_parse=0, patience=PATIENCE_HERE)
     whole.is_watched = True
     SAID.clear()
     yield whole
@@ -395,7 +400,7 @@ def test_a_message_is_hidden_again_before_its_file_is_parsed(tmp_path: Path, nur
     proof = SameParse.model_validate_json(told(lambda: parse.proof_here(bundle, "d.py", workspace, None, ()).decode()))
     subject, preparers, hidden = (
         Subject(bundle, "d.py", "t", None, proof),
-        Preparers(nursery, worth_parse=0),
+        Preparers(nursery, worth_parse=0, patience=PATIENCE_HERE),
         list[str](),
     )
     for _ in range(PARSED_FROM + 1):
@@ -403,6 +408,39 @@ def test_a_message_is_hidden_again_before_its_file_is_parsed(tmp_path: Path, nur
         preparers.children_of(subject, workspace, lambda: hidden.append("before" if not preparers._parsed else "after"))
     preparers._end_parsed()
     assert hidden == ["before"]
+
+
+def test_a_file_whose_imports_have_died_is_parsed_ahead_at_a_later_try(tmp_path: Path, nursery: Nursery) -> None:
+    """Not blamed for an import that a dead process had made."""
+    bundle, environment, workspace = (tmp_path / name for name in ("bundle", "environment", "workspace"))
+    for folder in (bundle, environment, workspace):
+        folder.mkdir()
+    (bundle / "d.py").write_text(PLAIN.format(lines="import slow"))
+    (environment / "slow.py").write_text(SLOW)
+    proof = SameParse.model_validate_json(
+        told(lambda: parse.proof_here(bundle, "d.py", workspace, environment, ("slow",)).decode())
+    )
+    said: list[str] = []
+    preparers = Preparers(nursery, say=said.append, worth_parse=0, patience=PATIENCE_HERE)
+    subject = Subject(bundle, "d.py", "t", environment, proof)
+    preparers.hear(subject, ("slow",))
+
+    def kill() -> None:
+        (made,) = preparers._ready.values()
+        if len(said) == 1:
+            made._process.send_signal(signal.SIGKILL)
+            made._process.wait(60)
+
+    for _ in range(PARSED_FROM + 1):
+        preparers.count(subject)
+        preparers.children_of(subject, workspace, kill)
+    preparers._end_parsed()
+    for key in list(preparers._ready):
+        preparers._forget(key)
+    assert [line.partition(" (")[0] for line in said] == [
+        *["Imported before tasks of d.py: slow"] * 2,
+        "Parsed before tasks: d.py",
+    ]
 
 
 def test_the_log_of_a_task_says_the_same(gust: Whole) -> None:

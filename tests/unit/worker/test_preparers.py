@@ -52,7 +52,7 @@ def nursery() -> Nursery:
 @pytest.fixture
 def gust(whole: Whole, nursery: Nursery) -> Iterator[Whole]:
     whole.children = nursery
-    whole.preparers = Preparers(nursery)
+    whole.preparers = Preparers(nursery, patience=120)  # pytest, which is large, is forked here
     yield whole
     for each in list(whole.preparers._ready):
         if each in whole.preparers._ready:
@@ -320,7 +320,7 @@ def test_a_module_that_children_could_tell_apart_stays_out(gust: Whole, why: str
     assert gust.preparers is not None
     lines: list[str] = []
     gust.preparers.say = lines.append
-    gust.preparers.patience = 2 if "too long" in why else 20
+    gust.preparers.patience = 5 if "too long" in why else 60
     gust.environments = {"": {"slow.py": SLOW, "unfit.py": f"{SLOW}import sys\n{UNFIT[why]}\n"}}
     gust.upload(d=file("os.in_child = True\nimport unfit, slow\n", is_prepared("slow"), is_prepared("unfit")))
     assert run(gust) == ["True", "False"]
@@ -351,7 +351,7 @@ def test_a_module_that_holds_up_a_try_does_so_once(gust: Whole) -> None:
     assert gust.preparers is not None
     lines: list[str] = []
     gust.preparers.say = lines.append
-    gust.preparers.patience = 2
+    gust.preparers.patience = 5
     slow, ends = "its import takes too long", "it ends the process"
     unfit = {"stuck.py": f"import os\n{UNFIT[slow]}\n", "gone.py": f"import os\n{UNFIT[ends]}\n"}
     gust.environments = {"": {"slow.py": SLOW, "other.py": SLOW, **unfit}}
