@@ -25,7 +25,7 @@ from gust.rest_api.http.routing import HANDLERS, UI_HANDLERS
 from tests.conformance.server import Server, known
 from tests.unit.rest_api import contract
 
-EXAMPLES: Final = int(os.environ.get("GUST_EXAMPLES", "8"))
+EXAMPLES: Final = int(os.environ.get("GUST_EXAMPLES", "6"))
 """Of requests that the contract allows, and as many of others; more of them find more."""
 
 NOTHING_TO_GET_WRONG: Final = {"get_health", "get_version"}
