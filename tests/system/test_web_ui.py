@@ -204,7 +204,7 @@ PAGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page(person: Person, site: Site, name: str, pytestconfig: pytest.Config) -> None:
-    if name not in part_of([*PAGES], pytestconfig, 2, "shared/gust/rest_api", "shared/gust/services", "layers/web"):
+    if name not in part_of([*PAGES], pytestconfig, 3, "shared/gust/rest_api", "shared/gust/services", "layers/web"):
         pytest.skip("of another part of the pages")
     path, texts = PAGES[name]
     person.opens(path, *texts)

@@ -35,10 +35,10 @@ def client(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def looked_at(pytestconfig):
-    """The DAGs that run: all; among all tiers those that share assets, and half of the others (`tests.part`)."""
+    """The DAGs that run: all; among all tiers those that share assets, and a third of the others (`tests.part`)."""
     alone = [dag_id for dag_id in sorted(GOLDEN.runs) if dag_id.startswith(ALONE) and "asset" not in dag_id]
     code = ("shared/gust/scheduling", "shared/gust/services", "shared/gust/airflow_bridge")
-    return GOLDEN.runs.keys() - set(alone) | set(part_of(alone, pytestconfig, 2, *code))
+    return GOLDEN.runs.keys() - set(alone) | set(part_of(alone, pytestconfig, 3, *code))
 
 
 @pytest.fixture(scope="module")

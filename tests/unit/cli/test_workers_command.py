@@ -341,7 +341,7 @@ def test_a_stack_of_another_version_is_to_be_deployed_first() -> None:
 def test_a_removal_tells_of_waiting_tasks_when_their_number_changes(capsys: pytest.CaptureFixture[str]) -> None:
     counts = iter([2, 2, 2, 1, 0])
     let_go(MemoryStore(), "large", counts.__next__, lambda: None, wait=lambda _: None)
-    assert [line[:7] for line in capsys.readouterr().out.splitlines()] == ["2 tasks", "1 tasks"]
+    assert [line[:7] for line in capsys.readouterr().out.splitlines()] == ["2 tasks", "1 task "]
 
 
 def test_before_a_groups_stack_changes_its_packages_are_built_and_a_role_that_goes_is_forgotten() -> None:
