@@ -234,6 +234,8 @@ def _on_lambda(task: TaskSpec, queue: str, wish: _Wish, workers: Workers) -> OnL
                 else f"Lambda has {LAMBDA_MEMORY} MB at most: write queue={FARGATE_QUEUE!r}."
             )
         )
+    if (what := _beyond_lambda(wish)) is not None:
+        raise _RefusedError(f"The task asks for Lambda, and {what}. Leave it out, or leave Lambda out.")
     if (why := _why_no_room(task, workers)) is not None:
         raise _RefusedError(
             f"The task asks for Lambda, and {why}. Deploy the stack with more TaskStorage, or leave Lambda out."
@@ -254,14 +256,21 @@ def _why_fargate(task: TaskSpec, queue: str, executor: str | None, wish: _Wish) 
         return "its executor_config has overrides of an ECS task"
     if wish.memory is not None and wish.memory > LAMBDA_MEMORY:
         return f"its executor_config asks for {wish.memory} MB of memory, and Lambda has {LAMBDA_MEMORY} MB at most"
+    if (what := _beyond_lambda(wish)) is not None:
+        return what
+    if wish.architecture == X86_64:
+        return f"its executor_config asks for the architecture {X86_64!r}"
+    return None
+
+
+def _beyond_lambda(wish: _Wish) -> str | None:
+    """What of the wish Lambda has under no parameter of the stack."""
     if wish.cpu is not None:
         return f"its executor_config asks for {wish.cpu} units of CPU"
     if wish.disk is not None and wish.disk > LAMBDA_DISK:
         return f"its executor_config asks for {wish.disk} GB of disk"
     if wish.spot:
         return "its executor_config asks for Spot"
-    if wish.architecture == X86_64:
-        return f"its executor_config asks for the architecture {X86_64!r}"
     return None
 
 
@@ -331,7 +340,14 @@ _OURS: Final = frozenset({"compute", "cpu", "memory", "ephemeral_storage", "spot
 _OVERRIDES: Final = frozenset({"cpu", "memory", "ephemeralStorage", "containerOverrides"})
 _CONTAINER: Final = frozenset({"name", "cpu", "memory", "memoryReservation", "environment"})
 _RUN_TASK: Final = frozenset({"overrides", "capacityProviderStrategy", "launchType"})
-_NUMBER: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(vcpu|gib|gb|mib|mb)?\s*", re.IGNORECASE)
+_WITHOUT_EFFECT: Final = frozenset(
+    {
+        *("enableECSManagedTags", "enableExecuteCommand", "group", "platformVersion", "propagateTags"),
+        *("referenceId", "startedBy", "tags"),
+    }
+)
+"""Arguments of RunTask by which a task runs neither elsewhere nor otherwise. Gust starts the container with its own."""
+_NUMBER: Final = re.compile(r"\s*(\d*\.?\d+)\s*(vcpu|gib|gb|mib|mb)?\s*", re.IGNORECASE)
 
 
 def _wish(config: Mapping[str, Any]) -> _Wish:
@@ -346,9 +362,9 @@ def _wish(config: Mapping[str, Any]) -> _Wish:
 def _our_wish(gust: Mapping[str, Any]) -> _Wish:
     _refuse_unknown(gust, _OURS, 'executor_config["gust"]')
     compute, architecture = gust.get("compute"), gust.get("architecture")
-    if compute not in {None, "lambda", "fargate"}:
+    if compute not in (None, "lambda", "fargate"):
         raise _RefusedError(f'executor_config["gust"]["compute"] is {compute!r}. Write "lambda" or "fargate".')
-    if architecture not in {None, *MACHINES}:
+    if architecture not in (None, *MACHINES):
         raise _RefusedError(
             f'executor_config["gust"]["architecture"] is {architecture!r}. Write one of {", ".join(map(repr, MACHINES))}.'
         )
@@ -367,7 +383,9 @@ def _our_wish(gust: Mapping[str, Any]) -> _Wish:
 
 def _wish_of_ecs(config: Mapping[str, Any]) -> _Wish:
     """The arguments of RunTask in a file written for the ECS executor."""
-    _refuse_unknown(config, _RUN_TASK, "executor_config")
+    _refuse_unknown({name: config[name] for name in config.keys() - _WITHOUT_EFFECT}, _RUN_TASK, "executor_config")
+    if (launch := config.get("launchType")) not in (None, "FARGATE"):
+        raise _RefusedError(f"The task asks for the launch type {launch!r}. Write 'FARGATE', or leave it out.")
     overrides = _mapping(config.get("overrides") or {}, "overrides")
     _refuse_unknown(overrides, _OVERRIDES, 'executor_config["overrides"]')
     cpu, memory = _units(overrides.get("cpu"), "cpu"), _megabytes(overrides.get("memory"), "memory")

@@ -84,6 +84,19 @@ ON_FARGATE = [
         "its executor_config asks for 12288 MB of memory, and Lambda has 10240 MB at most",
     ),
     (of_ecs(cpu="1 vCPU", memory="3 GB"), 1024, 3072, "its executor_config has overrides of an ECS task"),
+    (of_ecs(cpu=".5 vCPU", memory="2 GB"), 512, 2048, "its executor_config has overrides of an ECS task"),
+    (
+        {
+            "executor_config": {
+                "launchType": "FARGATE",
+                "tags": [{"key": "team", "value": "a"}],
+                "platformVersion": "1.4.0",
+            }
+        },
+        1024,
+        2048,
+        "its executor_config has overrides of an ECS task",
+    ),
     (
         of_ecs(containerOverrides=[{"name": "x", "memory": 5000}]),
         1024,
@@ -114,18 +127,31 @@ REFUSED = [
     (of_gust(cpu=True), "cpu=True, which is no size"),
     (of_gust(memory=0), "Write a number above 0"),
     (of_gust(spot="yes"), "Write True or False"),
+    (of_gust(compute=["lambda"]), 'Write "lambda" or "fargate"'),
+    (of_gust(architecture=["arm64"]), "Write one of 'arm64', 'x86_64'."),
     (of_gust(compute="mainframe"), 'Write "lambda" or "fargate"'),
     ({"executor_config": {"gust": "fargate"}}, "Write a dict"),
     ({"queue": "fargate", "executor": "AwsLambdaExecutor"}, "Write one of the two"),
     ({"executor": "AwsLambdaExecutor", **of_gust(memory=5000)}, "WorkerMemory=5000"),
     ({"executor": "AwsLambdaExecutor", **of_gust(memory=20000)}, "write queue='fargate'"),
+    (
+        of_gust(compute="lambda", cpu=4096),
+        "asks for Lambda, and its executor_config asks for 4096 units of CPU. Leave it out",
+    ),
+    (of_gust(compute="lambda", ephemeral_storage=50), "and its executor_config asks for 50 GB of disk"),
+    ({"executor": "AwsLambdaExecutor", **of_gust(spot=True)}, "and its executor_config asks for Spot"),
+    ({"executor_config": {"launchType": "EC2"}}, "the launch type 'EC2'. Write 'FARGATE', or leave it out."),
+    (
+        {"executor_config": {"launchType": "FARGATE", "taskDefinition": "mine"}},
+        "has 'taskDefinition', which Gust does not",
+    ),
     (of_ecs(taskRoleArn="arn"), "has 'taskRoleArn', which Gust does not know"),
     (of_ecs(containerOverrides=[{"command": ["x"]}]), "has 'command', which Gust does not know"),
     (of_ecs(containerOverrides=[{"environment": [{"name": "GUST_X", "value": "1"}]}]), "GUST_X are Gust's own"),
     (of_ecs(containerOverrides=[{"environment": [{"name": "X", "value": "1" * 8000}]}]), "variables take 8,0"),
     (of_ecs(containerOverrides=[{"environment": [{"name": "A=B", "value": "1"}]}]), "'A=B' are no names of variables"),
     (of_ecs(containerOverrides=[{"environment": [{"name": "X", "value": "\0"}]}]), "hold the character U+0000"),
-    ({"executor_config": {"launchType": "EC2", "capacityProviderStrategy": [{"capacityProvider": "mine"}]}}, "'mine'"),
+    ({"executor_config": {"capacityProviderStrategy": [{"capacityProvider": "mine"}]}}, "'mine'"),
 ]
 
 
