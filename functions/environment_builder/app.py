@@ -11,8 +11,9 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from gust import wiring
-from gust.environment_builder.build import build, give_up
-from gust.environment_builder.uv import Uv
+from gust.environment_builder.build import build, give_up, refuse
+from gust.environment_builder.index_variables import index_variables
+from gust.environment_builder.uv import Refused, Uv
 from gust.model.environment import Build, room
 
 log = Logger(service="environment_builder")
@@ -33,7 +34,11 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         built = give_up(wiring.bucket(), order, event["error"].get("Cause") or event["error"]["Error"])
     else:
         patience = context.get_remaining_time_in_millis() / 1000 - STORES_FOR
-        uv = Uv(patience=patience, variables=wiring.package_index_variables())
-        built = build(wiring.bucket(), order, uv, largest=LARGEST)
+        try:
+            variables = index_variables(wiring.package_index_secret(), os.environ)
+        except Refused as refused:
+            built = refuse(wiring.bucket(), order, str(refused))
+        else:
+            built = build(wiring.bucket(), order, Uv(patience=patience, variables=variables), largest=LARGEST)
     log.info("built", recipe=order.recipe, built=built.model_dump(exclude={"lock"}))
     return {"archive": built.archive, "problem": built.problem}

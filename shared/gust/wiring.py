@@ -3,7 +3,6 @@
 Apart from `bootstrap`, which imports the whole control plane: a cold worker does without.
 """
 
-import json
 import os
 from typing import Any
 
@@ -25,13 +24,9 @@ def bucket() -> S3Objects:
     return S3Objects(os.environ["GUST_BUCKET"], client("s3"))
 
 
-def package_index_variables() -> dict[str, str]:
-    """The variables that a requirements file may name, from the secret that the stack names, if it names one. Raises
-    ValueError where the secret is no JSON object of texts."""
+def package_index_secret() -> str:
+    """The text of the secret that the stack names; empty if it names none."""
     name = os.environ.get("GUST_PACKAGE_INDEX_SECRET", "")
     if not name:
-        return {}
-    found = json.loads(client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise ValueError("The secret of package indexes is no JSON object of names and texts")
-    return found
+        return ""
+    return str(client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])

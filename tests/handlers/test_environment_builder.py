@@ -14,6 +14,7 @@ from moto import mock_aws
 
 from gust import wiring
 from gust.aws import clients
+from gust.environment_builder.index_variables import FILE, index_variables
 from gust.model import bucket_keys
 from gust.model.environment import Build, Built, Recipe
 from gust.services.deployments import pins
@@ -63,10 +64,18 @@ def test_what_cannot_be_built_is_an_answer_and_no_error(door: ModuleType) -> Non
 def test_what_an_index_wants_is_in_the_secret_that_the_stack_names(
     door: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert wiring.package_index_variables() == {}
-    boto3.client("secretsmanager").create_secret(Name="index", SecretString='{"TOKEN": "hush"}')
+    assert index_variables(wiring.package_index_secret(), {}) == {}
+    secrets = boto3.client("secretsmanager")
+    secrets.create_secret(Name="index", SecretString='{"TOKEN": "hush"}')
     monkeypatch.setenv("GUST_PACKAGE_INDEX_SECRET", "index")
-    assert wiring.package_index_variables() == {"TOKEN": "hush"}
+    assert index_variables(wiring.package_index_secret(), {FILE: "/nowhere"}) == {"TOKEN": "hush"}
+
+    secrets.put_secret_value(SecretId="index", SecretString="hush")
+    answer = door.lambda_handler({"build": ASKED}, CONTEXT)
+    assert (
+        answer["problem"]
+        == "The secret that the parameter PackageIndexSecret names is no JSON object of names and texts.\n"
+    )
 
 
 def test_what_killed_it_is_kept(door: ModuleType) -> None:

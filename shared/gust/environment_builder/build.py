@@ -21,6 +21,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import IO, Any, Final
 
+from gust.environment_builder.index_variables import FILE
 from gust.environment_builder.uv import Refused, Uv
 from gust.errors import NotFound
 from gust.model import bucket_keys
@@ -91,9 +92,12 @@ def build(
 
 def give_up(objects: Objects, order: Build, why: str, *, clock: Callable[[], float] = time.time) -> Built:
     """Store a failure, because the builder died at the recipe again and again."""
-    built = Built(
-        problem=cut(f"The builder died at it: {why}\n"), file=order.file, built_at=clock(), uploaded=order.uploaded
-    )
+    return refuse(objects, order, f"The builder died at it: {why}", clock=clock)
+
+
+def refuse(objects: Objects, order: Build, why: str, *, clock: Callable[[], float] = time.time) -> Built:
+    """Store a failure that was met before the build."""
+    built = Built(problem=cut(f"{why}\n"), file=order.file, built_at=clock(), uploaded=order.uploaded)
     return keep(objects, order, built)
 
 
@@ -177,7 +181,7 @@ def refuse_unknown_variables(recipe: Recipe, uv: Uv) -> None:
                 known = ", ".join(sorted(uv.variables)) or "none"
                 raise Refused(
                     f"{line}: there is no variable {name}. Variables are those in the secret that the parameter "
-                    f"PackageIndexSecret names ({known})."
+                    f"PackageIndexSecret names, on your own machine in the file that {FILE} names ({known})."
                 )
 
 

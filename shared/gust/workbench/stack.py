@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -18,8 +19,9 @@ from gust.airflow_bridge.parse import parse_batch
 from gust.aws.cipher import FernetCipher
 from gust.aws.memory import MemoryConfiguration, MemoryEventBus, MemoryObjects, MemoryQueues
 from gust.aws.tokens import JwtTokens
-from gust.environment_builder.build import build
-from gust.environment_builder.uv import Uv
+from gust.environment_builder.build import build, refuse
+from gust.environment_builder.index_variables import index_variables
+from gust.environment_builder.uv import Refused, Uv
 from gust.execution_api.app import ExecutionApi
 from gust.local.building import sentence
 from gust.local.dag_folder import files_of, key_of
@@ -126,7 +128,12 @@ class WorkbenchStack:
     def _build(self, order: Build) -> None:
         self.say(f"installing the packages of {order.file} …")
         began = time.monotonic()
-        built = build(self.objects, order, Uv(patience=BUILDS_FOR), largest=LARGEST_ENVIRONMENT)
+        try:
+            uv = Uv(patience=BUILDS_FOR, variables=index_variables("", os.environ))
+        except Refused as refused:
+            built = refuse(self.objects, order, str(refused))
+        else:
+            built = build(self.objects, order, uv, largest=LARGEST_ENVIRONMENT)
         self.say(sentence(built, time.monotonic() - began))
 
     def _keep_to(self, only: Collection[str], plan_key: str) -> None:

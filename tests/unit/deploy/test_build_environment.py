@@ -220,7 +220,7 @@ def test_a_variable_that_the_secret_does_not_have_is_named(site):
 
     assert site.build("cowsay", options=(line,)).problem == (
         f"{line}: there is no variable TOKEN. Variables are those in the secret that the parameter PackageIndexSecret "
-        "names (USER).\n"
+        "names, on your own machine in the file that GUST_PACKAGE_INDEX_FILE names (USER).\n"
     )
 
 

@@ -97,15 +97,37 @@ def test_the_command_ends_with_an_exit_code_for_ci(folder: Path, tmp_path: Path)
     assert broken.stderr == ""
 
 
-def gust(*words: str) -> subprocess.CompletedProcess[str]:
+def gust(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603
         [sys.executable, "-m", "gust.cli", *words],
-        env=of_a_user(PYTHONPATH=str(ROOT / "shared")),
+        env=of_a_user(PYTHONPATH=str(ROOT / "shared"), **variables),
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
+
+
+def test_a_file_of_ones_own_has_what_a_package_index_wants(tmp_path: Path) -> None:
+    """On AWS a secret has it. Nobody answers at the index, and its token is not told."""
+    folder, file = tmp_path / "dags", tmp_path / "index.json"
+    folder.mkdir()
+    (folder / "d.py").write_text(SOUND)
+    (folder / "requirements.txt").write_text("--index-url https://u:${TOKEN}@127.0.0.1:9/simple\nno-such-package\n")
+
+    def told(text: str) -> str:
+        file.write_text(text)
+        ended = gust("check", str(folder), GUST_PACKAGE_INDEX_FILE=str(file), UV_HTTP_RETRIES="0")
+        assert ended.returncode == 1, ended.stderr
+        return ended.stdout
+
+    assert "there is no variable TOKEN" in told('{"USER": "me"}')
+    assert f"The file {file} that GUST_PACKAGE_INDEX_FILE names is no JSON object of names and texts" in told(
+        "hush-hush"
+    )
+    failed = told('{"TOKEN": "hush-hush"}')
+    assert "127.0.0.1:9/simple/no-such-package" in failed
+    assert "hush-hush" not in failed
 
 
 def test_airflows_options_count(tmp_path: Path) -> None:
