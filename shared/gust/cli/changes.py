@@ -12,8 +12,11 @@ from typing import Any, Final
 from gust.cli.aws import AwsError, Clients, Stack
 from gust.errors import GustError
 
-NEW: Final = frozenset({"REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "CREATE_FAILED"})
-"""States of a stack that was never whole."""
+NEW: Final = frozenset({"REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE"})
+"""States of a stack that was never whole and holds nothing: its first change set waits, or was taken back."""
+
+LEFT_OVER: Final = frozenset({"CREATE_FAILED", "ROLLBACK_FAILED", "DELETE_FAILED"})
+"""States of a stack that may hold a part of its resources, and that CloudFormation does not update."""
 
 HOLDS_STATE: Final = frozenset(
     {"AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::Logs::LogGroup", "AWS::SQS::Queue", "Custom::Keys"}
@@ -73,10 +76,6 @@ def propose(
     """Have CloudFormation compute the change; `None` if nothing would change. Parameters that are not given keep their
     values. `declared`: the template's parameters. Raises DeploymentFailedError."""
     cloudformation = aws("cloudformation")
-    if present and present.status in NEW:
-        cloudformation.delete_stack(StackName=name)
-        cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 5})
-        present = None
     if present and present.status.endswith("_IN_PROGRESS"):
         raise AwsError(f"{name} is being changed already ({present.status}); try again when that has ended.")
     kept = {} if present is None else {key for key in present.parameters if key in declared and key not in parameters}
@@ -105,6 +104,13 @@ def propose(
             raise DeploymentFailedError(f"CloudFormation refuses the change: {found.get('StatusReason', 'no reason')}")
         pause(POLL_EVERY)
     return ChangeSet(asked["Id"], asked["StackId"], present is None, _changes(cloudformation, asked["Id"]))
+
+
+def clear(aws: Clients, name: str, *, role: str | None = None) -> None:
+    """Delete a stack that is `NEW`: CloudFormation creates none where it is. Returns once it is gone."""
+    cloudformation = aws("cloudformation")
+    cloudformation.delete_stack(StackName=name, **({"RoleARN": role} if role else {}))
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 5})
 
 
 def _drop(cloudformation: Any, change_set: str, name: str, *, is_creation: bool) -> None:

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from gust.cli import artifacts, changes, event_rules, workers
 from gust.cli import aws as cli_aws
-from gust.cli.aws import AwsError, Clients
+from gust.cli.aws import AwsError, Clients, Stack
 from gust.cli.containers import containers_of, what_stops
 from gust.cli.counted import counted
+from gust.cli.deploy import VERSION_TAG
 from gust.cli.event_sources import why_receiver_stays
 from gust.cli.resources import store_of
 
@@ -48,6 +49,8 @@ def delete(
 ) -> int:
     """`ask` shows a prompt and returns what was typed; without it, `--yes` is needed. Returns the exit code."""
     stack = cli_aws.require_stack(aws, options.stack)
+    if stack.status in changes.LEFT_OVER and VERSION_TAG in stack.tags and "TableName" not in stack.outputs:
+        return _delete_rest(options, aws, stack, ask=ask, say=say, pause=pause)
     bucket, table = stack.outputs["BucketName"], stack.outputs["TableName"]
     described = _described(aws("dynamodb"), table)
     if described.get("DeletionProtectionEnabled"):
@@ -99,12 +102,8 @@ def delete(
     containers = containers_of(aws, stack)
     if containers and (running := containers.count()):
         say(what_stops(running))
-    if not options.yes:
-        if ask is None:
-            raise AwsError("this asks before it deletes anything, and here is no terminal: give --yes.")
-        if ask("Type the stack's name to delete it: ").strip() != stack.name:
-            say("Nothing was deleted.")
-            return 1
+    if not _is_agreed(options, stack, ask, say):
+        return 1
     if options.backup:
         made = aws("dynamodb").create_backup(
             TableName=table, BackupName=f"{stack.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
@@ -139,6 +138,41 @@ def delete(
         _delete_bucket(aws("s3"), bucket)
         say(f"Deleted the bucket {bucket}.")
     return 0
+
+
+def _delete_rest(
+    options: argparse.Namespace,
+    aws: Clients,
+    stack: Stack,
+    *,
+    ask: Callable[[str], str] | None,
+    say: Callable[[str], None],
+    pause: Callable[[float], None],
+) -> int:
+    """Of a stack that was never whole: no task has run there, and it names neither bucket nor table."""
+    if options.backup or options.bucket == "delete":
+        raise AwsError(f"{stack.name} is {stack.status} and was never whole: leave out --backup and --bucket.")
+    say(f"{stack.name} is {stack.status} and was never whole. This deletes what is left of it, but for its bucket.")
+    if not _is_agreed(options, stack, ask, say):
+        return 1
+    cloudformation = aws("cloudformation")
+    stack_id = cloudformation.describe_stacks(StackName=stack.name)["Stacks"][0]["StackId"]
+    before = _begin(cloudformation, stack_id)
+    changes.follow(cloudformation, stack_id, before, 0, say, pause=pause)
+    return 0
+
+
+def _is_agreed(
+    options: argparse.Namespace, stack: Stack, ask: Callable[[str], str] | None, say: Callable[[str], None]
+) -> bool:
+    if options.yes:
+        return True
+    if ask is None:
+        raise AwsError("this asks before it deletes anything, and here is no terminal: give --yes.")
+    if ask("Type the stack's name to delete it: ").strip() == stack.name:
+        return True
+    say("Nothing was deleted.")
+    return False
 
 
 def _described(dynamodb: Any, table: str) -> dict[str, Any]:

@@ -104,6 +104,17 @@ def deploy(
     present = cli_aws.find_stack(aws, name)
     is_new = present is None or present.status in changes.NEW
     say(f"Account {account}, region {region}, stack {name} ({'new' if is_new else _version_of(present)})")
+    if present and present.status in changes.LEFT_OVER:
+        raise AwsError(
+            f"{name} is {present.status}: a part of it is left, which CloudFormation does not update. ./gust delete --stack "
+            f"{name} deletes that; then deploy again."
+        )
+    if present and is_new:
+        what = f"{name} is {present.status}: it was never whole, and a deployment deletes it first"
+        say(what if present.status != "REVIEW_IN_PROGRESS" else f"{what}, with the change set that waits there.")
+        if options.dry_run:
+            say("Nothing was changed, and CloudFormation was not asked.")
+            return 0
     parameters = dict(options.parameters)
     declared = template["Parameters"]
     if unknown := sorted(parameters.keys() - declared.keys()):
@@ -126,6 +137,9 @@ def deploy(
     if refused := layers.refused_by_lambda(template, lambda part: sizes.get(part, 0)):
         raise AwsError("\n  ".join(["Lambda would refuse these functions. Nothing was deployed.", *refused]))
 
+    if present and is_new:
+        changes.clear(aws, name, role=options.role_arn)
+        present = None
     change = changes.propose(
         aws,
         name,

@@ -127,8 +127,9 @@ def _quota(aws: Clients, stack: Stack | None) -> Iterator[Finding]:
     wanted = int(parameters.get("WorkerConcurrency", concurrency.FOR_TASKS)) + int(
         parameters.get("TriggererConcurrency", concurrency.FOR_TRIGGERS)
     )
-    if wanted >= limit and (fitting := concurrency.fitting(limit)):
-        words = " ".join(f"{name}={value}" for name, value in fitting.items())
+    if wanted >= limit:
+        fewer = concurrency.fitting(limit) or {"WorkerConcurrency": str(limit // 2)}
+        words = " ".join(f"{name}={value}" for name, value in fewer.items())
         yield bad(
             f"the account runs {limit} functions at once in this region, and tasks and triggers may take {wanted}: the "
             f"others would wait. ./gust deploy --set {words}, and ask AWS for more (Service Quotas, AWS Lambda, Concurrent "

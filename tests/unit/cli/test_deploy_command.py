@@ -139,6 +139,48 @@ def test_a_second_deployment_builds_and_uploads_nothing_again_and_keeps_paramete
     assert "OnStackFailure" not in cloud.asked
 
 
+class Left(CloudFormation):
+    """A stack of a deployment that did not succeed."""
+
+    deleted: dict[str, str]
+
+    def delete_stack(self, **asked: str) -> None:
+        self.calls.append("delete")
+        self.deleted, self.status = asked, None
+
+    def get_waiter(self, _: str) -> Any:
+        return self
+
+    def wait(self, **_: Any) -> None:
+        """It is gone at once."""
+
+
+@pytest.mark.parametrize("status", sorted(changes.NEW))
+def test_a_stack_that_was_never_whole_goes_before_the_deployment_and_stays_in_a_dry_run(s3: Any, status: str) -> None:
+    terminal, cloud = Terminal(), Left(status=status, changes=NEW_TABLE, events=CREATED)
+    assert run(terminal, cloud, s3, "--dry-run") == 0
+    assert (cloud.calls, cloud.asked, terminal.said[-1]) == (
+        [],
+        {},
+        "Nothing was changed, and CloudFormation was not asked.",
+    )
+    assert f"gust is {status}: it was never whole, and a deployment deletes it first" in terminal.text
+    assert run(Terminal(False), cloud, s3) == 1
+    assert cloud.calls == []
+    assert run(Terminal(True, True), cloud, s3, "--role-arn", "arn:role") == 0
+    assert cloud.calls == ["delete", "execute"]
+    assert cloud.deleted == {"StackName": "gust", "RoleARN": "arn:role"}
+    assert cloud.asked["ChangeSetType"] == "CREATE"
+
+
+@pytest.mark.parametrize("status", sorted(changes.LEFT_OVER))
+def test_a_stack_of_which_a_part_is_left_is_deleted_by_its_own_command_alone(s3: Any, status: str) -> None:
+    cloud = Left(status=status, changes=NEW_TABLE)
+    with pytest.raises(AwsError, match=r"\./gust delete --stack gust deletes that; then deploy again"):
+        run(Terminal(), cloud, s3, "--yes", at_terminal=False)
+    assert (cloud.calls, cloud.asked) == ([], {})
+
+
 def test_a_change_that_loses_state_is_marked_and_a_no_changes_nothing(s3: Any) -> None:
     found = [
         ("Modify", "Table", "AWS::DynamoDB::Table", "True"),

@@ -18,7 +18,7 @@ from moto import mock_aws
 
 from gust import __version__
 from gust.aws.objects import S3Objects
-from gust.cli import delete, deploy, doctor, logs, status
+from gust.cli import changes, delete, deploy, doctor, logs, status
 from gust.cli.aws import AwsError, Stack, require_stack
 from gust.model.bundle import ImportProblem
 from gust.model.state import TaskInstanceState
@@ -135,6 +135,16 @@ def test_a_stack_that_is_well_has_nothing_bad(world: World) -> None:
     assert [line for line in world.examine() if not line.startswith("ok: ")] == []
     world.cloud.status = None
     assert world.examine()[-1] == "note: there is no stack gust in eu-west-1 yet: ./gust deploy"
+
+
+def test_doctor_sees_that_tasks_may_take_all_of_a_large_accounts_concurrency(world: World) -> None:
+    world.lambda_.limit = 1000
+    world.cloud.parameters = {"WorkerConcurrency": "1000"}
+    (told,) = [line for line in world.examine() if "at once in this region" in line]
+    assert told.startswith(
+        "bad: the account runs 1000 functions at once in this region, and tasks and triggers may take 1050"
+    )
+    assert "./gust deploy --set WorkerConcurrency=500, and ask AWS" in told
 
 
 def test_a_tick_that_comes_while_a_command_looks_is_not_in_the_future(world: World) -> None:
@@ -396,6 +406,28 @@ class Deleting(CloudFormation):
                 self.to_come = [("EventBus", "DELETE_FAILED", str(refused)), ("gust", "DELETE_FAILED", "")]
             self._happen()
         return super().get_paginator(name)
+
+
+class NeverWhole(CloudFormation):
+    def describe_stacks(self, StackName: str) -> Any:  # noqa: N803 - boto3's
+        told = super().describe_stacks(StackName)
+        del told["Stacks"][0]["Outputs"]
+        return told
+
+
+@pytest.mark.parametrize("status", sorted(changes.LEFT_OVER))
+def test_delete_takes_what_is_left_of_a_stack_that_was_never_whole(world: World, status: str) -> None:
+    world.clients["cloudformation"] = world.cloud = NeverWhole(status=status)
+    with pytest.raises(AwsError, match="has no output BucketName"):
+        deleted(world)  # not Gust's, as far as its tags say
+    world.cloud.tags = {"gust:version": "0.1.0"}
+    with pytest.raises(AwsError, match="leave out --backup and --bucket"):
+        deleted(world, "--backup")
+    assert deleted(world, answer="no")[0] == 1
+    assert world.cloud.calls == []
+    code, said = deleted(world)
+    assert (code, world.cloud.calls) == (0, ["delete"])
+    assert f"gust is {status} and was never whole. This deletes what is left of it" in said
 
 
 def test_delete_takes_the_rules_of_events_files_along(world: World) -> None:
