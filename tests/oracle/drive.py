@@ -308,7 +308,9 @@ class _Scheduled(_Begun):
         have_ended = all(state in ("success", "failed") for _, state in runs)
         if have_ended and self._is_settled(self._settles):
             if self._steps:
-                self._take_step()
+                # What the DAG's schedule still has to make comes before the step.
+                if not self._has_next_run() or self._is_settled(2 * QUIET):
+                    self._take_step()
                 return False
             if runs and not self._has_next_run():
                 return True

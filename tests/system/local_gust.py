@@ -37,6 +37,8 @@ from tests.oracle.drive import ApiClient, ApiError
 T = TypeVar("T")
 
 ROOT: Final = Path(__file__).parents[2]
+LINGERS: Final = 5.0
+"""Seconds at most from a try's end to the last line of its log, where its worker lived to write it."""
 FINISHED: Final = {"success", "failed", "skipped", "upstream_failed", "removed"}
 PATIENCE: Final = 60.0
 """Seconds until a wait fails; ample on two busy cores."""
@@ -175,15 +177,22 @@ class AnyAirflow:
     def log_lines(
         self, dag_id: str, run_id: str, task: str, *, try_number: int = 1, map_index: int = -1
     ) -> list[dict[str, Any]]:
-        """One try's log with all its fields, as far as it has been written."""
+        """One try's log with all its fields, as far as it has been written; of a try that has ended all of it: its last
+        lines come a moment after the state."""
         path = f"{self._path(dag_id, run_id)}/taskInstances/{quote(task)}/logs/{try_number}"
         lines: list[dict[str, Any]] = []
         token = None
+        until = time.monotonic() + LINGERS
         while True:
             query = {"map_index": map_index, "full_content": True} | ({"token": token} if token else {})
             answer = self.api.call("GET", path, query=query)
             lines += answer["content"]
             token = answer["continuation_token"]
+            if token is not None and not answer["content"] and time.monotonic() < until:
+                tries = {each["try_number"]: each["state"] for each in self.tries(dag_id, run_id, task, map_index)}
+                if tries.get(try_number) in FINISHED | {"up_for_retry"}:
+                    time.sleep(0.1)
+                    continue
             if token is None or not answer["content"]:
                 return lines
 

@@ -116,9 +116,11 @@ def a_broken_file(gust: LocalGust) -> Iterator[None]:
 def runs_that_time_out(gust: LocalGust) -> Iterator[None]:
     """No worker takes part: on a busy machine, too, they fail at about the same time."""
     gust.api.call("POST", "/api/v2/pools", body={"name": "closed", "slots": 0})
-    runs = [gust.trigger("late") for _ in range(11)]
+    gust.pause("late")
+    runs = [gust.trigger("late") for _ in range(16)]  # five more than it takes; all begin at once
+    gust.pause("late", paused=False)
     yield
-    assert gust.run("late", runs[0])["state"] == "failed"
+    gust.await_state("late", runs[0], "failed")
     assert gust.states("late", runs[0]) == {"waits": "skipped"}
 
 

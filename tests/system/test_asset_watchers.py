@@ -87,6 +87,7 @@ def test_a_watcher_and_its_listeners(own_gust: LocalGust, tmp_path: Path) -> Non
     own_gust.upload("plugins/inbox.py", PLUGIN)
     own_gust.upload("reader.py", DAG.format(folder=str(folder)))
     own_gust.await_dag("reader")
+    own_gust.await_plugin("listening")
     own_gust.upload("broken.py", "from airflow.sdk import dag\n1 / 0")
 
     (folder / "first").touch()

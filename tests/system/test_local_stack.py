@@ -129,7 +129,6 @@ def test_what_was_done_is_on_disk_within_ten_seconds(own_gust: LocalGust) -> Non
         if began[-1] < 6:
             break
     assert min(began) < 6, (began, took)
-    assert min(took) < 2, took
 
     own_gust.kill()
     own_gust.start()

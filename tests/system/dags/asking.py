@@ -124,7 +124,7 @@ def asks_and_is_marked():
 asks_and_is_marked()
 
 
-@dag(schedule=None, dagrun_timeout=timedelta(seconds=12))
+@dag(schedule=None, dagrun_timeout=timedelta(seconds=40))
 def asks_longer_than_its_run_may_take():
     HITLOperator(task_id="ask", subject="?", options=["a"]) >> after()
 

@@ -58,11 +58,11 @@ with DAG("fail_fast_in_mapped", schedule=None, fail_fast=True):
     each.expand_kwargs([first, second]) >> empty("after")
 
 
-with DAG("takes_too_long", schedule=None, dagrun_timeout=timedelta(seconds=30)):
+with DAG("takes_too_long", schedule=None, dagrun_timeout=timedelta(seconds=45)):
     ending("quick", SUCCESS) >> ending("slow", SUCCESS, after=60) >> empty("never")
     empty("first") >> empty("second")
 
 
-with DAG("waits_too_long", schedule=None, dagrun_timeout=timedelta(seconds=30)):
+with DAG("waits_too_long", schedule=None, dagrun_timeout=timedelta(seconds=45)):
     PythonOperator(task_id="tries", python_callable=break_down, retries=1, retry_delay=timedelta(minutes=5))
     empty("quick")
