@@ -86,6 +86,26 @@ def lines_on_request(resources: Mapping[str, Any], prices: Mapping[str, Any]) ->
     ]
 
 
+def lines_of_parameters(
+    resources: Mapping[str, Any], prices: Mapping[str, Any], parameters: Mapping[str, str]
+) -> list[Line]:
+    """What these parameters of a deployment add to `lines`."""
+    alerts = bool(parameters.get("AlertEmail") or parameters.get("AlertTopicArn"))
+    events = parameters.get("Events") == "Enabled"
+    states = {"HasAlerts": alerts, "HasEvents": events, "AlertsOfEvents": alerts and events}
+    on = {name for name, is_on in states.items() if is_on}
+    alarms = sum(alarm.get("Condition") in on for alarm in of_type(resources, "AWS::CloudWatch::Alarm"))
+    dashboards = int(parameters.get("Dashboard") == "Enabled")
+    mappings = [each for each in of_type(resources, "AWS::Lambda::EventSourceMapping") if each.get("Condition") in on]
+    polls = sum(pollers(each["Properties"]) for each in mappings if is_of_queue(each, resources))
+    polls *= MINUTES * 60 // LONG_POLL
+    return [
+        Line("alarms", alarms, alarms * prices["cloudwatch"]["alarm_month"]),
+        Line("dashboard", dashboards, dashboards * prices["cloudwatch"]["dashboard_month"]),
+        Line("polls of the queue of events", polls, polls * prices["sqs"]["request"]),
+    ]
+
+
 def of_type(resources: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
     return [resource for resource in resources.values() if resource["Type"] == kind]
 
@@ -100,9 +120,14 @@ def mappings_of_queues(resources: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         resource
         for resource in resources.values()
         if resource["Type"] == "AWS::Lambda::EventSourceMapping"
-        and "Condition" not in resource  # what a parameter turns on says its price itself
-        and resources[resource["Properties"]["EventSourceArn"]["Fn::GetAtt"][0]]["Type"] == "AWS::SQS::Queue"
+        and "Condition" not in resource  # what a parameter turns on: `lines_of_parameters`
+        and is_of_queue(resource, resources)
     ]
+
+
+def is_of_queue(mapping: Mapping[str, Any], resources: Mapping[str, Any]) -> bool:
+    source = mapping["Properties"]["EventSourceArn"]["Fn::GetAtt"][0]
+    return bool(resources[source]["Type"] == "AWS::SQS::Queue")
 
 
 def pollers(mapping: Mapping[str, Any]) -> int:

@@ -238,9 +238,14 @@ def deploy_rest_api(aws: Clients, stack: Stack, say: Callable[[str], None]) -> N
 # --- what is said ------------------------------------------------------------------------------------------------------
 
 
+_APIS: Final = {"Rest": "a REST API", "Private": "a private REST API"}
+"""Values of the parameter ApiEndpoint, but for the default."""
+
+
 def _introduction(bucket: str, parameters: Mapping[str, str]) -> list[str]:
     lines = [
-        "This creates a stack of Gust: Lambda functions, a DynamoDB table, queues, a bucket for DAG files, an HTTP API,",
+        "This creates a stack of Gust: Lambda functions, a DynamoDB table, queues, a bucket for DAG files, "
+        f"{_APIS.get(parameters.get('ApiEndpoint', ''), 'an HTTP API')},",
         f"and, once for the account and region, the bucket {bucket} for code. Nothing is billed by the hour.",
     ]
     if (price := idle_price(parameters)) is not None:
@@ -254,12 +259,14 @@ def idle_price(parameters: Mapping[str, str]) -> float | None:
     """Dollars a month without a run, as `python -m benches.idle` computes it; `None` in a copy without the benches."""
     try:
         from benches.cost import load_prices
-        from benches.idle import lines
+        from benches.idle import lines, lines_of_parameters
     except ImportError:
         return None
     from gust.local import deployment
 
-    return sum(line.dollars for line in lines(deployment.transform(ROOT, parameters)["Resources"], load_prices()))
+    resources, prices = deployment.transform(ROOT, parameters)["Resources"], load_prices()
+    found = [*lines(resources, prices), *lines_of_parameters(resources, prices, parameters)]
+    return sum(line.dollars for line in found)
 
 
 def _afterwards(stack: Stack, options: argparse.Namespace) -> list[str]:

@@ -120,6 +120,21 @@ def test_a_first_deployment_says_what_it_makes_and_costs_asks_and_ends_with_the_
     assert s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"]["BlockPublicPolicy"]
 
 
+def test_what_parameters_add_to_the_idle_price_is_said() -> None:
+    without = deploy.idle_price({})
+    assert without is not None
+
+    def added(**parameters: str) -> float:
+        return round((deploy.idle_price(parameters) or 0) - without, 2)
+
+    assert added(Dashboard="Enabled") == 3.00
+    assert added(Events="Enabled") == 0.26
+    assert added(AlertEmail="ada@example.com") == added(AlertTopicArn="arn:topic") == 1.40
+    assert added(AlertEmail="ada@example.com", Events="Enabled") == 1.60 + 0.26
+    assert added(WorkerMemory="3008") == 0
+    assert "bucket for DAG files, a private REST API," in deploy._introduction("code", {"ApiEndpoint": "Private"})[0]
+
+
 def test_a_second_deployment_builds_and_uploads_nothing_again_and_keeps_parameters(s3: Any, built: list[str]) -> None:
     run(Terminal(), CloudFormation(changes=NEW_TABLE, events=CREATED), s3, "--yes", at_terminal=False)
     built.clear()
