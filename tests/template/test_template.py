@@ -353,8 +353,13 @@ def test_no_role_reads_the_whole_bucket(resources: Resources) -> None:
 def test_the_builder_reads_a_secret_only_where_the_stack_names_one(source: dict[str, Any]) -> None:
     policy = source["Resources"]["BuilderReadsIndexSecret"]
     assert policy["Condition"] == "HasPackageIndexSecret"
-    [statement] = policy["Properties"]["PolicyDocument"]["Statement"]
-    assert statement["Resource"] == {"Ref": "PackageIndexSecret"}
+    reads, decrypts = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert reads["Resource"] == {"Ref": "PackageIndexSecret"}
+    assert decrypts["Action"] == "kms:Decrypt"
+    assert decrypts["Condition"] == {
+        "StringEquals": {"kms:ViaService": {"Fn::Sub": "secretsmanager.${AWS::Region}.amazonaws.com"}},
+        "StringLike": {"kms:EncryptionContext:SecretARN": {"Fn::Sub": "${PackageIndexSecret}*"}},
+    }
     assert source["Parameters"]["PackageIndexSecret"]["Default"] == ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -98,7 +98,7 @@ def examine(aws: Clients, name: str, *, session: Any, now: datetime) -> Iterator
     yield from _services(session, region)
     stack = cli_aws.find_stack(aws, name)
     yield from _quota(aws, stack)
-    yield from _rights(aws, identity["Arn"])
+    yield from _rights(aws, identity["Arn"], bad if stack is None else note)
     if stack is None:
         yield note(f"there is no stack {name} in {region} yet: ./gust deploy")
         return
@@ -139,8 +139,9 @@ def _quota(aws: Clients, stack: Stack | None) -> Iterator[Finding]:
         yield ok(f"the account runs {limit} functions at once in this region; tasks and triggers may take {wanted}")
 
 
-def _rights(aws: Clients, arn: str) -> Iterator[Finding]:
-    """By IAM's own simulation. It considers no boundary of the organization, and needs rights of its own."""
+def _rights(aws: Clients, arn: str, where_denied: Callable[[str], Finding]) -> Iterator[Finding]:
+    """By IAM's own simulation. It considers no boundary of the organization, and needs rights of its own. It asks for any
+    resource: a policy for some of them may do. Who looks at a stack that is there need not deploy it."""
     from botocore.exceptions import ClientError
 
     if arn.endswith(":root"):
@@ -155,7 +156,7 @@ def _rights(aws: Clients, arn: str) -> Iterator[Finding]:
         return
     denied = sorted(each["EvalActionName"] for each in answers if each["EvalDecision"] != "allowed")
     if denied:
-        yield bad(f"to deploy without --role-arn, you lack {', '.join(denied)}")
+        yield where_denied(f"to deploy without --role-arn, you lack {', '.join(denied)} (for resources of any name)")
     else:
         yield ok("you may deploy, as far as IAM's simulation knows")
 

@@ -117,7 +117,7 @@ def test_doctor_finds_each_thing_that_stands_in_the_way(world: World) -> None:
         "ok: the region has every service",
         "bad: the account runs 10 functions at once in this region, and tasks and triggers may take 250",
         "./gust deploy --set WorkerConcurrency=4 TriggererConcurrency=2",
-        "bad: to deploy without --role-arn, you lack iam:CreateRole",
+        "note: to deploy without --role-arn, you lack iam:CreateRole (for resources of any name)",
         "ok: the stack gust is UPDATE_COMPLETE",
         f"note: the stack has Gust of unknown version, this checkout is {__version__}",
         "bad: SchedulerFunction failed: no such role",
@@ -135,6 +135,8 @@ def test_a_stack_that_is_well_has_nothing_bad(world: World) -> None:
     assert [line for line in world.examine() if not line.startswith("ok: ")] == []
     world.cloud.status = None
     assert world.examine()[-1] == "note: there is no stack gust in eu-west-1 yet: ./gust deploy"
+    world.clients["iam"] = Iam(denied=["iam:CreateRole"])
+    assert "bad: to deploy without --role-arn, you lack iam:CreateRole (for resources of any name)" in world.examine()
 
 
 def test_doctor_sees_that_tasks_may_take_all_of_a_large_accounts_concurrency(world: World) -> None:
