@@ -82,7 +82,7 @@ def world(gust: LocalGust, tmp_path_factory: pytest.TempPathFactory, pytestconfi
         connection = {"connection_id": "stand_in", "conn_type": "kubernetes", "extra": extra_text}
         gust.api.call("POST", "/api/v2/connections", body=connection)
         found = World(gust, scripted, cluster)
-        found.cases = part_of(CASES, pytestconfig, 4, "shared/gust/airflow_bridge", "tests/system/operators")
+        found.cases = part_of(CASES, pytestconfig, 6, "shared/gust/airflow_bridge", "tests/system/operators")
         for prepare in PREPARE.values():
             prepare(found)
         if not answers("\n".join(case.requirements for case in CASES), tmp_path_factory.mktemp("index")):
